@@ -1,0 +1,64 @@
+"""BERT and its descendants: a bidirectional encoder, post-norm, with learned positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    *,
+    vocab_size: int = 30_522,
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    ffn_dim: int | None = None,
+    max_length: int = 512,
+    num_segments: int = 2,
+    pooler: bool = True,
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu",
+    norm_epsilon: float = 1e-12,
+    dropout: float = 0.1,
+    attention_dropout: float = 0.1,
+) -> keras.Model:
+    """Build a BERT encoder (Devlin et al. 2019).
+
+    Args:
+        ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
+        num_segments: sentence A and B embeddings; 0 for none (DistilBERT, Sanh et al. 2019).
+        pooler: a dense tanh layer over the first token, for next-sentence prediction and
+            classification.
+
+    Returns: an `Encoder`. Inputs `token_ids`, `padding_mask`, `segment_ids`, each (B, T); outputs
+    `sequence` (B, T, hidden_dim) and `pooled` (B, hidden_dim).
+
+    Example:
+        >>> encoder = build(num_layers=2, hidden_dim=128, num_heads=2)
+        >>> encoder.count_params()
+        4385920
+    """
+    from modelzoo.backbones.encoder import Encoder
+    from modelzoo.layers.config import TransformerConfig
+
+    config = TransformerConfig(
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        ffn_dim=ffn_dim or 4 * hidden_dim,
+        norm_position="post",
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+    )
+    return Encoder(
+        config,
+        vocab_size=vocab_size,
+        num_layers=num_layers,
+        max_length=max_length,
+        num_segments=num_segments,
+        embedding_norm=True,
+        final_norm=False,
+        pooler=pooler,
+    )

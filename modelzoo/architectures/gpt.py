@@ -1,0 +1,80 @@
+"""GPT-style decoders: GPT-1, GPT-2, GPT-3 and, with other values, the modern ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    *,
+    vocab_size: int = 50_257,
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    num_kv_heads: int | None = None,
+    head_dim: int | None = None,
+    ffn_dim: int | None = None,
+    max_length: int = 1024,
+    positions: Literal["learned", "sine", "rotary", "relative", "none"] = "learned",
+    rotary_theta: float = 10_000.0,
+    norm: Literal["layer", "rms"] = "layer",
+    norm_position: Literal["pre", "post"] = "pre",
+    norm_epsilon: float = 1e-5,
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu_tanh",
+    gated: bool = False,
+    attention_bias: bool = True,
+    ffn_bias: bool = True,
+    tie_embeddings: bool = True,
+    dropout: float = 0.1,
+    attention_dropout: float = 0.1,
+) -> keras.Model:
+    """Build a causal decoder (Radford et al. 2018, 2019; Brown et al. 2020).
+
+    Args:
+        num_kv_heads: key/value heads for grouped-query attention. Default: `num_heads`.
+        head_dim: width of a head. Default: `hidden_dim / num_heads`.
+        ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
+        positions: `"rotary"` and `"relative"` (32 T5 buckets) live in attention.
+        norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on.
+        gated: a gated feed-forward layer, as in Llama with `activation="silu"`.
+
+    Returns: a `Decoder`. Inputs `token_ids` and `padding_mask` (B, T); output (B, T, hidden_dim).
+
+    Example:
+        >>> build(num_layers=2, hidden_dim=64, num_heads=4, vocab_size=256).count_params()
+        182016
+    """
+    from modelzoo.backbones.decoder import Decoder
+    from modelzoo.layers.config import TransformerConfig
+
+    config = TransformerConfig(
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        ffn_dim=ffn_dim or 4 * hidden_dim,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
+        norm=norm,
+        norm_position=norm_position,
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        gated=gated,
+        attention_bias=attention_bias,
+        ffn_bias=ffn_bias,
+        rotary_theta=rotary_theta if positions == "rotary" else None,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        residual_init_scale=(2 * num_layers) ** -0.5,  # Radford et al. 2019, 2.3
+    )
+    return Decoder(
+        config,
+        vocab_size=vocab_size,
+        num_layers=num_layers,
+        max_length=max_length,
+        positions=positions,
+        final_norm=norm_position == "pre",
+        tie_embeddings=tie_embeddings,
+        relative_buckets=32 if positions == "relative" else 0,
+    )

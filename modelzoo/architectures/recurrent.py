@@ -1,0 +1,53 @@
+"""LSTM and GRU language models, the baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    *,
+    vocab_size: int = 10_000,
+    embedding_dim: int = 650,
+    hidden_dims: tuple[int, ...] = (650, 650),
+    cell: Literal["lstm", "gru"] = "lstm",
+    tie_embeddings: bool = False,
+    dropout: float = 0.5,
+    initializer_range: float = 0.05,
+) -> keras.Model:
+    """Build a recurrent language model (Zaremba et al. 2014; tied: Merity et al. 2018).
+
+    Args:
+        hidden_dims: units of each layer, from the bottom up.
+        cell: `"lstm"` (Hochreiter and Schmidhuber 1997) or `"gru"` (Cho et al. 2014).
+        tie_embeddings: read the logits off the token table; the last width must be `embedding_dim`.
+
+    Returns: a `Recurrent`. Inputs `token_ids` and `padding_mask` (B, T); output (B, T, width).
+
+    Raises:
+        RecipeError: tied tables of unequal width.
+
+    Example:
+        >>> build(vocab_size=100, embedding_dim=8, hidden_dims=(8,)).count_params()
+        2244
+    """
+    from modelzoo.backbones.recurrent import Recurrent
+    from modelzoo.errors import RecipeError
+
+    if tie_embeddings and hidden_dims[-1] != embedding_dim:
+        raise RecipeError(
+            f"tie_embeddings needs a last layer as wide as the embeddings: {hidden_dims[-1]} "
+            f"is not embedding_dim {embedding_dim}"
+        )
+    return Recurrent(
+        vocab_size=vocab_size,
+        embedding_dim=embedding_dim,
+        hidden_dims=hidden_dims,
+        cell=cell,
+        tie_embeddings=tie_embeddings,
+        dropout=dropout,
+        initializer_range=initializer_range,
+    )

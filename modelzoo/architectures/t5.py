@@ -1,0 +1,77 @@
+"""T5: an encoder-decoder with relative positions, RMSNorm and no biases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    *,
+    vocab_size: int = 32_128,
+    num_layers: int = 6,
+    num_decoder_layers: int | None = None,
+    hidden_dim: int = 512,
+    num_heads: int = 8,
+    head_dim: int = 64,
+    ffn_dim: int = 2048,
+    max_length: int = 512,
+    relative_buckets: int = 32,
+    relative_max_distance: int = 128,
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "relu",
+    gated: bool = False,
+    tie_embeddings: bool = True,
+    norm_epsilon: float = 1e-6,
+    initializer_range: float | None = None,
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Build a T5 (Raffel et al. 2020), or with a gated tanh-GELU and untied logits a v1.1.
+
+    Args:
+        num_decoder_layers: default: `num_layers`.
+        max_length: longest source and target; relative positions themselves know no limit.
+        tie_embeddings: one table for source, target and logits; the logits are then scaled by
+            `hidden_dim ** -0.5`.
+        initializer_range: of the matrices. Default: `hidden_dim ** -0.5`; the table starts at 1.
+
+    Returns: an `EncoderDecoder`. Inputs `token_ids`, `padding_mask` (B, S), `decoder_token_ids`,
+    `decoder_padding_mask` (B, T); output (B, T, hidden_dim).
+
+    Example:
+        >>> build(num_layers=2, hidden_dim=64, num_heads=2, ffn_dim=128, vocab_size=256).count_params()
+        279424
+    """
+    from modelzoo.backbones.encoder_decoder import EncoderDecoder
+    from modelzoo.layers.config import TransformerConfig
+
+    config = TransformerConfig(
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        head_dim=head_dim,
+        ffn_dim=ffn_dim,
+        norm="rms",
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        gated=gated,
+        attention_bias=False,
+        ffn_bias=False,
+        attention_scale=1.0,
+        dropout=dropout,
+        attention_dropout=dropout,
+        initializer_range=initializer_range or hidden_dim**-0.5,
+    )
+    return EncoderDecoder(
+        config,
+        vocab_size=vocab_size,
+        num_layers=num_layers,
+        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
+        max_length=max_length,
+        positions="none",
+        relative_buckets=relative_buckets,
+        relative_max_distance=relative_max_distance,
+        embedding_range=1.0,
+        tie_embeddings=tie_embeddings,
+        logit_scale=hidden_dim**-0.5 if tie_embeddings else 1.0,
+    )

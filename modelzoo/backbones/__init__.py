@@ -1,0 +1,1 @@
+"""Whole models without a task: encoder, decoder, encoder-decoder, recurrent network."""

@@ -1,0 +1,43 @@
+"""What all backbones share: they remember how they were made, so that Keras can save them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from modelzoo.layers.config import TransformerConfig
+
+
+class Backbone(keras.Model):
+    """A `keras.Model` built in its constructor, with all its weights, from plain values."""
+
+    def _remember(self, **options) -> None:
+        self._options = options
+
+    def get_config(self):
+        options = {
+            key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            for key, value in self._options.items()
+        }
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**options, "name": self.name, "dtype": policy}
+
+
+def transformer_config(value) -> TransformerConfig:
+    """A config, also from the dict that a saved model holds."""
+    return value if isinstance(value, TransformerConfig) else TransformerConfig(**value)
+
+
+def text_inputs(inputs) -> tuple:
+    """token_ids, padding_mask, segment_ids from a dict, or from the token ids alone."""
+    if not isinstance(inputs, dict):
+        return inputs, None, None
+    return inputs["token_ids"], inputs.get("padding_mask"), inputs.get("segment_ids")
+
+
+def count_up(token_ids):
+    """Positions 0, 1, 2 … of (B, T) token ids, as (1, T) int32."""
+    length = token_ids.shape[1] if token_ids.shape[1] is not None else ops.shape(token_ids)[1]
+    return ops.expand_dims(ops.arange(length, dtype="int32"), 0)

@@ -1,0 +1,115 @@
+"""A causal decoder: the GPT line, classical and modern."""
+
+from __future__ import annotations
+
+import keras
+
+from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
+from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.stack import TransformerStack
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class Decoder(Backbone):
+    """Embeddings, a causal stack of blocks, and a language-model head, tied or not.
+
+    Call: `{"token_ids": (B, T), "padding_mask": (B, T)}` or the token ids alone -> hidden states
+    (B, T, hidden_dim); `logits` turns those into (B, T, vocab_size).
+
+    `step` runs T tokens over a cache; Keras' `generate()`, SavedModel and TFLite all use it.
+    """
+
+    def __init__(
+        self,
+        config,
+        vocab_size: int,
+        num_layers: int,
+        max_length: int,
+        positions: str = "learned",
+        embedding_norm: bool = False,
+        final_norm: bool = True,
+        tie_embeddings: bool = True,
+        embedding_scale: float = 1.0,
+        relative_buckets: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        config = transformer_config(config)
+        policy = self.dtype_policy
+        self._remember(
+            config=config,
+            vocab_size=vocab_size,
+            num_layers=num_layers,
+            max_length=max_length,
+            positions=positions,
+            embedding_norm=embedding_norm,
+            final_norm=final_norm,
+            tie_embeddings=tie_embeddings,
+            embedding_scale=embedding_scale,
+            relative_buckets=relative_buckets,
+        )
+        self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
+
+        # === Layers ===
+        stddev = config.initializer_range
+        self.tokens = TokenEmbedding(
+            vocab_size, config.hidden_dim, stddev, dtype=policy, name="tokens"
+        )
+        self.embedding = TextEmbedding(
+            config,
+            self.tokens,
+            positions,
+            max_length,
+            norm=embedding_norm,
+            scale=embedding_scale,
+            dtype=policy,
+            name="embedding",
+        )
+        self.stack = TransformerStack(
+            config,
+            num_layers,
+            causal=True,
+            relative_buckets=relative_buckets,
+            final_norm=final_norm,
+            dtype=policy,
+            name="stack",
+        )
+        self.head = None
+        if not tie_embeddings:
+            self.head = keras.layers.Dense(
+                vocab_size,
+                use_bias=False,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+                dtype=policy,
+                name="head",
+            )
+        self.build()
+
+    def build(self, input_shape=None):
+        self.embedding.build()
+        self.stack.build()
+        if self.head is not None:
+            self.head.build((None, None, self.config.hidden_dim))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        token_ids, padding_mask, _ = text_inputs(inputs)
+        x = self.embedding(token_ids, count_up(token_ids), training=training)
+        return self.stack(x, padding_mask=padding_mask, training=training)
+
+    def logits(self, hidden):
+        """(B, T, hidden_dim) -> (B, T, vocab_size)."""
+        return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+
+    def init_cache(self, batch_size: int, max_length: int) -> dict:
+        """An empty cache for `max_length` tokens; see `TransformerStack.init_cache`."""
+        return self.stack.init_cache(batch_size, max_length)
+
+    def step(self, token_ids, positions, cache: dict) -> tuple:
+        """Run T tokens at consecutive `positions`, both (B, T) int32.
+
+        Returns: logits (B, T, vocab_size) and the new cache.
+        """
+        x = self.embedding(token_ids, positions, training=False)
+        x, cache = self.stack.step(x, positions, cache)
+        return self.logits(x), cache

@@ -1,0 +1,156 @@
+"""An encoder and a decoder that reads it: T5, BART and the first Transformer."""
+
+from __future__ import annotations
+
+import keras
+
+from modelzoo.backbones.base import Backbone, count_up, transformer_config
+from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.stack import TransformerStack
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class EncoderDecoder(Backbone):
+    """Two stacks over one token table; the second attends to what the first made of the source.
+
+    Call: `{"token_ids": (B, S), "padding_mask": (B, S), "decoder_token_ids": (B, T),
+    "decoder_padding_mask": (B, T)}`, masks optional -> hidden states (B, T, hidden_dim).
+    """
+
+    def __init__(
+        self,
+        config,
+        vocab_size: int,
+        num_layers: int,
+        num_decoder_layers: int,
+        max_length: int,
+        positions: str = "learned",
+        position_offset: int = 0,
+        relative_buckets: int = 0,
+        relative_max_distance: int = 128,
+        embedding_norm: bool = False,
+        embedding_scale: float = 1.0,
+        embedding_range: float | None = None,
+        final_norm: bool = True,
+        tie_embeddings: bool = True,
+        logit_scale: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        config = transformer_config(config)
+        policy = self.dtype_policy
+        self._remember(
+            config=config,
+            vocab_size=vocab_size,
+            num_layers=num_layers,
+            num_decoder_layers=num_decoder_layers,
+            max_length=max_length,
+            positions=positions,
+            position_offset=position_offset,
+            relative_buckets=relative_buckets,
+            relative_max_distance=relative_max_distance,
+            embedding_norm=embedding_norm,
+            embedding_scale=embedding_scale,
+            embedding_range=embedding_range,
+            final_norm=final_norm,
+            tie_embeddings=tie_embeddings,
+            logit_scale=logit_scale,
+        )
+        self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
+        self.logit_scale = logit_scale
+
+        # === Layers ===
+        self.tokens = TokenEmbedding(
+            vocab_size,
+            config.hidden_dim,
+            embedding_range or config.initializer_range,
+            dtype=policy,
+            name="tokens",
+        )
+
+        def embedding(name):
+            return TextEmbedding(
+                config,
+                self.tokens,
+                positions,
+                max_length,
+                position_offset,
+                norm=embedding_norm,
+                scale=embedding_scale,
+                dtype=policy,
+                name=name,
+            )
+
+        def stack(name, layers, **options):
+            return TransformerStack(
+                config,
+                layers,
+                relative_buckets=relative_buckets,
+                relative_max_distance=relative_max_distance,
+                final_norm=final_norm,
+                dtype=policy,
+                name=name,
+                **options,
+            )
+
+        self.encoder_embedding = embedding("encoder_embedding")
+        self.encoder = stack("encoder", num_layers)
+        self.decoder_embedding = embedding("decoder_embedding")
+        self.decoder = stack("decoder", num_decoder_layers, causal=True, cross_attention=True)
+        self.head = None
+        if not tie_embeddings:
+            self.head = keras.layers.Dense(
+                vocab_size,
+                use_bias=False,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=config.initializer_range),
+                dtype=policy,
+                name="head",
+            )
+        self.build()
+
+    def build(self, input_shape=None):
+        for part in (self.encoder_embedding, self.encoder, self.decoder_embedding, self.decoder):
+            part.build()
+        if self.head is not None:
+            self.head.build((None, None, self.config.hidden_dim))
+        self.built = True
+
+    def call(self, inputs, training=None):
+        source_mask = inputs.get("padding_mask")
+        encoded = self._encode(inputs["token_ids"], source_mask, training)
+        target = inputs["decoder_token_ids"]
+        x = self.decoder_embedding(target, count_up(target), training=training)
+        return self.decoder(
+            x,
+            padding_mask=inputs.get("decoder_padding_mask"),
+            encoded=encoded,
+            encoded_mask=source_mask,
+            training=training,
+        )
+
+    def _encode(self, token_ids, padding_mask, training):
+        x = self.encoder_embedding(token_ids, count_up(token_ids), training=training)
+        return self.encoder(x, padding_mask=padding_mask, training=training)
+
+    def logits(self, hidden):
+        """(B, T, hidden_dim) -> (B, T, vocab_size)."""
+        if self.logit_scale != 1.0:
+            hidden = hidden * self.logit_scale
+        return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+
+    def encode(self, token_ids, padding_mask=None) -> dict:
+        """The source (B, S) as cross-attention keys and values: cross_k_i, cross_v_i."""
+        return self.decoder.project_memory(self._encode(token_ids, padding_mask, False))
+
+    def init_cache(self, batch_size: int, max_length: int) -> dict:
+        """An empty cache for `max_length` target tokens; see `TransformerStack.init_cache`."""
+        return self.decoder.init_cache(batch_size, max_length)
+
+    def step(self, token_ids, positions, cache: dict, memory: dict, padding_mask=None) -> tuple:
+        """Run T target tokens at consecutive `positions`, both (B, T) int32, over `encode`'s memory.
+
+        Returns: logits (B, T, vocab_size) and the new cache.
+        """
+        x = self.decoder_embedding(token_ids, positions, training=False)
+        x, cache = self.decoder.step(x, positions, cache, memory, padding_mask)
+        return self.logits(x), cache

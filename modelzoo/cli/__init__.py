@@ -1,0 +1,197 @@
+"""The command `modelzoo`: one small file a command, imported only when it is the one invoked.
+
+A command's file has `add_parser(subparsers) -> ArgumentParser` and `run(args) -> int | None`, and
+imports nothing heavy at its top: `modelzoo export --help` does not wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, NoReturn
+
+import modelzoo
+from modelzoo.errors import ModelzooError, nearest
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+
+class Command(NamedTuple):
+    name: str
+    module: str
+    help: str
+    job: str
+
+
+COMMANDS = (
+    # Not cli/list.py: an imported submodule is an attribute here, and would hide the builtin.
+    Command("list", "modelzoo.cli.list_recipes", "every recipe, with its task and size", "look"),
+    Command("show", "modelzoo.cli.show", "one recipe, as given or fully merged", "look"),
+    Command("find", "modelzoo.cli.find", "file and line of a recipe and its code", "look"),
+    Command("cp", "modelzoo.cli.cp", "copy a recipe to a file of your own", "make"),
+    Command("build", "modelzoo.cli.build", "a recipe becomes a model directory", "make"),
+    Command("tokenizer", "modelzoo.cli.tokenizer", "train or inspect a tokenizer", "make"),
+    Command("train", "modelzoo.cli.train", "train a model on your data", "make"),
+    Command("evaluate", "modelzoo.cli.evaluate", "measure a model on your data", "make"),
+    Command("run", "modelzoo.cli.run", "one input through a model or a bundle", "make"),
+    Command("export", "modelzoo.cli.export", "a model becomes a bundle for a device", "ship"),
+    Command("verify", "modelzoo.cli.verify", "does the bundle answer as the model does", "ship"),
+    Command("bench", "modelzoo.cli.bench", "latency, memory and size of a bundle", "ship"),
+    Command("plugins", "modelzoo.cli.plugins", "what is installed, and what is wrong", "extend"),
+    Command("new-plugin", "modelzoo.cli.new_plugin", "write a plugin that works", "extend"),
+)
+
+_TOP_EXAMPLES = ("modelzoo list", "modelzoo show gpt-small", "modelzoo export --help")
+
+
+class UsageError(ModelzooError):
+    """The command line itself is wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports through `UsageError`, so that every error looks the same; suggests near choices."""
+
+    def __init__(self, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # An abbreviation that works today is ambiguous after the next option.
+        super().__init__(**{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, next_step=f"{self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            raise UsageError(
+                f"{action.metavar or '/'.join(action.option_strings) or action.dest}: "
+                f"{value!r} is none of {', '.join(choices)}",
+                did_you_mean=nearest(str(value), choices),
+                next_step=f"{self.prog} --help",
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Returns:
+        The exit code: 0 done, 1 a defect of modelzoo or a command's own "no", 2 a user's error,
+        130 interrupted, 141 the reader of a pipe went away.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    debug = "--debug" in options
+    if debug:
+        argv.remove("--debug")
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()  # here, where a closed pipe is still ours to catch
+        return code
+    except KeyboardInterrupt:
+        print("modelzoo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except (ModelzooError, OSError) as error:
+        _explain(f"error: {error}", debug)
+        return 2
+    except Exception as error:
+        next_step = "run it again with --debug for the traceback, and report it"
+        _explain(f"internal error: {type(error).__name__}: {error}\n  next: {next_step}", debug)
+        return 1
+
+
+def _explain(message: str, debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"modelzoo: {message}", file=sys.stderr)
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        if len(argv) > 1 and argv[0] == "help":
+            return _dispatch([argv[1], "--help"])
+        print(_overview())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"modelzoo {modelzoo.__version__}")
+        return 0
+    known = {command.name: command for command in COMMANDS}
+    if argv[0] not in known:
+        what = "option" if argv[0].startswith("-") else "command"
+        raise UsageError(
+            f"there is no {what} {argv[0]!r}",
+            did_you_mean=nearest(argv[0], ["--help", "--version"] if what == "option" else known),
+            next_step="modelzoo --help",
+        )
+    command = import_module(known[argv[0]].module)
+    try:
+        args = _parse(command, argv)
+    except SystemExit as stop:  # argparse leaves this way after --help
+        return int(stop.code or 0)
+    return command.run(args) or 0
+
+
+def _parse(command: object, argv: list[str]) -> argparse.Namespace:
+    top = Parser(prog="modelzoo")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND")
+    command.add_parser(subparsers)
+    parser = subparsers.choices[argv[0]]
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    try:
+        args, extra = top.parse_known_args(argv)
+    except UsageError:
+        # A misspelt option often shows up as something else, such as a missing argument.
+        _refuse_unknown_options(parser, argv[1:])
+        raise
+    if extra:
+        _refuse_unknown_options(parser, extra)
+        raise UsageError(f"too much: {' '.join(extra)}", next_step=f"{parser.prog} --help")
+    return args
+
+
+def _refuse_unknown_options(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+    options = _options(parser)
+    for word in argv[: argv.index("--")] if "--" in argv else argv:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name not in options:
+            raise UsageError(
+                f"{parser.prog} has no option {name}",
+                did_you_mean=nearest(name, options),
+                next_step=f"{parser.prog} --help",
+            )
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The option strings of a parser and of the parsers below it."""
+    found = set()
+    for action in parser._actions:
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found |= _options(below)
+    return found
+
+
+def _overview() -> str:
+    lines = ["usage: modelzoo COMMAND ...", "", (modelzoo.__doc__ or "").partition("\n")[0], ""]
+    for job in dict.fromkeys(command.job for command in COMMANDS):
+        lines.append(f"{job}:")
+        lines += [f"  {c.name:<12}{c.help}" for c in COMMANDS if c.job == job]
+        lines.append("")
+    lines += ["every command has --help, and --debug for the traceback of an error", ""]
+    lines += ["examples:", *(f"  {line}" for line in _TOP_EXAMPLES)]
+    return "\n".join(lines)
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes stdout once more at exit, and would complain about the closed pipe.
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout has no descriptor, as under a test's capture
+        return

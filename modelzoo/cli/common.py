@@ -1,0 +1,70 @@
+"""What the commands share: examples under `--help`, tables, numbers, JSON, `--set`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+__all__ = ["add_set", "count", "examples", "exact", "print_json", "printable", "table"]
+
+_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a parser: lines that run as they stand."""
+    return "\n".join(["examples:", *(f"  {line}" for line in lines)])
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set KEY=VALUE`, repeatable; give `args.set` to `modelzoo.recipe.parse_set`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)",
+    )
+
+
+def count(number: int | None) -> str:
+    """A parameter count in three digits: `124M`, `1.56B`; `-` where it is not known."""
+    if number is None:
+        return "-"
+    for size, unit in _UNITS:
+        # 999,950 is 1M, not 1000K: compare what is going to be printed.
+        if float(f"{number:.3g}") >= size:
+            value = number / size
+            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            text = f"{value:.{digits}f}"
+            return (text.rstrip("0").rstrip(".") if digits else text) + unit
+    return str(number)
+
+
+def exact(number: int | None) -> str:
+    """`124,439,808`, or that the recipe does not say."""
+    return "not stated" if number is None else f"{number:,}"
+
+
+def printable(text: object) -> str:
+    """One line without control characters: what a plugin writes must not drive the terminal."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
+    """Aligned columns; the columns named in `right` are set flush right. No trailing spaces."""
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if name in right.split(",") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, header, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def print_json(value: object) -> None:
+    """Prints JSON, one value, readable."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,89 @@
+"""modelzoo new-plugin: a plugin that installs, lists, builds and passes its tests as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from string import Template
+
+import modelzoo
+from modelzoo.cli import _plugin_files
+from modelzoo.cli.common import examples
+from modelzoo.errors import ModelzooError, OutputError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+# Of the recipe that is written; the generated test asserts it.
+_PARAMETERS = 881_280
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "new-plugin",
+        description="Write a plugin: a project with one architecture, one recipe, tests, README.",
+        epilog=examples("modelzoo new-plugin modelzoo-acme --name acme"),
+    )
+    parser.add_argument("directory", metavar="DIR", help="a new or empty directory")
+    parser.add_argument(
+        "--name", required=True, metavar="NAME", help="the namespace it claims: acme -> acme/..."
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    if not _NAME.fullmatch(args.name) or args.name == "modelzoo":
+        raise ModelzooError(
+            f"{args.name!r} cannot be a namespace: a-z, 0-9, - and _, a letter first",
+            next_step=f"modelzoo new-plugin {args.directory} --name acme",
+        )
+    directory = Path(args.directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OutputError(f"{directory} exists and is not empty", next_step="choose a new one")
+    _write(directory, _files(args.name))
+    print(
+        f"{directory}: a plugin that claims {args.name}/...\n"
+        f'  next: pip install -e "{directory}[test]" && modelzoo list && pytest {directory}'
+    )
+    return 0
+
+
+def _files(namespace: str) -> dict[str, str]:
+    """Path inside the project -> text."""
+    package = "modelzoo_" + namespace.replace("-", "_")
+    templates = {
+        "pyproject.toml": _plugin_files.PYPROJECT,
+        "README.md": _plugin_files.README,
+        f"{package}/__init__.py": _plugin_files.INIT,
+        f"{package}/llama.py": _plugin_files.ARCHITECTURE,
+        f"{package}/recipes/llama-tiny.toml": _plugin_files.RECIPE,
+        "tests/test_llama.py": _plugin_files.TEST,
+    }
+    values = {
+        "namespace": namespace,
+        "package": package,
+        "distribution": "modelzoo-" + namespace.replace("_", "-"),
+        "minimum": ".".join(modelzoo.__version__.split(".")[:2]),
+        "parameters": f"{_PARAMETERS:_}",
+    }
+    return {path: Template(text).substitute(values) for path, text in templates.items()}
+
+
+def _write(directory: Path, files: dict[str, str]) -> None:
+    """Writes beside `directory` first: a full disk leaves nothing half done in it."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".new-plugin-") as scratch:
+            whole = Path(scratch) / "plugin"
+            for name, text in files.items():
+                path = whole / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8", newline="\n")
+            if directory.exists():  # empty, and perhaps the shell's own: fill it, keep it
+                for item in whole.iterdir():
+                    shutil.move(item, directory)
+            else:
+                shutil.move(whole, directory)
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror}") from error

@@ -1,0 +1,182 @@
+"""modelzoo run: one input, or many, through a model directory or a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+
+from modelzoo.cli.common import examples
+from modelzoo.errors import DataError, ModelzooError
+
+# What a model may be able to do, in the order in which the command looks for it.
+ABILITIES = ("generate", "classify", "fill_mask", "embed")
+_GENERATION = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "run",
+        description="Run text through a model: continue it, translate it, classify it, fill its "
+        "masks or embed it, whatever the model does.",
+        epilog=examples(
+            'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
+            'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
+            'modelzoo run sentiment.bundle "a fine film" --top 1',
+            "modelzoo run sentiment.bundle - --json < reviews.txt",
+        ),
+    )
+    parser.add_argument("model", metavar="DIR|BUNDLE", help="a model directory or a bundle")
+    parser.add_argument(
+        "input", metavar="INPUT", nargs="?", help="the text; - reads standard input, line by line"
+    )
+    parser.add_argument("--pair", metavar="TEXT", help="second text, for classifying a pair")
+    parser.add_argument("--top", type=int, metavar="N", help="only the N likeliest answers")
+    parser.add_argument("--truncate", action="store_true", help="cut a text that is too long")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+    group = parser.add_argument_group("generation")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many (64)")
+    group.add_argument("--temperature", type=float, metavar="X", help="0 is greedy (0)")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw from probability P's worth")
+    group.add_argument(
+        "--repetition-penalty", type=float, metavar="X", help="above 1 repeats less (1)"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="of the random numbers (0)")
+    group.add_argument("--stop", action="append", metavar="TEXT", help="end there (repeatable)")
+    group.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show text as it is generated (on a terminal)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    model, ability = open_model(args.model, args.threads)
+    options = options_for(ability, args)
+    stream = ability == "generate" and args.stream and not args.json
+    if args.stream is None:
+        stream = ability == "generate" and not args.json and sys.stdout.isatty()
+    for text in inputs(args):
+        item = text if args.pair is None else (text, args.pair)
+        if stream:
+            for piece in model.generate(item, stream=True, **options):
+                _write(piece)
+            _write("\n")
+        else:
+            answer = getattr(model, ability)(item, **options)
+            _write((as_json if args.json else as_text)(ability, item, answer) + "\n")
+    return 0
+
+
+def open_model(path: str, threads: int | None):
+    """The model behind a bundle or a model directory, and what it can do.
+
+    Raises:
+        ModelzooError: it cannot be loaded, or does nothing with text.
+    """
+    from modelzoo.runtime.bundle import is_bundle
+
+    if is_bundle(path):
+        from modelzoo.runtime.model import load
+
+        model = load(path, threads=threads)
+        able = [name for name in ABILITIES if name in model.abilities]
+    else:
+        if threads is not None:
+            raise ModelzooError(
+                "--threads is for bundles", where=path, next_step="leave --threads out"
+            )
+        import modelzoo
+
+        model = modelzoo.load(path)
+        able = [name for name in ABILITIES if hasattr(model, name)]
+    if not able:
+        raise ModelzooError(
+            "this model does nothing with text alone",
+            where=path,
+            next_step="run its signatures: modelzoo.runtime.load(BUNDLE).engine.run(name, arrays)",
+        )
+    return model, able[0]
+
+
+def options_for(ability: str, args: argparse.Namespace) -> dict:
+    """The given options that fit; those that do not are refused, not ignored."""
+    generation = {name: getattr(args, name) for name in _GENERATION}
+    generation = {name: value for name, value in generation.items() if value is not None}
+    if args.stop:
+        generation["stop"] = args.stop
+    answers = {} if args.top is None else {"top": args.top}
+    wrong = {} if ability == "generate" else dict(generation)
+    if ability != "generate" and args.stream is not None:
+        wrong["stream"] = args.stream
+    if ability not in ("classify", "fill_mask"):
+        wrong.update(answers)
+    if ability != "classify" and args.pair is not None:
+        wrong["pair"] = args.pair
+    if wrong:
+        name = next(iter(wrong)).replace("_", "-")
+        raise ModelzooError(
+            f"--{name} does not fit: this model can {ability.replace('_', ' ')}",
+            where=args.model,
+            next_step=f"leave --{name} out",
+        )
+    options = generation if ability == "generate" else {} if ability == "embed" else answers
+    return {**options, "truncate": True} if args.truncate else options
+
+
+def inputs(args: argparse.Namespace) -> Iterable[str]:
+    """The text of the command line, or the lines of standard input."""
+    if args.input not in (None, "-"):
+        return [args.input]
+    if args.input is None and sys.stdin.isatty():
+        raise DataError(
+            "no input", next_step=f'modelzoo run {args.model} "some text", or - for standard input'
+        )
+    return (line.rstrip("\r\n") for line in sys.stdin)
+
+
+def as_text(ability: str, item, answer) -> str:
+    """An answer for people."""
+    if ability == "generate":
+        return answer
+    if ability == "embed":
+        return " ".join(f"{number:.6g}" for number in answer)
+    several = bool(answer) and isinstance(answer[0], list)
+    blocks = answer if several else [answer]
+    return "\n\n".join(
+        "\n".join(f"{probability:.4f}  {name}" for name, probability in block) for block in blocks
+    )
+
+
+def as_json(ability: str, item, answer) -> str:
+    """An answer for programs, on one line."""
+
+    def pairs(block):
+        if block and isinstance(block[0], list):
+            return [pairs(one) for one in block]
+        return [{key: name, "probability": probability} for name, probability in block]
+
+    key = {"classify": "label", "fill_mask": "token"}.get(ability)
+    if ability == "embed":
+        value = {"embedding": [float(number) for number in answer]}
+    elif ability == "generate":
+        value = {"output": answer}
+    else:
+        value = {f"{key}s": pairs(answer)}
+    return json.dumps({"input": item, **value}, ensure_ascii=False)
+
+
+def _write(text: str) -> None:
+    # What a model was trained on must not drive the terminal.
+    if sys.stdout.isatty():
+        text = _CONTROL.sub("\ufffd", text)
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,35 @@
+"""Raw text to batches; training tokenizers.
+
+`read_examples` reads what the user has, `*_batches` turn it into a `Batches`, which `fit()` takes
+through `as_pydataset()`. Tokenizers are trained by `modelzoo.data.train_tokenizer.train_tokenizer`.
+Each name here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+# No name here may be that of a module of this package: importing the module would take its place.
+_HOMES = {
+    "Batches": "batches",
+    "causal_lm_batches": "causal_lm",
+    "classification_batches": "classification",
+    "iterate_texts": "raw",
+    "masked_lm_batches": "masked_lm",
+    "pack_tokens": "packing",
+    "read_examples": "raw",
+    "seq2seq_batches": "seq2seq",
+    "split": "splitting",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,175 @@
+"""Batches by number: batch 1,000 is the same in every run, whatever was asked for before.
+
+So a training that was killed goes on with exactly the batch that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+__all__ = ["Batch", "Batches"]
+
+# (x, y, sample_weight): arrays, or dicts of arrays, with the batch as their first axis.
+Batch = tuple[Any, Any, Any]
+Make = Callable[[np.ndarray, np.random.Generator], Batch]
+
+# Keeps the random numbers of training and of evaluation apart: streams of default_rng([seed, ...]).
+_ORDER, _TRAINING, _EVALUATION = 0, 1, 2
+
+
+class Batches:
+    """Random access to the batches of a data set.
+
+    An epoch sees every row; where the rows do not fill its last batch, that epoch's first rows do.
+
+    Args:
+        make: (row numbers (B,) int, random generator) -> (x, y, sample_weight).
+        num_rows: rows of the data set.
+        batch_size: rows of every batch, B.
+        seed: with the step it decides everything that is random.
+        shuffle: whether each epoch has its own order; else the rows come as they stand.
+        num_tokens: tokens that one evaluation predicts, if it makes sense to count them.
+        num_bytes: UTF-8 bytes of the text behind these tokens.
+        labels: class names by number, of a classification.
+
+    Attributes: all the arguments but `make`.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        *,
+        num_rows: int,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        num_tokens: int | None = None,
+        num_bytes: int | None = None,
+        labels: tuple[str, ...] | None = None,
+    ) -> None:
+        if num_rows < 1:
+            raise DataError("the data gives no row to train on", next_step="add text")
+        if batch_size < 1:
+            raise DataError(f"batch_size must be at least 1, not {batch_size}")
+        if seed < 0:
+            raise DataError(f"seed must not be negative: {seed}")
+        self._make = make
+        self.num_rows = num_rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.num_tokens = num_tokens
+        self.num_bytes = num_bytes
+        self.labels = labels
+        self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
+
+    def __len__(self) -> int:
+        """Steps per epoch, and steps of one evaluation."""
+        return -(-self.num_rows // self.batch_size)
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """Bits per byte are the loss in nats / ln 2 / this."""
+        if not self.num_tokens or self.num_bytes is None:
+            return None
+        return self.num_bytes / self.num_tokens
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a global step, from 0 on and without end: epoch `step // len(self)`."""
+        if step < 0:
+            raise DataError(f"a step must not be negative: {step}")
+        epoch, index = divmod(step, len(self))
+        order = self._epoch_order(epoch)
+        first = index * self.batch_size
+        rows = order[np.arange(first, first + self.batch_size) % self.num_rows]
+        return self._make(rows, np.random.default_rng([self.seed, _TRAINING, step]))
+
+    def evaluation_batch(self, index: int) -> Batch:
+        """Rows `index * B` on, in order. What is missing in the last one has weight 0."""
+        if not 0 <= index < len(self):
+            raise DataError(f"there are {len(self)} evaluation batches, no number {index}")
+        first = index * self.batch_size
+        rows = np.arange(first, first + self.batch_size)
+        real = rows < self.num_rows
+        generator = np.random.default_rng([self.seed, _EVALUATION, index])
+        x, y, weight = self._make(np.where(real, rows, 0), generator)
+        return x, y, _zero_where(weight, ~real)
+
+    def evaluation(self) -> Iterator[Batch]:
+        """Every row once, in order."""
+        return (self.evaluation_batch(index) for index in range(len(self)))
+
+    def as_pydataset(
+        self, start_step: int = 0, steps: int | None = None, *, evaluation: bool = False
+    ):
+        """A `keras.utils.PyDataset`, for `model.fit(dataset, shuffle=False)`.
+
+        Args:
+            start_step: the global step of the first batch. After e complete epochs of `fit`,
+                element i is the batch of step `start_step + e * steps + i`. (With `steps=1` on
+                JAX, Keras' look at the first batch cannot be told from an epoch: take more.)
+            steps: batches in an epoch of Keras; `len(self)` if not given.
+            evaluation: instead, the evaluation batches, each epoch the same: for
+                `validation_data` and `model.evaluate`.
+        """
+        return _pydataset_class()(self, start_step, steps or len(self), evaluation)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.num_rows)
+        kept = self._order
+        if kept is None or kept[0] != epoch:
+            generator = np.random.default_rng([self.seed, _ORDER, epoch])
+            # One assignment, so that threads which prefetch never see half of it.
+            self._order = kept = (epoch, generator.permutation(self.num_rows))
+        return kept[1]
+
+
+def _zero_where(weight: Any, rows: np.ndarray) -> Any:
+    if isinstance(weight, dict):
+        return {name: _zero_where(value, rows) for name, value in weight.items()}
+    weight = weight.copy()
+    weight[rows] = 0
+    return weight
+
+
+def _pydataset_class() -> type:
+    """Made on demand: Keras is slow to import, and not everyone who reads batches has it."""
+    from keras.utils import PyDataset
+
+    class BatchesDataset(PyDataset):
+        def __init__(self, batches: Batches, start_step: int, steps: int, evaluation: bool):
+            super().__init__()
+            self._batches = batches
+            self._start_step = start_step
+            self._steps = len(batches) if evaluation else steps
+            self._evaluation = evaluation
+            self._epoch = 0
+            self._within_epoch = False
+            self._reached_end = False
+
+        def __len__(self) -> int:
+            return self._steps
+
+        def __getitem__(self, index: int) -> Batch:
+            if self._evaluation:
+                return self._batches.evaluation_batch(index)
+            self._reached_end |= index == self._steps - 1
+            return self._batches.batch(self._start_step + self._epoch * self._steps + index)
+
+        # Keras reads batches before the first epoch, to learn their shapes, and then calls
+        # on_epoch_end: only an epoch that was begun and read to its end has passed.
+
+        def on_epoch_begin(self) -> None:
+            self._within_epoch = True
+
+        def on_epoch_end(self) -> None:
+            self._epoch += self._within_epoch and self._reached_end
+            self._within_epoch = self._reached_end = False
+
+    return BatchesDataset

@@ -1,0 +1,131 @@
+"""Batches for text classification: a text, or a pair of texts, and its class."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import DataError, OverflowTextError, nearest
+from ..runtime.framing import join_pair
+from .batches import Batch, Batches
+from .packing import Ragged, encode_texts
+from .raw import CLASSIFICATION, read_examples
+
+__all__ = ["classification_batches"]
+
+
+def classification_batches(
+    examples: object,
+    tokenizer,
+    *,
+    length: int,
+    batch_size: int,
+    seed: int = 0,
+    shuffle: bool = True,
+    labels: Sequence[str | int] | None = None,
+    truncate: bool = True,
+) -> Batches:
+    """Texts as "[CLS] a [SEP]" or "[CLS] a [SEP] b [SEP]", padded to one length.
+
+    Args:
+        examples: `text` and `label`, or `text_a`, `text_b` and `label`: dicts, tuples, or whatever
+            else `read_examples` reads.
+        length: T.
+        labels: the class names in the order of their numbers, as of an earlier training. If not
+            given, those of the examples: sorted, as numbers if all are whole numbers.
+        truncate: cut what is longer, and warn once with the count; else it is an error.
+
+    Returns:
+        Batches of
+        x = {"token_ids", "segment_ids": (B, T) int32, "padding_mask": (B, T) bool},
+        y = (B,) int32, and sample_weight = (B,) float32. `labels` are the class names, as str.
+
+    Raises:
+        DataError: a label that `labels` does not hold; one class alone.
+        OverflowTextError: a text is longer, and `truncate` is off.
+    """
+    first, second, found = _columns(examples)
+    names = _label_names(found) if labels is None else tuple(map(str, labels))
+    classes = _numbers(found, names)
+    a_ids = [ids.tolist() for ids in encode_texts(tokenizer, first)]
+    b_ids = [ids.tolist() for ids in encode_texts(tokenizer, second)] if second else None
+    tokens, segments, cut = [], [], []
+    for row, a in enumerate(a_ids):
+        b = b_ids[row] if b_ids else None
+        ids, segment = join_pair(tokenizer.roles, a, b)
+        if len(ids) > length:
+            cut.append(len(ids))
+            if not truncate:
+                raise OverflowTextError(
+                    f"example {row + 1} has {len(ids)} tokens, the model takes {length}",
+                    next_step="take a greater length, or truncate=True",
+                )
+            ids, segment = join_pair(tokenizer.roles, a, b, length, truncate=True)
+        tokens.append(ids)
+        segments.append(segment)
+    if cut:
+        warnings.warn(
+            f"{len(cut)} of {len(tokens)} texts are longer than {length} tokens "
+            f"(the longest: {max(cut)}) and are cut",
+            stacklevel=2,
+        )
+    token_rows, segment_rows = Ragged(tokens), Ragged(segments)
+    padding = tokenizer.roles.get("pad", 0)
+
+    def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        token_ids, mask = token_rows.padded(rows, length, padding)
+        segment_ids, _ = segment_rows.padded(rows, length, 0)
+        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
+        return x, classes[rows], np.ones(len(rows), np.float32)
+
+    return Batches(
+        make,
+        num_rows=len(tokens),
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        labels=names,
+    )
+
+
+def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:
+    """The first texts, the second texts (empty where there are none), and the labels."""
+    first, second, labels = [], [], []
+    for example in read_examples(examples, fields=CLASSIFICATION):
+        labels.append(str(example["label"]))
+        if "text_a" in example:
+            first.append(example["text_a"])
+            second.append(example["text_b"])
+        else:
+            first.append(example["text"])
+    if second and len(second) != len(first):
+        raise DataError("some examples are single texts and others pairs")
+    return first, second, labels
+
+
+def _label_names(found: list[str]) -> tuple[str, ...]:
+    def number(name: str) -> bool:
+        return name.removeprefix("-").isdecimal()
+
+    distinct = set(found)
+    if len(distinct) < 2:
+        raise DataError(
+            f"all examples have the same label, {found[0]!r}: there is nothing to tell apart",
+            next_step="add examples of another class, or pass labels=[...]",
+        )
+    # "10" comes after "9".
+    return tuple(sorted(distinct, key=int if all(map(number, distinct)) else str))
+
+
+def _numbers(found: list[str], names: tuple[str, ...]) -> np.ndarray:
+    index = {name: number for number, name in enumerate(names)}
+    for row, name in enumerate(found, start=1):
+        if name not in index:
+            raise DataError(
+                f"label {name!r} is none of {', '.join(names)}",
+                where=f"example {row}",
+                did_you_mean=nearest(name, names),
+            )
+    return np.array([index[name] for name in found], np.int32)

@@ -1,0 +1,230 @@
+"""Raw data, whatever form it has, as one stream of examples.
+
+An example is a dict: "text"; "text", "label"; "text_a", "text_b", "label"; "source", "target".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, nearest
+from .files import READERS, Record, reader_of
+
+__all__ = ["CLASSIFICATION", "SEQ2SEQ", "TEXT", "iterate_texts", "read_examples"]
+
+# What a task's examples must hold: one of these sets of fields.
+Fields = Sequence[str] | Sequence[Sequence[str]]
+TEXT = (("text",),)
+CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
+SEQ2SEQ = (("source", "target"),)
+
+_TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target")
+_DEMOS = ("demo:python-docs",)
+
+
+def read_examples(
+    raw: object, columns: Mapping[str, str] | None = None, fields: Fields | None = None
+) -> Iterator[dict[str, Any]]:
+    """Reads raw data as examples, one at a time.
+
+    Args:
+        raw: a path to a .txt (one document), .jsonl, .csv, .tsv or .parquet file, or to a directory
+            of these (in the order of their names); "demo:python-docs"; an iterable of texts, tuples
+            or dicts; or a `tf.data.Dataset` of the same, not batched.
+        columns: field -> the column that holds it, where they differ: `{"text": "review"}`.
+        fields: the fields that are needed, such as `("source", "target")`, or several such sets of
+            which one must be there. Then examples hold exactly these, tuples are read in this
+            order, and missing ones are an error. Without it, all columns come as they are.
+
+    Raises:
+        DataError: at once where there is nothing to read; and when the iteration meets text that is
+            not UTF-8, a line that is no JSON, a ragged row, a missing column, a label that is NaN.
+
+    Example:
+        >>> list(read_examples([("good", 1), ("bad", 0)], fields=("text", "label")))
+        [{'text': 'good', 'label': 1}, {'text': 'bad', 'label': 0}]
+    """
+    columns = dict(columns or {})
+    wanted = _alternatives(fields)
+    records, name = _records(raw, columns, wanted)
+    return _examples(records, name, columns, wanted)
+
+
+def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Every text in raw data, of whatever field: what a tokenizer is trained on."""
+    for example in read_examples(raw, columns):
+        found = [example[field] for field in _TEXT_FIELDS if isinstance(example.get(field), str)]
+        if not found:
+            raise _missing("text", example, "raw data")
+        yield from found
+
+
+# === Where the records come from ===
+
+
+def _records(
+    raw: object, columns: Mapping[str, str], wanted: Sequence[Sequence[str]]
+) -> tuple[Iterator[Record], str]:
+    """The records, and what to call them in an error."""
+    if isinstance(raw, str) and raw.startswith("demo:"):
+        if raw not in _DEMOS:
+            raise DataError(f"no such demo: {raw}", did_you_mean=nearest(raw, _DEMOS))
+        from .python_docs import read_python_docs
+
+        return (({"text": text}, module) for module, text in read_python_docs()), raw
+    if isinstance(raw, str | os.PathLike):
+        path = Path(raw)
+        needed = [{columns.get(field, field) for field in names} for names in wanted]
+        return _path_records(path, needed), str(path)
+    if isinstance(raw, Mapping) or not isinstance(raw, Iterable):
+        raise DataError(
+            f"raw data must be a path or an iterable of examples, not {type(raw).__name__}",
+            next_step='pass a list: ["a text", ...] or [{"text": "...", "label": 1}, ...]',
+        )
+    # A tf.data.Dataset hands out its elements as numpy itself: no TensorFlow is imported here.
+    items = raw.as_numpy_iterator() if hasattr(raw, "as_numpy_iterator") else iter(raw)
+    return (
+        (_record(item, f"example {number}", wanted), f"example {number}")
+        for number, item in enumerate(items, start=1)
+    ), f"the {type(raw).__name__}"
+
+
+def _path_records(path: Path, needed: list[set[str]]) -> Iterator[Record]:
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, siblings)
+        raise DataError(
+            f"no such file or directory: {path}",
+            did_you_mean=near and str(path.with_name(near)),
+            next_step='to pass text itself, put it in a list: ["a text"]',
+        )
+    if not path.is_dir():
+        if path.stat().st_size == 0:
+            raise DataError("the file is empty", where=path)
+        return _file_records(path, reader_of(path), needed)
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in READERS
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise DataError(f"no {', '.join(READERS)} file in this directory", where=path)
+    empty = [file for file in files if file.stat().st_size == 0]
+    if empty:
+        warnings.warn(
+            f"{len(empty)} empty files are left out, the first is {empty[0]}", stacklevel=4
+        )
+    return chain.from_iterable(
+        _file_records(file, reader_of(file), needed) for file in files if file not in empty
+    )
+
+
+def _file_records(path: Path, reader, needed: list[set[str]]) -> Iterator[Record]:
+    # With several sets of fields the file decides, so all its columns are read.
+    return reader(path, needed[0] if len(needed) == 1 else ())
+
+
+def _record(item: object, where: str, wanted: Sequence[Sequence[str]]) -> dict:
+    if isinstance(item, Mapping):
+        return dict(item)
+    if isinstance(item, str | bytes) or getattr(item, "ndim", None) == 0:
+        return {"text": item}
+    if isinstance(item, tuple | list):
+        for names in wanted or (("text",), ("text", "label"), ("text_a", "text_b", "label")):
+            if len(names) == len(item):
+                return dict(zip(names, item, strict=True))
+    raise DataError(
+        f"an example must be a text, a tuple or a dict, not {_describe(item)}",
+        where=where,
+        next_step=f"pass {' or '.join(str(tuple(names)) for names in wanted or TEXT)}",
+    )
+
+
+# === What an example holds ===
+
+
+def _examples(
+    records: Iterator[Record],
+    name: str,
+    columns: Mapping[str, str],
+    wanted: Sequence[Sequence[str]],
+) -> Iterator[dict[str, Any]]:
+    record = None
+    for record, where in records:
+        for column in columns.values():
+            if column not in record:
+                raise _missing(column, record, where)
+        renamed = {name: v for name, v in record.items() if name not in columns.values()}
+        renamed.update({field: record[column] for field, column in columns.items()})
+        names = _matching(renamed, where, wanted) if wanted else renamed
+        yield {name: _value(name, renamed[name], where, bool(wanted)) for name in names}
+    if record is None:
+        raise DataError("there is no example in the data", where=name)
+
+
+def _alternatives(fields: Fields | None) -> Sequence[Sequence[str]]:
+    if fields is None:
+        return ()
+    fields = tuple(fields)
+    return (fields,) if all(isinstance(name, str) for name in fields) else fields
+
+
+def _matching(record: dict, where: str, wanted: Sequence[Sequence[str]]) -> Sequence[str]:
+    for names in wanted:
+        if all(name in record for name in names):
+            return names
+    closest = max(wanted, key=lambda names: sum(name in record for name in names))
+    raise _missing(next(name for name in closest if name not in record), record, where)
+
+
+def _missing(column: str, record: Collection[str], where: str) -> DataError:
+    near = nearest(column, map(str, record))
+    return DataError(
+        f"there is no column {column!r}; there are {', '.join(map(str, record))}",
+        where=where,
+        did_you_mean=near,
+        next_step=f"name the column that holds it: columns={{{column!r}: {near or '...'!r}}}",
+    )
+
+
+def _value(name: str, value: object, where: str, checked: bool) -> Any:
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # a numpy scalar
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name!r} is not UTF-8: {error}", where=where) from error
+    if name == "label":
+        return _label(value, where)
+    if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
+        raise DataError(f"{name!r} must be text, not {_describe(value)}", where=where)
+    return value
+
+
+def _label(value: object, where: str) -> int | str:
+    """A class: a name, or a whole number (which a data frame may have turned into a float)."""
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    if isinstance(value, int):
+        return int(value)
+    raise DataError(
+        f"a label must be a name or a whole number, not {_describe(value)}",
+        where=where,
+        next_step="leave out the examples that have no label",
+    )
+
+
+def _describe(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) < 40 else text[:36] + '...'}"

@@ -1,0 +1,109 @@
+"""Batches for sequence-to-sequence models: read the source, write the target."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..errors import OverflowTextError
+from ..runtime.framing import frame_source
+from .batches import Batch, Batches
+from .packing import Ragged, encode_texts
+from .raw import SEQ2SEQ, read_examples
+
+__all__ = ["seq2seq_batches"]
+
+
+def seq2seq_batches(
+    examples: object,
+    tokenizer,
+    *,
+    length: int,
+    batch_size: int,
+    target_length: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    truncate: bool = True,
+    start_token: int | None = None,
+) -> Batches:
+    """Source and target, each padded to its length.
+
+    Args:
+        examples: `source` and `target`: dicts, tuples, or whatever else `read_examples` reads.
+        tokenizer: needs the role "eos", which ends both.
+        length: S, of the source.
+        target_length: T; as `length` if not given.
+        truncate: cut what is longer, and warn once with the count; else it is an error.
+        start_token: what the decoder reads first; "pad" if not given, as in T5, else "bos", "eos".
+
+    Returns:
+        Batches of
+        x = {"token_ids": (B, S) int32, "padding_mask": (B, S) bool,
+             "decoder_token_ids": (B, T) int32, "decoder_padding_mask": (B, T) bool},
+        y = (B, T) int32, what the decoder writes, and sample_weight = (B, T) float32.
+
+    Raises:
+        OverflowTextError: an example is longer, and `truncate` is off.
+    """
+    eos = tokenizer.role("eos")
+    padding = tokenizer.roles.get("pad", eos)
+    if start_token is None:
+        start_token = tokenizer.roles.get("pad", tokenizer.roles.get("bos", eos))
+    target_length = target_length or length
+    pairs = list(read_examples(examples, fields=SEQ2SEQ))
+    sources = [pair["source"] for pair in pairs]
+    targets = [pair["target"] for pair in pairs]
+    source_ids = [
+        frame_source(tokenizer.roles, ids.tolist()) for ids in encode_texts(tokenizer, sources)
+    ]
+    target_ids = [[*ids.tolist(), eos] for ids in encode_texts(tokenizer, targets)]
+    _check(source_ids, length, "source", truncate)
+    _check(target_ids, target_length, "target", truncate)
+    source = Ragged(_fit(ids, length) for ids in source_ids)
+    target = Ragged(_fit(ids, target_length) for ids in target_ids)
+
+    def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        token_ids, mask = source.padded(rows, length, padding)
+        y, written = target.padded(rows, target_length, padding)
+        read = np.concatenate([np.full((len(rows), 1), start_token, np.int32), y[:, :-1]], axis=1)
+        x = {
+            "token_ids": token_ids,
+            "padding_mask": mask,
+            "decoder_token_ids": np.where(written, read, np.int32(padding)),
+            "decoder_padding_mask": written,
+        }
+        return x, y, written.astype(np.float32)
+
+    return Batches(
+        make,
+        num_rows=len(source),
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        num_tokens=int(target.lengths.sum()),
+        num_bytes=sum(len(text.encode()) for text in targets),
+    )
+
+
+def _check(rows: list[list[int]], length: int, name: str, truncate: bool) -> None:
+    long = [number for number, ids in enumerate(rows, start=1) if len(ids) > length]
+    if not long:
+        return
+    longest = max(map(len, rows))
+    if not truncate:
+        raise OverflowTextError(
+            f"the {name} of example {long[0]} has {len(rows[long[0] - 1])} tokens, "
+            f"the model takes {length}",
+            next_step=f"take a length of {longest}, or truncate=True",
+        )
+    warnings.warn(
+        f"{len(long)} of {len(rows)} {name} texts are longer than {length} tokens "
+        f"(the longest: {longest}) and are cut",
+        stacklevel=3,
+    )
+
+
+def _fit(ids: list[int], length: int) -> list[int]:
+    """Cut so that eos still ends it."""
+    return ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]

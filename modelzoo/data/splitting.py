@@ -1,0 +1,66 @@
+"""Training and validation examples, by document: no document is in both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+__all__ = ["split"]
+
+
+def split(
+    examples: Iterable[dict[str, Any]], validation_fraction: float = 0.1, seed: int = 0
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Splits examples at random into (training, validation), each in its first order.
+
+    A single text document is cut instead, at the paragraph, else the line, else the character
+    nearest to the fraction; its end is the validation text.
+
+    Args:
+        examples: what `read_examples` yields.
+        validation_fraction: from 0 (no validation) to below 1; else each side gets at least one.
+        seed: another seed, another split.
+
+    Raises:
+        DataError: the fraction is out of range, or a single example cannot be cut.
+
+    Example:
+        >>> training, validation = split(read_examples("reviews.csv"), 0.2, seed=1)
+    """
+    if not 0 <= validation_fraction < 1:
+        raise DataError(f"validation_fraction must be in [0, 1), not {validation_fraction}")
+    examples = list(examples)
+    if validation_fraction == 0:
+        return examples, []
+    if len(examples) == 1 and set(examples[0]) == {"text"}:
+        text = examples[0]["text"]
+        at = _cut(text, round(len(text) * (1 - validation_fraction)))
+        if 0 < at < len(text):
+            return [{"text": text[:at]}], [{"text": text[at:]}]
+    if len(examples) < 2:
+        raise DataError(
+            f"{len(examples)} example cannot be split into training and validation",
+            next_step="add examples, or take validation_fraction=0",
+        )
+    count = min(len(examples) - 1, max(1, round(len(examples) * validation_fraction)))
+    order = np.random.default_rng([seed, 0x5917]).permutation(len(examples))
+    held_out = set(order[:count].tolist())
+    training = [example for i, example in enumerate(examples) if i not in held_out]
+    return training, [examples[i] for i in sorted(held_out)]
+
+
+def _cut(text: str, target: int) -> int:
+    """The boundary nearest to `target`, paragraphs first."""
+    for boundary in (r"\n\s*\n", r"\n"):
+        cuts = [match.end() for match in re.finditer(boundary, text)]
+        cuts = [cut for cut in cuts if 0 < cut < len(text)]
+        if cuts:
+            nearest = min(cuts, key=lambda cut: abs(cut - target))
+            if abs(nearest - target) <= len(text) // 20:
+                return nearest
+    return target

@@ -1,0 +1,149 @@
+"""One exception base for everything a user can get wrong.
+
+An error says what is wrong, where it stands, which name was probably meant, and what to do next.
+The command line prints it as one message and exits with code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = [
+    "BundleError",
+    "DataError",
+    "ExportError",
+    "MissingDependencyError",
+    "ModelDirectoryError",
+    "ModelzooError",
+    "OutputError",
+    "OverflowTextError",
+    "PluginError",
+    "RecipeError",
+    "TokenizerError",
+    "UnknownNameError",
+    "nearest",
+    "require",
+]
+
+
+class ModelzooError(Exception):
+    """Base of every error that modelzoo raises on purpose.
+
+    Args:
+        what: one sentence, what is wrong.
+        where: the file, line, key or signature it stands in.
+        did_you_mean: the nearest right name; `None` where nothing is near.
+        next_step: what the reader can do about it, best a command.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        did_you_mean: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.did_you_mean = did_you_mean
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  in: {self.where}")
+        if self.did_you_mean:
+            lines.append(f"  did you mean: {self.did_you_mean}?")
+        if self.next_step:
+            lines.append(f"  next: {self.next_step}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple:
+        # The keyword arguments are lost by the default, which replays `args` alone: an error that
+        # crosses a process border (exporters work in a child) must arrive whole.
+        return (type(self), (self.what,), self.__dict__)
+
+
+class RecipeError(ModelzooError):
+    """A recipe cannot be read, or does not fit its architecture."""
+
+
+class UnknownNameError(ModelzooError):
+    """Nothing of that name: recipe, architecture, task or exporter."""
+
+
+class PluginError(ModelzooError):
+    """An installed plugin cannot be used."""
+
+
+class DataError(ModelzooError):
+    """Raw data is missing, empty, or not what the task needs."""
+
+
+class OverflowTextError(DataError):
+    """A text is longer than the model can read."""
+
+
+class TokenizerError(ModelzooError):
+    """A tokenizer cannot be read or trained, or lacks a token that is needed."""
+
+
+class ModelDirectoryError(ModelzooError):
+    """A model directory is missing, incomplete, or written by a newer modelzoo."""
+
+
+class BundleError(ModelzooError):
+    """A bundle is missing, incomplete, altered, or written by a newer modelzoo."""
+
+
+class ExportError(ModelzooError):
+    """A model cannot be turned into a device file."""
+
+
+class OutputError(ModelzooError):
+    """An output path cannot be written, or would overwrite something."""
+
+
+class MissingDependencyError(ModelzooError, ImportError):
+    """A package that an extra brings is not installed."""
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `name` was probably meant to be, or `None`.
+
+    A full name that ends in `/name` counts as near: `moe` is meant to be `acme/moe`.
+    """
+    from difflib import get_close_matches
+
+    # First spelling wins: two candidates that differ only in case must not resolve at random.
+    by_lower: dict[str, str] = {}
+    for candidate in sorted(candidates):
+        by_lower.setdefault(candidate.lower(), candidate)
+    wanted = name.lower()
+    for lower, candidate in by_lower.items():
+        if lower.rpartition("/")[2] == wanted:
+            return candidate
+    found = get_close_matches(wanted, by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports `module`, or says which extra brings it.
+
+    Raises:
+        MissingDependencyError: chained to the `ImportError`, with the `pip install` line.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or package).startswith(
+            package
+        )
+        what = f"{module} is not installed" if missing else f"{module} does not import: {error}"
+        raise MissingDependencyError(what, next_step=f'pip install "modelzoo[{extra}]"') from error

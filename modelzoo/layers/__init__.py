@@ -1,0 +1,1 @@
+"""The transformer core that all families share. Import what you need from its modules."""

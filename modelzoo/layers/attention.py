@@ -1,0 +1,114 @@
+"""Multi-head and grouped-query attention, with and without a cache.
+
+B batch, T queries, S keys, H heads, K key/value heads, D head_dim.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
+from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.positions import rotate
+
+
+class Attention(keras.layers.Layer):
+    """Scaled dot-product attention (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
+
+    Call arguments:
+        x: (B, T, hidden_dim), the queries, and the keys and values too unless `memory` is given.
+        bias: broadcasts to (B, H, T, S), added to the scores (masks, relative positions).
+        rotary: angles for the T positions, or None.
+        memory: (key, value) from `project_memory`, for cross-attention.
+        cache: (key, value) with S slots each; the T new ones are written from slot `start` (B,) on.
+
+    Returns: (B, T, hidden_dim), and with `cache` a pair of that and the new cache.
+    """
+
+    def __init__(self, config: TransformerConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        width = config.size_per_head
+        # Unscaled attention (T5) keeps its scores small through the query's initial weights.
+        query_range = config.initializer_range * (config.score_scale * width**0.5) ** -1
+        self.query = self._dense(config.num_heads * width, query_range, "query")
+        self.key = self._dense(config.kv_heads * width, config.initializer_range, "key")
+        self.value = self._dense(config.kv_heads * width, config.initializer_range, "value")
+        output_range = config.initializer_range * config.residual_init_scale
+        self.output_projection = self._dense(config.hidden_dim, output_range, "output")
+        self.dropout = keras.layers.Dropout(config.attention_dropout, dtype=self.dtype_policy)
+
+    def _dense(self, units, stddev, name):
+        return keras.layers.Dense(
+            units,
+            use_bias=self.config.attention_bias,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape=None):
+        config = self.config
+        for layer in (self.query, self.key, self.value):
+            layer.build((None, None, config.hidden_dim))
+        self.output_projection.build((None, None, config.num_heads * config.size_per_head))
+        self.built = True
+
+    def call(
+        self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None
+    ):
+        query = self._split(self.query(x), self.config.num_heads, (0, 2, 1, 3))  # (B, H, T, D)
+        if rotary is not None:
+            query = rotate(query, rotary)
+        key, value = memory if memory is not None else self.project_memory(x, rotary)
+        if cache is not None:
+            key = write_cache(cache[0], key, start, KEY_AXIS)
+            value = write_cache(cache[1], value, start, VALUE_AXIS)
+        weights = self._weights(query, key, bias)
+        mixed = self._mix(self.dropout(weights, training=training), value)
+        output = self.output_projection(mixed)
+        return output if cache is None else (output, (key, value))
+
+    def project_memory(self, x, rotary=None):
+        """(B, S, hidden_dim) -> key (B, K, S, D) and value (B, K, D, S), as a cache holds them."""
+        key = self._split(self.key(x), self.config.kv_heads, (0, 2, 1, 3))
+        value = self._split(self.value(x), self.config.kv_heads, (0, 2, 3, 1))
+        return (key if rotary is None else rotate(key, rotary)), value
+
+    def _split(self, x, heads, order):
+        length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
+        x = ops.reshape(x, (-1, length, heads, self.config.size_per_head))
+        return ops.transpose(x, order)
+
+    def _weights(self, query, key, bias):
+        """Softmax of the scores, (B, H, T, S)."""
+        config = self.config
+        scores = ops.matmul(self._group(query) * config.score_scale, ops.swapaxes(key, 2, 3))
+        scores = ops.cast(self._ungroup(scores), "float32")  # where the bias fits
+        if bias is not None:
+            scores = scores + bias
+        return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+
+    def _mix(self, weights, value):
+        """(B, H, T, S) x (B, K, D, S) -> (B, T, H * D)."""
+        mixed = ops.matmul(self._group(weights), ops.swapaxes(value, 2, 3))
+        mixed = ops.transpose(self._ungroup(mixed), (0, 2, 1, 3))
+        width = self.config.num_heads * self.config.size_per_head
+        length = mixed.shape[1] if mixed.shape[1] is not None else ops.shape(mixed)[1]
+        return ops.reshape(mixed, (-1, length, width))
+
+    # The heads of a group lie side by side, so a group's queries fold into its time axis for free.
+    def _group(self, x):
+        """(B, H, T, …) -> (B, K, H/K * T, …)."""
+        return self._regroup(x, self.config.kv_heads, self.config.num_heads)
+
+    def _ungroup(self, x):
+        """(B, K, H/K * T, …) -> (B, H, T, …)."""
+        return self._regroup(x, self.config.num_heads, self.config.kv_heads)
+
+    def _regroup(self, x, to_heads, from_heads):
+        if to_heads == from_heads:
+            return x
+        shape = ops.shape(x)
+        return ops.reshape(x, (-1, to_heads, shape[2] * from_heads // to_heads, shape[3]))

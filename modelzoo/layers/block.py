@@ -1,0 +1,82 @@
+"""One transformer block: attention, optional cross-attention, feed-forward, and their residuals."""
+
+from __future__ import annotations
+
+import keras
+
+from modelzoo.layers.attention import Attention
+from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.feed_forward import FeedForward
+from modelzoo.layers.norms import make_norm
+
+
+class TransformerBlock(keras.layers.Layer):
+    """x + attention, x + cross-attention, x + feed-forward, normalised before or after.
+
+    Call arguments: as `Attention`, and for decoders over an encoder `memory` (key, value) with its
+    `memory_bias`. Returns x (B, T, hidden_dim), and with `cache` also the new cache.
+    """
+
+    def __init__(self, config: TransformerConfig, cross_attention: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        policy = self.dtype_policy
+        self.attention_norm = make_norm(config, dtype=policy, name="attention_norm")
+        self.attention = Attention(config, dtype=policy, name="attention")
+        self.cross_attention = self.cross_attention_norm = None
+        if cross_attention:
+            self.cross_attention_norm = make_norm(config, dtype=policy, name="cross_attention_norm")
+            self.cross_attention = Attention(config, dtype=policy, name="cross_attention")
+        self.ffn_norm = make_norm(config, dtype=policy, name="ffn_norm")
+        self.ffn = FeedForward(config, dtype=policy, name="ffn")
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
+
+    def build(self, input_shape=None):
+        shape = (None, None, self.config.hidden_dim)
+        for layer in (
+            self.attention_norm,
+            self.attention,
+            self.cross_attention_norm,
+            self.cross_attention,
+            self.ffn_norm,
+            self.ffn,
+        ):
+            if layer is not None:
+                layer.build(shape)
+        self.built = True
+
+    def call(
+        self,
+        x,
+        bias=None,
+        rotary=None,
+        memory=None,
+        memory_bias=None,
+        cache=None,
+        start=None,
+        training=None,
+    ):
+        new_cache = None
+
+        def attend(x):
+            nonlocal new_cache
+            output = self.attention(
+                x, bias=bias, rotary=rotary, cache=cache, start=start, training=training
+            )
+            if cache is not None:
+                output, new_cache = output
+            return output
+
+        def attend_to_memory(x):
+            return self.cross_attention(x, bias=memory_bias, memory=memory, training=training)
+
+        x = self._residual(x, self.attention_norm, attend, training)
+        if self.cross_attention is not None:
+            x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
+        x = self._residual(x, self.ffn_norm, lambda x: self.ffn(x, training=training), training)
+        return x if cache is None else (x, new_cache)
+
+    def _residual(self, x, norm, sublayer, training):
+        if self.config.norm_position == "pre":
+            return x + self.dropout(sublayer(norm(x)), training=training)
+        return norm(x + self.dropout(sublayer(x), training=training))

@@ -1,0 +1,106 @@
+"""The shape of a transformer block, as data.
+
+One frozen dataclass describes every block of the zoo: BERT, GPT, T5, BART, Llama and Gemma are
+values of it, not classes of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelzoo.errors import RecipeError, nearest
+
+NORMS = ("layer", "rms")
+NORM_POSITIONS = ("pre", "post")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes and choices that all blocks of a stack share.
+
+    Args:
+        hidden_dim: width of the residual stream.
+        num_heads: query heads.
+        ffn_dim: width between the two feed-forward matrices.
+        num_kv_heads: key and value heads; fewer than `num_heads` is grouped-query attention
+            (Ainslie et al. 2023), one is multi-query. Default: `num_heads`.
+        head_dim: width of a head, independent of `hidden_dim`. Default: `hidden_dim / num_heads`.
+        norm: `"layer"` (LayerNorm) or `"rms"` (RMSNorm, Zhang and Sennrich 2019).
+        norm_position: `"pre"` normalises what enters a sublayer, `"post"` what leaves the residual sum.
+        activation: `"gelu"` (exact), `"gelu_tanh"`, `"relu"` or `"silu"`.
+        gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
+        attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.
+        rotary_theta: base of rotary positions (Su et al. 2021); `None` has none.
+        residual_init_scale: factor on the initial weights that write to the residual stream
+            (GPT-2: `1 / sqrt(2 * num_layers)`).
+
+    Raises:
+        RecipeError: a value is not a known choice, or the heads do not divide up.
+
+    Example:
+        >>> TransformerConfig(hidden_dim=768, num_heads=12, ffn_dim=3072).size_per_head
+        64
+    """
+
+    hidden_dim: int
+    num_heads: int
+    ffn_dim: int
+    num_kv_heads: int | None = None
+    head_dim: int | None = None
+    norm: str = "layer"
+    norm_position: str = "pre"
+    norm_epsilon: float = 1e-5
+    activation: str = "gelu"
+    gated: bool = False
+    attention_bias: bool = True
+    ffn_bias: bool = True
+    attention_scale: float | None = None
+    rotary_theta: float | None = None
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    initializer_range: float = 0.02
+    residual_init_scale: float = 1.0
+
+    def __post_init__(self):
+        for key in ("hidden_dim", "num_heads", "ffn_dim", "num_kv_heads", "head_dim"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise RecipeError(f"{key} must be at least 1, not {value}")
+        _choice("norm", self.norm, NORMS)
+        _choice("norm_position", self.norm_position, NORM_POSITIONS)
+        _choice("activation", self.activation, ACTIVATIONS)
+        if self.head_dim is None and self.hidden_dim % self.num_heads:
+            raise RecipeError(
+                f"hidden_dim {self.hidden_dim} is not a multiple of num_heads {self.num_heads}",
+                next_step="change one of the two, or set head_dim",
+            )
+        if self.num_heads % self.kv_heads:
+            raise RecipeError(
+                f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.kv_heads}"
+            )
+        if self.rotary_theta is not None and self.size_per_head % 2:
+            raise RecipeError(f"rotary positions need an even head_dim, not {self.size_per_head}")
+        for key in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, key) < 1:
+                raise RecipeError(f"{key} must lie in [0, 1), not {getattr(self, key)}")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.num_kv_heads or self.num_heads
+
+    @property
+    def size_per_head(self) -> int:
+        return self.head_dim or self.hidden_dim // self.num_heads
+
+    @property
+    def score_scale(self) -> float:
+        return self.size_per_head**-0.5 if self.attention_scale is None else self.attention_scale
+
+
+def _choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RecipeError(
+            f"{key} {value!r} is not one of {', '.join(choices)}",
+            did_you_mean=nearest(value, choices),
+        )

@@ -1,0 +1,58 @@
+"""The position-wise half of a transformer block."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from modelzoo.layers.config import TransformerConfig
+
+
+def activation(name: str):
+    """The function behind a name of `layers.config.ACTIVATIONS`."""
+    return {
+        "gelu": lambda x: ops.gelu(x, approximate=False),
+        "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
+        "relu": ops.relu,
+        "silu": ops.silu,
+    }[name]
+
+
+class FeedForward(keras.layers.Layer):
+    """`down(act(up(x)))`, or gated `down(act(gate(x)) * up(x))` (Shazeer 2020).
+
+    Call: (B, T, hidden_dim) -> (B, T, hidden_dim).
+    """
+
+    def __init__(self, config: TransformerConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.activation = activation(config.activation)
+        stddev = config.initializer_range
+        self.up = self._dense(config.ffn_dim, stddev, "up")
+        self.gate = self._dense(config.ffn_dim, stddev, "gate") if config.gated else None
+        self.down = self._dense(config.hidden_dim, stddev * config.residual_init_scale, "down")
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=self.dtype_policy)
+
+    def _dense(self, units, stddev, name):
+        return keras.layers.Dense(
+            units,
+            use_bias=self.config.ffn_bias,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape=None):
+        for layer in (self.up, self.gate):
+            if layer is not None:
+                layer.build((None, None, self.config.hidden_dim))
+        self.down.build((None, None, self.config.ffn_dim))
+        self.built = True
+
+    def call(self, x, training=None):
+        if self.gate is None:
+            hidden = self.activation(self.up(x))
+        else:
+            hidden = self.activation(self.gate(x)) * self.up(x)
+        return self.down(self.dropout(hidden, training=training))

@@ -1,0 +1,119 @@
+"""Where a token stands: learned, sine, rotary and relative positions.
+
+B batch, T tokens, S keys, D width. Positions are int32 (bfloat16 cannot count above 256).
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+
+class LearnedPositions(keras.layers.Layer):
+    """A trained vector a position (Gehring et al. 2017).
+
+    Args:
+        max_length: positions that can be told apart.
+        hidden_dim: width of a vector.
+        offset: rows before position 0 (BART keeps 2).
+
+    Call: positions (B or 1, T) int32 -> (B or 1, T, D).
+    """
+
+    def __init__(self, max_length, hidden_dim, offset=0, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        self.max_length, self.hidden_dim, self.offset = max_length, hidden_dim, offset
+        self.initializer_range = initializer_range
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            shape=(self.max_length + self.offset, self.hidden_dim),
+            initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
+            name="embeddings",
+        )
+        self.built = True
+
+    def call(self, positions):
+        return ops.take(self.embeddings, positions + self.offset, axis=0)
+
+
+def sine_positions(positions, hidden_dim: int, dtype="float32"):
+    """Sines at even and cosines at odd indices (Vaswani et al. 2017, 3.5).
+
+    (B or 1, T) int32 -> (B or 1, T, hidden_dim).
+    """
+    half = hidden_dim // 2
+    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(10000.0) / half))
+    angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
+    pairs = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (…, half, 2)
+    return ops.cast(ops.reshape(pairs, (*angles.shape[:-1], 2 * half)), dtype)
+
+
+def rotary_angles(positions, head_dim: int, theta: float):
+    """Cosines and sines of rotary positions (Su et al. 2021), in float32.
+
+    (B or 1, T) int32 -> two of (B or 1, 1, T, head_dim).
+    """
+    half = head_dim // 2
+    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(theta) / half))
+    angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
+    angles = ops.expand_dims(ops.concatenate([angles, angles], axis=-1), 1)
+    return ops.cos(angles), ops.sin(angles)
+
+
+def rotate(x, angles):
+    """Turn (B, heads, T, head_dim) by `rotary_angles`; the halves are the pairs (as in Llama)."""
+    cos, sin = angles
+    low, high = ops.split(x, 2, axis=-1)
+    turned = ops.concatenate([-high, low], axis=-1)
+    return x * ops.cast(cos, x.dtype) + turned * ops.cast(sin, x.dtype)
+
+
+class RelativeBias(keras.layers.Layer):
+    """T5's learned bias on attention scores (Raffel et al. 2020, 2.1).
+
+    Distances fall into buckets: exact when small, logarithmic up to `max_distance`, one beyond.
+
+    Args:
+        bidirectional: keys after the query have buckets of their own (encoders).
+
+    Call: query positions (B or 1, T) and the number of keys S -> (B or 1, heads, T, S).
+    """
+
+    def __init__(
+        self, num_heads, num_buckets=32, max_distance=128, bidirectional=True, stddev=0.02, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_heads, self.num_buckets, self.max_distance = num_heads, num_buckets, max_distance
+        self.bidirectional, self.stddev = bidirectional, stddev
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            shape=(self.num_buckets, self.num_heads),
+            initializer=keras.initializers.RandomNormal(stddev=self.stddev),
+            name="embeddings",
+        )
+        self.built = True
+
+    def call(self, query_positions, num_keys):
+        keys = ops.reshape(ops.arange(num_keys, dtype="int32"), (1, 1, num_keys))
+        distance = keys - ops.expand_dims(query_positions, -1)  # (B, T, S), negative = before
+        bias = ops.take(self.embeddings, self._bucket(distance), axis=0)  # (B, T, S, heads)
+        return ops.transpose(bias, (0, 3, 1, 2))
+
+    def _bucket(self, distance):
+        buckets, offset = self.num_buckets, 0
+        if self.bidirectional:
+            buckets //= 2
+            offset = ops.cast(distance > 0, "int32") * buckets
+            distance = ops.abs(distance)
+        else:
+            distance = ops.maximum(-distance, 0)
+        exact = buckets // 2
+        log_ratio = ops.log(ops.cast(ops.maximum(distance, 1), "float32") / exact)
+        log_ratio = log_ratio / math.log(self.max_distance / exact)
+        far = exact + ops.cast(log_ratio * (buckets - exact), "int32")
+        far = ops.minimum(far, buckets - 1)
+        return offset + ops.where(distance < exact, distance, far)

@@ -1,0 +1,136 @@
+"""A tower of transformer blocks: the core that encoders and decoders share.
+
+B batch, T tokens, S slots of the cache or tokens of the memory.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from modelzoo.layers.block import TransformerBlock
+from modelzoo.layers.cache import cache_names
+from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.masks import add_biases, causal_bias, padding_bias
+from modelzoo.layers.norms import make_norm
+from modelzoo.layers.positions import RelativeBias, rotary_angles
+
+
+class TransformerStack(keras.layers.Layer):
+    """`num_layers` blocks, their masks and positions, and a final norm.
+
+    Args:
+        config: the shape of every block.
+        num_layers: how many.
+        causal: a token sees itself and what is before it.
+        cross_attention: each block also attends to a memory (an encoder's output).
+        relative_buckets: T5's relative positions with so many buckets, shared by all blocks; 0 = none.
+        final_norm: normalise what leaves the last block.
+
+    The two ways through it are one code path: `call` runs whole sequences, `step` runs T tokens
+    at given positions over a cache. Their outputs agree.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        num_layers: int,
+        causal: bool = False,
+        cross_attention: bool = False,
+        relative_buckets: int = 0,
+        relative_max_distance: int = 128,
+        final_norm: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.config, self.causal = config, causal
+        self.blocks = [
+            TransformerBlock(config, cross_attention, dtype=policy, name=f"block_{i}")
+            for i in range(num_layers)
+        ]
+        self.relative_bias = None
+        if relative_buckets:
+            self.relative_bias = RelativeBias(
+                config.num_heads,
+                relative_buckets,
+                relative_max_distance,
+                bidirectional=not causal,
+                stddev=config.initializer_range,
+                dtype=policy,
+                name="relative_bias",
+            )
+        self.final_norm = make_norm(config, dtype=policy, name="final_norm") if final_norm else None
+
+    def build(self, input_shape=None):
+        shape = (None, None, self.config.hidden_dim)
+        for layer in (*self.blocks, self.relative_bias, self.final_norm):
+            if layer is not None:
+                layer.build(shape)
+        self.built = True
+
+    def call(self, x, padding_mask=None, encoded=None, encoded_mask=None, training=None):
+        """x (B, T, hidden_dim); masks (B, T) and (B, S), True for real tokens -> like x."""
+        length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
+        positions = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
+        bias = add_biases(
+            causal_bias(positions, length) if self.causal else None,
+            padding_bias(padding_mask) if padding_mask is not None else None,
+        )
+        memory = None if encoded is None else self.project_memory(encoded)
+        x, _ = self._run(x, positions, length, bias, None, memory, encoded_mask, training)
+        return x
+
+    def init_cache(self, batch_size: int, max_length: int) -> dict:
+        """Zeros for `max_length` slots: kv_cache_k_i (B, K, S, D) and kv_cache_v_i (B, K, D, S)."""
+        heads, width = self.config.kv_heads, self.config.size_per_head
+        cache = {}
+        for layer in range(len(self.blocks)):
+            key, value = cache_names(layer)
+            cache[key] = ops.zeros((batch_size, heads, max_length, width), self.compute_dtype)
+            cache[value] = ops.zeros((batch_size, heads, width, max_length), self.compute_dtype)
+        return cache
+
+    def project_memory(self, encoded) -> dict:
+        """Cross-attention keys and values of an encoder's output, computed once a source."""
+        memory = {}
+        for layer, block in enumerate(self.blocks):
+            key, value = block.cross_attention.project_memory(encoded)
+            memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"] = key, value
+        return memory
+
+    def step(self, x, positions, cache: dict, memory: dict | None = None, memory_mask=None):
+        """T tokens at consecutive `positions` (B, T) -> x (B, T, hidden_dim) and the new cache."""
+        num_slots = cache[cache_names(0)[0]].shape[2]
+        bias = causal_bias(positions, num_slots)
+        return self._run(x, positions, num_slots, bias, cache, memory, memory_mask, False)
+
+    def _run(self, x, positions, num_keys, bias, cache, memory, memory_mask, training):
+        config = self.config
+        rotary = None
+        if config.rotary_theta is not None:
+            rotary = rotary_angles(positions, config.size_per_head, config.rotary_theta)
+        if self.relative_bias is not None:
+            bias = add_biases(bias, self.relative_bias(positions, num_keys=num_keys))
+        memory_bias = None if memory_mask is None else padding_bias(memory_mask)
+
+        new_cache = {}
+        for layer, block in enumerate(self.blocks):
+            key, value = cache_names(layer)
+            output = block(
+                x,
+                bias=bias,
+                rotary=rotary,
+                memory=memory and (memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"]),
+                memory_bias=memory_bias,
+                cache=cache and (cache[key], cache[value]),
+                start=cache and positions[:, 0],
+                training=training,
+            )
+            if cache:
+                x, (new_cache[key], new_cache[value]) = output
+            else:
+                x = output
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+        return x, new_cache

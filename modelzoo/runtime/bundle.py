@@ -1,0 +1,206 @@
+"""The bundle on disk: a directory whose manifest names every file and its hash. stdlib only.
+
+Reading one executes nothing. Every hash is checked before anything else looks at a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from modelzoo.errors import BundleError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+# What a reader relies on, and its type.
+_REQUIRED = {
+    "name": str,
+    "task": str,
+    "format": str,
+    "model": str,
+    "signatures": dict,
+    "files": dict,
+}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are all present and unchanged.
+
+    Attributes:
+        directory: where it is.
+        manifest: the content of `manifest.json`.
+    """
+
+    directory: Path
+    manifest: dict
+
+    @property
+    def model_path(self) -> Path:
+        """`model.tflite`, or the directory of a SavedModel."""
+        return self.directory / self.manifest["model"]
+
+    @property
+    def tokenizer_path(self) -> Path | None:
+        """`tokenizer.json`, or None for a model that reads no text."""
+        tokenizer = self.manifest.get("tokenizer")
+        return self.directory / tokenizer["file"] if tokenizer else None
+
+    @property
+    def processing(self) -> dict:
+        return self.manifest.get("processing") or {}
+
+
+def is_bundle(path: str | os.PathLike) -> bool:
+    """Whether `path` is a directory with a manifest, be it in order or not."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def read_bundle(path: str | os.PathLike) -> Bundle:
+    """Read a bundle's manifest and check every file that it names.
+
+    Raises:
+        BundleError: no bundle there; a manifest that is no JSON, lacks a field, is of a newer
+            format or names files outside; a file that is missing or whose sha256 differs.
+
+    Example:
+        >>> read_bundle("gpt.bundle").manifest["task"]
+        'causal-lm'
+    """
+    directory = Path(path)
+    where = directory / MANIFEST
+    if not directory.is_dir():
+        what = "not a bundle (a bundle is a directory)" if directory.exists() else "no such bundle"
+        raise BundleError(f"{what}: {directory}")
+    if not where.is_file():
+        model_directory = (directory / "model.keras").exists()
+        raise BundleError(
+            f"not a bundle: {directory} has no {MANIFEST}",
+            next_step=f"this is a model directory: modelzoo export {directory} -o NAME.bundle"
+            if model_directory
+            else "write one with `modelzoo export`",
+        )
+    manifest = _parse(where)
+    _check_fields(manifest, where)
+    _check_files(directory, manifest, where)
+    return Bundle(directory, manifest)
+
+
+def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
+    """Write `manifest.json` over the files that are in `directory` now.
+
+    Args:
+        manifest: all but `format_version` and `files`, which are filled in: the version that this
+            module reads, and the sha256 of every file below `directory` but the manifest itself.
+
+    Returns:
+        The manifest as written. It is written to a temporary file first and renamed.
+
+    Raises:
+        BundleError: a field that every reader needs is missing, or names no file of the bundle.
+
+    Example:
+        >>> write_manifest("gpt.bundle", {"name": "gpt", "task": "causal-lm", ...})["files"]
+        {'model.tflite': '5d41…', 'tokenizer.json': '9c0f…'}
+    """
+    directory = Path(directory)
+    target = directory / MANIFEST
+    files = sorted(
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if path.is_file() and path != target
+    )
+    hashes = {name: sha256_file(directory / name) for name in files}
+    manifest = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
+    _check_fields(manifest, target)
+    temporary = directory / f".{MANIFEST}.{os.getpid()}"
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, target)
+    return manifest
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """The sha256 of a file's content, in hexadecimal; 500 MB take about a second at most."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse(where: Path) -> dict:
+    try:
+        manifest = json.loads(where.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:  # UnicodeDecodeError is a ValueError
+        raise BundleError(
+            f"the manifest cannot be read: {error}", where=where, next_step="export it again"
+        ) from error
+    if not isinstance(manifest, dict):
+        raise BundleError("the manifest is not a JSON object", where=where)
+    return manifest
+
+
+def _check_fields(manifest: dict, where: Path) -> None:
+    version = manifest.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BundleError(f"the manifest's format_version is {version!r}", where=where)
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"the bundle has format version {version}, and this modelzoo reads up to "
+            f"{FORMAT_VERSION}: it was written by a newer modelzoo"
+            + (f" ({manifest['modelzoo']})" if "modelzoo" in manifest else ""),
+            where=where,
+            next_step="pip install --upgrade modelzoo",
+        )
+    for key, kind in _REQUIRED.items():
+        if not isinstance(manifest.get(key), kind):
+            found = "has no" if key not in manifest else f"has no proper ({kind.__name__})"
+            raise BundleError(f"the manifest {found} {key!r}", where=where)
+    tokenizer = manifest.get("tokenizer")
+    if tokenizer is not None and not isinstance(tokenizer, dict):
+        raise BundleError("the manifest has no proper (dict) 'tokenizer'", where=where)
+
+    files = manifest["files"]
+    for name in [*files, manifest["model"], *([tokenizer.get("file")] if tokenizer else [])]:
+        if not _is_inside(name):
+            raise BundleError(
+                f"the manifest names a file outside the bundle: {name!r}", where=where
+            )
+    # What is loaded must be under a hash.
+    prefix = manifest["model"].rstrip("/") + "/"
+    if manifest["model"] not in files and not any(name.startswith(prefix) for name in files):
+        raise BundleError(f"the manifest has no hash for the model {prefix[:-1]!r}", where=where)
+    if tokenizer and tokenizer["file"] not in files:
+        raise BundleError(f"the manifest has no hash for {tokenizer['file']!r}", where=where)
+
+
+def _is_inside(name: object) -> bool:
+    """Whether a name from a manifest is a plain relative path, on any system."""
+    if not isinstance(name, str) or not name or "\\" in name or ":" in name or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.parts != ()
+
+
+def _check_files(directory: Path, manifest: dict, where: Path) -> None:
+    for name, expected in manifest["files"].items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleError(
+                f"{name} is missing from the bundle", where=where, next_step="copy it again, whole"
+            )
+        found = sha256_file(path)
+        if found != expected:
+            raise BundleError(
+                f"{name} is not the file that was exported: its sha256 is {found}, and the "
+                f"manifest expects {expected}",
+                where=path,
+                next_step="copy the bundle again, or export it again",
+            )
+    # A SavedModel reader takes what it finds in its directory, so nothing may be added to it.
+    for path in (directory / manifest["model"]).rglob("*"):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and name not in manifest["files"]:
+            raise BundleError(f"{name} is not in the manifest", where=path)

@@ -1,0 +1,242 @@
+"""TFLite bundles on LiteRT's CompiledModel. Needs ai-edge-litert and numpy.
+
+A decoder's state lives in buffers that are input and output of the same call: it is updated in
+place and never passes through numpy. A token costs one call, two integers in and the logits out.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+
+from modelzoo.errors import BundleError, MissingDependencyError, ModelzooError
+from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs, plan_steps
+from modelzoo.runtime.native_log import errors_in, mute_exit, native_log
+
+
+class LiteRTEngine:
+    """Runs `model.tflite` of a bundle on the CPU. Safe to use from several threads, one at a time.
+
+    Args:
+        bundle: from `read_bundle`.
+        threads, weight_cache: see `open_engine`.
+    """
+
+    def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
+        self.threads = threads or default_threads()
+        cache_file = ""
+        if weight_cache is not None:
+            # Named by the model's content: packed weights of another model are never picked up.
+            os.makedirs(weight_cache, exist_ok=True)
+            digest = bundle.manifest["files"][bundle.manifest["model"]]
+            cache_file = os.path.join(weight_cache, f"{digest[:32]}.xnn")
+        with native_log() as log:
+            litert = _litert()
+            options = litert.Options(
+                cpu_options=litert.CpuOptions(
+                    num_threads=self.threads, xnnpack_weight_cache_path=cache_file
+                )
+            )
+            try:
+                self._model = litert.CompiledModel.from_file(
+                    str(bundle.model_path), environment=_environment(), options=options
+                )
+            except Exception as error:  # the binding raises bare RuntimeError and ValueError
+                raise BundleError(
+                    f"LiteRT cannot load the model: {error}{errors_in(log())}",
+                    where=bundle.model_path,
+                    next_step="check the bundle with `modelzoo verify`, or export it again",
+                ) from error
+            self.signatures = self._read_signatures()
+            # The first write to a buffer sets LiteRT's own defaults up, which is as talkative.
+            name, info = next(iter(self.signatures.items()))
+            key, tensor = next(iter(info.inputs.items()))
+            self._input(name, key).write(np.zeros(tensor.shape, tensor.dtype))
+        self._buffers: dict[str, tuple[dict, dict]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One call of a signature: arrays by name in, arrays by name out.
+
+        Raises:
+            ModelzooError: no such signature, or inputs that do not fit it.
+        """
+        info = self._signature(name)
+        arrays = checked_inputs(name, info, inputs)
+        with self._lock:
+            if name not in self._buffers:
+                self._buffers[name] = (
+                    {key: self._input(name, key) for key in info.inputs},
+                    {key: self._output(name, key) for key in info.outputs},
+                )
+            ins, outs = self._buffers[name]
+            for key, array in arrays.items():
+                ins[key].write(array)
+            self._call(name, list(ins.values()), list(outs.values()))
+            return {key: _read(outs[key], tensor) for key, tensor in info.outputs.items()}
+
+    def stepper(self, source: Mapping[str, np.ndarray] | None = None) -> LiteRTStepper:
+        """A fresh state for one generation; several may be in use at once.
+
+        Args:
+            source: inputs of `encode`, for an encoder-decoder.
+        """
+        return LiteRTStepper(self, source)
+
+    def _read_signatures(self) -> dict[str, SignatureInfo]:
+        return {
+            name: SignatureInfo(
+                _infos(self._model.get_input_tensor_details(name), order["inputs"]),
+                _infos(self._model.get_output_tensor_details(name), order["outputs"]),
+            )
+            for name, order in self._model.get_signature_list().items()
+        }
+
+    def _signature(self, name: str) -> SignatureInfo:
+        if name not in self.signatures:
+            raise ModelzooError(
+                f"this model has no signature {name!r}; it has {', '.join(self.signatures)}"
+            )
+        return self.signatures[name]
+
+    def _input(self, signature: str, name: str):
+        return self._model.create_input_buffer_by_name(signature, name)
+
+    def _output(self, signature: str, name: str):
+        return self._model.create_output_buffer_by_name(signature, name)
+
+    def _call(self, name: str, ins: list, outs: list) -> None:
+        """Run with buffers in the signature's order. The caller holds the lock."""
+        self._invoke(name, self._model.get_signature_index(name), ins, outs)
+
+    def _invoke(self, name: str, index: int, ins: list, outs: list) -> None:
+        try:
+            self._model.run_by_index(index, ins, outs)
+        except RuntimeError as error:
+            raise ModelzooError(f"LiteRT failed in signature {name!r}: {error}") from error
+
+
+class LiteRTStepper:
+    """`generation.Stepper` over an engine's decoder, with buffers of its own."""
+
+    def __init__(self, engine: LiteRTEngine, source: Mapping[str, np.ndarray] | None):
+        self._engine = engine
+        self._plan = plan = plan_steps(engine.signatures)
+        self.batch_size, self.vocab_size = plan.batch_size, plan.vocab_size
+        self.max_length = plan.max_length
+        self.prefill_lengths = tuple(plan.prefills)
+        self.prefill_length = self.prefill_lengths[-1]
+
+        self._shared = {name: engine._input("decode", name) for name in plan.state}
+        for name, tensor in plan.state.items():
+            self._shared[name].write(np.zeros(tensor.shape, tensor.dtype))
+        if plan.context:
+            self._encode(source)
+        self._logits = engine._output("decode", "logits")
+        self._calls = {
+            name: self._bind(name, engine.signatures[name])
+            for name in {*plan.prefills.values(), *(name for _, name in plan.decodes)}
+        }
+
+    def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
+        """Take in a chunk (1, T), T one of `prefill_lengths`."""
+        self._step(token_ids, positions)
+
+    def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Take in one token (1, 1); logits (1, V) float32."""
+        self._step(token_ids, positions)
+        logits = self._logits.read(self.batch_size * self.vocab_size, self._logits_dtype)
+        return logits.astype(np.float32, copy=False).reshape(self.batch_size, self.vocab_size)
+
+    def _step(self, token_ids, positions) -> None:
+        name = self._plan.signature_for(token_ids, positions)
+        index, ids, places, ins, outs = self._calls[name]
+        with self._engine._lock:
+            ids.write(token_ids)
+            if places is not None:
+                places.write(positions)
+            self._engine._model.run_by_index(index, ins, outs)
+
+    def _bind(self, name: str, info: SignatureInfo) -> tuple:
+        """Everything of a call that does not change from token to token."""
+        own = {
+            key: self._engine._input(name, key) for key in info.inputs if key not in self._shared
+        }
+        inputs = {**self._shared, **own}
+        decode = name.startswith("decode")
+        if decode:
+            self._logits_dtype = info.outputs["logits"].dtype
+        outs = [
+            self._logits
+            if decode and key == "logits"
+            else self._shared[key]
+            if key in self._plan.state
+            else self._engine._output(name, key)
+            for key in info.outputs
+        ]
+        return (
+            self._engine._model.get_signature_index(name),
+            own["token_ids"],
+            own.get("positions"),
+            [inputs[key] for key in info.inputs],
+            outs,
+        )
+
+    def _encode(self, source: Mapping[str, np.ndarray] | None) -> None:
+        """Run the encoder into the buffers that the decoder reads; its inputs stay too."""
+        engine, info = self._engine, self._engine.signatures["encode"]
+        arrays = checked_inputs("encode", info, source or {})
+        shared = {name: engine._input("decode", name) for name in self._plan.context}
+        ins = {name: engine._input("encode", name) for name in info.inputs}
+        outs = {
+            name: shared[name] if name in shared else engine._output("encode", name)
+            for name in info.outputs
+        }
+        for name, array in arrays.items():
+            ins[name].write(array)
+            if name in shared and name not in info.outputs:
+                shared[name].write(array)
+        with engine._lock:
+            engine._call("encode", list(ins.values()), list(outs.values()))
+        self._shared.update(shared)
+
+
+def default_threads() -> int:
+    """One thread a core that this process may use, four at most."""
+    count = getattr(os, "sched_getaffinity", None)
+    return min(4, len(count(0)) if count else os.cpu_count() or 1)
+
+
+def _litert():
+    """The LiteRT package, imported when the first bundle is loaded: that takes 0.2 s."""
+    try:
+        from ai_edge_litert import compiled_model
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"ai-edge-litert, which runs TFLite bundles, does not import: {error}",
+            next_step="pip install ai-edge-litert",
+        ) from error
+    return compiled_model
+
+
+@cache
+def _environment():
+    """One LiteRT environment a process: its set-up costs more than a small model's load."""
+    atexit.register(mute_exit)
+    return _litert().Environment.create()
+
+
+def _infos(details: Mapping, order: list[str]) -> dict[str, TensorInfo]:
+    return {
+        name: TensorInfo(tuple(int(n) for n in details[name]["shape"]), details[name]["dtype"])
+        for name in order
+    }
+
+
+def _read(buffer, tensor: TensorInfo) -> np.ndarray:
+    return buffer.read(int(np.prod(tensor.shape)), tensor.dtype).reshape(tensor.shape)

@@ -1,0 +1,344 @@
+"""A loaded bundle: text in, an answer out. Needs numpy, tokenizers, and the bundle's engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
+from modelzoo.runtime.bundle import Bundle, read_bundle
+from modelzoo.runtime.engine import open_engine
+from modelzoo.runtime.generation import (
+    Result,
+    duplicate_ranks,
+    encode_prompt,
+    generate_results,
+    generate_text,
+)
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.tokenizer import Tokenizer
+
+
+def load(
+    path: str | os.PathLike,
+    threads: int | None = None,
+    weight_cache: str | os.PathLike | None = None,
+) -> Model:
+    """Load a bundle that `modelzoo export` wrote, after checking the hash of each of its files.
+
+    Args:
+        path: the bundle's directory.
+        threads: CPU threads; None is one a core that this process may use, four at most.
+        weight_cache: a directory to keep packed weights in (TFLite only); the next load then
+            takes a fraction of the time and the memory.
+
+    Raises:
+        BundleError: missing, incomplete, altered, of a newer format, or not loadable.
+
+    Example:
+        >>> load("gpt.bundle").generate("In the beginning", max_new_tokens=5)
+        ' was the word and the'
+    """
+    bundle = read_bundle(path)
+    tokenizer = None
+    if bundle.tokenizer_path:
+        roles = bundle.manifest["tokenizer"].get("roles")
+        tokenizer = Tokenizer.load(bundle.tokenizer_path, roles)
+    cache = None if weight_cache is None else os.fspath(weight_cache)
+    return Model(bundle, tokenizer, open_engine(bundle, threads, cache))
+
+
+class Model:
+    """What a bundle can do: some of `generate`, `classify`, `embed` and `fill_mask`.
+
+    Attributes:
+        task: as in the recipe, "causal-lm" for one.
+        manifest: see `bundle.read_bundle`.
+        tokenizer: a `Tokenizer`, or None.
+        engine: runs single signatures: `engine.run(name, arrays)`.
+        abilities: the names of the methods that fit this bundle.
+    """
+
+    def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine):
+        self.bundle, self.tokenizer, self.engine = bundle, tokenizer, engine
+        self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
+        self.abilities = _abilities(engine.signatures, tokenizer)
+
+    def __repr__(self) -> str:
+        return f"Model({self.manifest['name']!r}, task={self.task!r}, can={self.abilities})"
+
+    # === Generation ===
+
+    def generate(
+        self,
+        text: str | Sequence[str],
+        stream: bool = False,
+        truncate: bool = False,
+        **sampling,
+    ) -> str | list[str] | Iterator:
+        """Continue a text, or what an encoder-decoder makes of it; the prompt is not repeated.
+
+        Args:
+            text: one, or a list of texts.
+            stream: return an iterator of pieces instead; for a list, of (row, piece).
+            truncate: cut what is too long: the end of an encoder's source, the beginning of a
+                prompt (leaving room for `max_new_tokens`, up to half the window).
+            sampling: the fields of `Sampling`: max_new_tokens, temperature, top_k, top_p,
+                repetition_penalty, stop, seed.
+
+        Raises:
+            OverflowTextError: longer than the model's window.
+            ModelzooError: a wrong option, or a bundle that does not generate.
+
+        Example:
+            >>> model.generate("In the", max_new_tokens=3, temperature=0.8, seed=1)
+            ' beginning was the'
+        """
+        self._need("generate")
+        options = Sampling.of(**sampling)
+        texts = [text] if isinstance(text, str) else _many(text)
+        if stream:
+            pieces = self._stream(texts, options, truncate)
+            return (piece for _, piece in pieces) if isinstance(text, str) else pieces
+        results = self.generate_results(texts, truncate, **sampling)
+        return results[0].text if isinstance(text, str) else [result.text for result in results]
+
+    def generate_results(
+        self, texts: Sequence[str], truncate: bool = False, **sampling
+    ) -> list[Result]:
+        """As `generate`, with each text's tokens and why it ended ("stop" or "length")."""
+        self._need("generate")
+        options = Sampling.of(**sampling)
+        texts = [self._prepared(text) for text in _many(texts)]
+        results = []
+        for text, rank in zip(texts, duplicate_ranks(texts), strict=True):
+            stepper, prompt = self._begin(text, options, truncate)
+            results += generate_results(stepper, self.tokenizer, [prompt], options, ranks=[rank])
+        return results
+
+    def _stream(self, texts, options: Sampling, truncate: bool) -> Iterator[tuple[int, str]]:
+        texts = [self._prepared(text) for text in texts]
+        for row, (text, rank) in enumerate(zip(texts, duplicate_ranks(texts), strict=True)):
+            stepper, prompt = self._begin(text, options, truncate)
+            pieces = generate_text(
+                stepper, self.tokenizer, [prompt], options, stream=True, ranks=[rank]
+            )
+            for _, piece in pieces:
+                yield row, piece
+
+    def _begin(self, text: str, options: Sampling, truncate: bool):
+        """A stepper that is ready for the prompt, and the prompt's ids."""
+        if "encode" in self.engine.signatures:
+            length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
+            source = self.tokenizer.encode_source(text, length, truncate=truncate)
+            return self.engine.stepper(self._padded("encode", source)), [self._start_token()]
+        stepper = self.engine.stepper()
+        prompt, window = encode_prompt(self.tokenizer, text), stepper.max_length
+        if truncate and window is not None and len(prompt) > window:
+            room = min(options.max_new_tokens or window, window // 2)
+            prompt = prompt[len(prompt) - (window - room) :]
+        return stepper, prompt
+
+    def _start_token(self) -> int:
+        token = self.bundle.processing.get("start_token")
+        if not isinstance(token, int):
+            raise BundleError(
+                "the manifest has no processing.start_token, which the decoder begins with",
+                where=self.bundle.directory,
+                next_step="export the model again",
+            )
+        return token
+
+    # === One forward pass ===
+
+    def classify(
+        self,
+        text: str | tuple[str, str] | Sequence[str | tuple[str, str]],
+        top: int | None = None,
+        truncate: bool = False,
+    ) -> list:
+        """Labels and their probabilities, the likeliest first.
+
+        Args:
+            text: a text, a pair of texts (a tuple), or a list of either.
+            top: only so many labels.
+            truncate: cut a text that is too long.
+
+        Returns:
+            [(label, probability)], for a list one such list each.
+
+        Raises:
+            OverflowTextError: longer than the model's static length.
+            ModelzooError: a bundle that does not classify.
+
+        Example:
+            >>> model.classify("a fine film", top=1)
+            [('positive', 0.98)]
+        """
+        self._need("classify")
+        _check_top(top)
+        if _is_one(text):
+            return self._classify(text, top, truncate)
+        return [self._classify(one, top, truncate) for one in _many(text)]
+
+    def _classify(self, text, top, truncate) -> list[tuple[str, float]]:
+        logits = self._serve("serve", text, truncate)[0]["logits"][0]
+        labels = self.manifest.get("labels") or [str(n) for n in range(len(logits))]
+        probabilities = softmax(logits)
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [(labels[n], float(probabilities[n])) for n in order]
+
+    def embed(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray:
+        """A text's vector (D,) float32; for a list of N texts (N, D).
+
+        Raises:
+            OverflowTextError: longer than the model's static length.
+            ModelzooError: a bundle that does not embed.
+
+        Example:
+            >>> model.embed(["a dog", "a puppy"]).shape
+            (2, 256)
+        """
+        self._need("embed")
+        name = _embedding_signature(self.engine.signatures)
+        rows = [
+            self._serve(name, one, truncate)[0]["embedding"][0]
+            for one in ([text] if _is_one(text) else _many(text))
+        ]
+        return rows[0] if _is_one(text) else np.stack(rows)
+
+    def fill_mask(self, text: str | Sequence[str], top: int = 5, truncate: bool = False) -> list:
+        """What may stand where the mask token does, the likeliest first.
+
+        Args:
+            text: holds the tokenizer's mask token, "[MASK]" for one, once or several times.
+
+        Returns:
+            [(token's text, probability)]; for several masks one such list each; for a list of
+            texts, one such result each.
+
+        Raises:
+            ModelzooError: no mask in the text, or a bundle that does not fill masks.
+
+        Example:
+            >>> model.fill_mask("Paris is the [MASK] of France.", top=1)
+            [('capital', 0.93)]
+        """
+        self._need("fill_mask")
+        _check_top(top)
+        if not isinstance(text, str):
+            return [self.fill_mask(one, top, truncate) for one in _many(text)]
+        mask = self.tokenizer.role("mask")
+        outputs, token_ids = self._serve("serve", text, truncate, allow=("mask",))
+        places = [place for place, token in enumerate(token_ids) if token == mask]
+        if not places:
+            raise ModelzooError(
+                f"the text holds no mask (or it was cut off): {text!r}",
+                next_step=f"write {self.tokenizer.id_to_token(mask)} where a word is missing",
+            )
+        answers = []
+        for place in places:
+            probabilities = softmax(outputs["logits"][0, place])
+            ids = np.argsort(-probabilities, kind="stable")[:top]
+            answers.append([(self._word(n), float(probabilities[n])) for n in ids])
+        return answers[0] if len(answers) == 1 else answers
+
+    def _serve(self, name: str, text, truncate: bool, allow=()) -> tuple[dict, list[int]]:
+        """Run a text, or a pair of texts, through a signature; its outputs and the token ids."""
+        length = self.engine.signatures[name].inputs["token_ids"].shape[1]
+        a, b = text if isinstance(text, tuple) else (text, None)
+        token_ids, segment_ids = self.tokenizer.encode_pair(
+            self._prepared(a),
+            None if b is None else self._prepared(b),
+            length,
+            truncate=truncate,
+            allow=allow,
+        )
+        if not token_ids:
+            raise ModelzooError("the text has no tokens")
+        return self.engine.run(name, self._padded(name, token_ids, segment_ids)), token_ids
+
+    def _padded(self, name: str, token_ids, segment_ids=None) -> dict[str, np.ndarray]:
+        """(1, T) int32 arrays of those inputs that the signature has, padded on the right."""
+        info = self.engine.signatures[name].inputs
+        length = info["token_ids"].shape[1]
+        if len(token_ids) > length:
+            raise OverflowTextError(
+                f"the text has {len(token_ids)} tokens; the model reads {length}",
+                next_step="shorten the text, or pass truncate=True to cut it",
+            )
+        values = {
+            "token_ids": (token_ids, self.tokenizer.role("pad")),
+            "padding_mask": ([1] * len(token_ids), 0),
+            "segment_ids": (segment_ids or [0] * len(token_ids), 0),
+        }
+        return {
+            key: np.array([[*row, *[pad] * (length - len(row))]], np.int32)
+            for key, (row, pad) in values.items()
+            if key in info
+        }
+
+    def _prepared(self, text: str) -> str:
+        if not isinstance(text, str):
+            raise ModelzooError(f"a text must be str, not {type(text).__name__}")
+        return text.lower() if self.bundle.processing.get("lowercase") else text
+
+    def _word(self, token: int) -> str:
+        text = self.tokenizer.decode([int(token)], skip_special=False)
+        return text.strip() or text
+
+    def _need(self, ability: str) -> None:
+        if ability in self.abilities:
+            return
+        able = " and ".join(f"`{name}`" for name in self.abilities) or "run signatures by name"
+        raise ModelzooError(
+            f"{self.manifest['name']} ({self.task}) cannot `{ability}`; it can {able}",
+            where=self.bundle.directory,
+        )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (..., N), in float64."""
+    logits = logits.astype(np.float64)
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def _abilities(signatures, tokenizer) -> tuple[str, ...]:
+    """What fits, as the signatures' outputs tell it."""
+    if tokenizer is None:
+        return ()
+    able = ["generate"] if "decode" in signatures else []
+    logits = signatures["serve"].outputs.get("logits") if "serve" in signatures else None
+    if logits is not None and len(logits.shape) == 2:
+        able.append("classify")
+    if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:
+        able.append("fill_mask")
+    if _embedding_signature(signatures):
+        able.append("embed")
+    return tuple(able)
+
+
+def _embedding_signature(signatures) -> str | None:
+    for name in ("serve", "encode_text"):
+        if name in signatures and "embedding" in signatures[name].outputs:
+            return name
+    return None
+
+
+def _is_one(text) -> bool:
+    return isinstance(text, str | tuple)
+
+
+def _many(texts) -> list:
+    """A list of texts; refused here if it is none, by name and not by its first odd use."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise ModelzooError(f"a text, or a list of texts, not {type(texts).__name__}")
+    return list(texts)
+
+
+def _check_top(top) -> None:
+    if top is not None and (not isinstance(top, int) or isinstance(top, bool) or top < 1):
+        raise ModelzooError(f"top must be a whole number, 1 or more; got {top!r}")

@@ -1,0 +1,53 @@
+"""Prompts are taken in by chunks of static length. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelzoo.errors import ModelzooError
+
+NOTHING = -1  # the token id that says "no token here"
+
+# A forward pass reads all weights once, whatever its length: about the cost of ten tokens'
+# arithmetic. It decides between one half-empty long chunk and several short ones.
+PASS_COST = 10
+
+
+def prefill(stepper, prompts: list[list[int]]) -> None:
+    """Take in all but each prompt's last token, which the first decode call is for."""
+    sizes = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
+    longest = max(len(prompt) for prompt in prompts) - 1
+    for start, size in plan_chunks(longest, sizes, stepper.max_length):
+        token_ids = np.full((len(prompts), size), NOTHING, np.int32)
+        for row, prompt in enumerate(prompts):
+            history = prompt[start : min(start + size, len(prompt) - 1)]
+            token_ids[row, : len(history)] = history
+        positions = np.arange(start, start + size, dtype=np.int32)
+        stepper.prefill(token_ids, np.tile(positions, (len(prompts), 1)))
+
+
+def plan_chunks(length: int, sizes: Sequence[int], max_length: int | None) -> list[tuple[int, int]]:
+    """(start, size) of the prefill calls that take in `length` tokens.
+
+    The size that costs least for each useful token is taken each time. A chunk that would pass the
+    end of the window starts earlier instead, and takes in again what is already there.
+
+    >>> plan_chunks(10, [4], max_length=11)
+    [(0, 4), (4, 4), (7, 4)]
+    """
+    chunks = []
+    start = 0
+    sizes = [size for size in sizes if max_length is None or size <= max_length]
+    if length and not sizes:
+        raise ModelzooError("no prefill size of this model fits its window")
+    while start < length:
+        left = length - start
+        size = min(sizes, key=lambda size: ((size + PASS_COST) / min(size, left), -size))
+        if max_length is not None and start + size > max_length:
+            chunks.append((max_length - size, size))
+        else:
+            chunks.append((start, size))
+        start += size
+    return chunks

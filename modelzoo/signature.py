@@ -1,0 +1,25 @@
+"""What a model can do on a device: functions of named tensors, and the tensors' shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Static shape and dtype of one named tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function `{name: tensor} -> {name: tensor}` with the shapes of its inputs.
+
+    A tensor named both among the inputs and the outputs is state: the device carries it over.
+    """
+
+    function: Callable[[Mapping], dict]
+    inputs: Mapping[str, TensorSpec]

@@ -1,0 +1,91 @@
+"""What tasks have in common.
+
+A task is two things: a `Task`, plain values and functions (how data becomes batches, which loss,
+which figures), and a `TaskModel`, the `keras.Model` with the task's head over a backbone.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from modelzoo.errors import ModelzooError, TokenizerError
+
+
+class TaskModel(keras.Model):
+    """A backbone and what a task puts on top of it.
+
+    Attributes:
+        backbone: the model without a head.
+        recipe: what it was built from, or `None`.
+        tokenizer: turns its text into ids and back, or `None`.
+    """
+
+    def __init__(self, backbone: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.recipe = None
+        self.tokenizer = None
+        self._compiled = {}
+
+    def get_config(self):
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        return {"backbone": backbone, "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        backbone = keras.saving.deserialize_keras_object(
+            config.pop("backbone"), custom_objects=custom_objects
+        )
+        return cls(backbone, **config)
+
+    def compile_once(self, key: str, make):
+        """`make()` the first time, what it made from then on."""
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
+
+    def need_tokenizer(self):
+        if self.tokenizer is None:
+            raise TokenizerError(
+                "the model has no tokenizer, so it can read and write token ids only",
+                next_step="modelzoo.dataset(model, 'corpus.txt') trains one, "
+                "modelzoo.build(..., tokenizer='tokenizer.json') takes one along",
+            )
+        return self.tokenizer
+
+
+class Task:
+    """Base of the tasks. Its constructor's keywords are the recipe's `[task_options]`.
+
+    A subclass says its `name` and offers:
+        model(backbone) -> TaskModel
+        losses() -> (loss, weighted_metrics), as `compile()` takes them
+        batches(raw, tokenizer, *, length, batch_size, seed, shuffle, ...) -> data.Batches
+        evaluate(model, batches) -> {figure: number}
+        best: the figure that early stopping watches, lower is better
+    """
+
+    name = "task"
+    best = "loss"
+
+    def check_backbone(self, backbone, needs: str) -> None:
+        """Refuse a backbone that lacks the method `needs`."""
+        if not hasattr(backbone, needs):
+            raise ModelzooError(
+                f"the task {self.name} needs a backbone with {needs}(), "
+                f"and {type(backbone).__name__} has none",
+                next_step="take another task, or another architecture",
+            )
+
+
+def token_loss():
+    """Cross-entropy, the mean over tokens that count."""
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction="mean_with_sample_weight"
+    )
+
+
+def token_accuracy():
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

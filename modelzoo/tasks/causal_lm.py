@@ -1,0 +1,133 @@
+"""Language modelling from left to right, and text generation."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from modelzoo.runtime.generation import encode_prompt, generate_text, generate_tokens
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.scores import token_scores
+from modelzoo.tasks.stepper import KerasStepper, compile_steps, window
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class CausalLM(TaskModel):
+    """A decoder or recurrent network that predicts the next token.
+
+    Call: `{"token_ids": (B, T), "padding_mask": (B, T)}` or the ids alone -> logits
+    (B, T, vocab_size).
+
+    Example:
+        >>> model = modelzoo.build("gpt-tiny")
+        >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
+        >>> model.generate("In the beginning", max_new_tokens=20)
+    """
+
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.backbone.logits(self.backbone(inputs, training=training))
+
+    def generate(self, prompts, *, stream: bool = False, **sampling):
+        """Continue a text, or a list of texts of any lengths.
+
+        Args:
+            prompts: a str or a list of str.
+            stream: give an iterator over pieces instead.
+            **sampling: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`,
+                `stop`, `stop_tokens`, `seed`; see `runtime.sampling.Sampling`.
+
+        Returns: str for a str, list of str for a list, without the prompts. Rows of a batch get
+        the tokens that they get alone.
+        """
+        tokenizer = self.need_tokenizer()
+        sampling = Sampling(**sampling)
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        stepper = self.stepper([encode_prompt(tokenizer, text) for text in texts], sampling)
+        return generate_text(
+            stepper, tokenizer, prompts if isinstance(prompts, str) else texts, sampling, stream
+        )
+
+    def generate_tokens(self, prompts, **sampling) -> list[list[int]]:
+        """The same for lists of token ids, with no tokenizer: the new tokens of each row."""
+        sampling = Sampling(**sampling)
+        generation = generate_tokens(self.stepper(prompts, sampling), prompts, sampling)
+        for _ in generation:
+            pass
+        return generation.tokens
+
+    def stepper(self, prompts, sampling: Sampling) -> KerasStepper:
+        """A fresh state with a row for each of the token prompts."""
+        longest = max((len(prompt) for prompt in prompts), default=1)
+        slots, prefill = window(self.backbone.max_length, longest, sampling.max_new_tokens)
+        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
+        return KerasStepper(self.backbone, steps, len(prompts), slots, prefill)
+
+    def export_signatures(self, max_length: int | None = None, prefill_length: int = 64) -> dict:
+        """`prefill` and `decode` for one text of at most `max_length` tokens."""
+        slots = self.backbone.max_length
+        if slots is not None:
+            slots = min(max_length or slots, slots)
+            prefill_length = min(prefill_length, slots)
+        else:
+            prefill_length = min(prefill_length, 32)  # recurrent steps are unrolled
+        state = {
+            name: TensorSpec(tuple(value.shape))
+            for name, value in self.backbone.init_cache(1, slots).items()
+        }
+
+        def step(inputs):
+            cache = {name: inputs[name] for name in state}
+            return self.backbone.step(inputs["token_ids"], inputs["positions"], cache)
+
+        def decode(inputs):
+            logits, cache = step(inputs)
+            return {"logits": ops.cast(logits, "float32"), **cache}
+
+        return step_signatures(step, decode, prefill_length, state)
+
+
+def step_signatures(step, decode, prefill_length: int, tensors: dict) -> dict[str, Signature]:
+    """`prefill`, which gives no logits and so computes none, and `decode` of one token."""
+
+    def signature(function, length):
+        ids = TensorSpec((1, length), "int32")
+        return Signature(function, {"token_ids": ids, "positions": ids, **tensors})
+
+    return {
+        "prefill": signature(lambda inputs: step(inputs)[1], prefill_length),
+        "decode": signature(decode, 1),
+    }
+
+
+class CausalLMTask(Task):
+    """Predict each token from those before it. Raw data: documents (`text`)."""
+
+    name = "causal-lm"
+
+    def model(self, backbone) -> CausalLM:
+        self.check_backbone(backbone, "step")
+        return CausalLM(backbone)
+
+    def losses(self):
+        return token_loss(), [token_accuracy()]
+
+    def batches(self, raw, tokenizer, **options):
+        from modelzoo.data import causal_lm_batches
+
+        return causal_lm_batches(raw, tokenizer, **options)
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`loss` (nats a token), `perplexity`, `bits_per_byte` (of the UTF-8 text), `accuracy`."""
+        scores = token_scores(model, batches.evaluation())
+        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
+        bits = scores["loss"] * scores["tokens"] / math.log(2)
+        scores["bits_per_byte"] = bits / batches.num_bytes if batches.num_bytes else math.nan
+        return scores

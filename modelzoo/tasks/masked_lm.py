@@ -1,0 +1,115 @@
+"""BERT's pretraining: guess the masked tokens, and whether B follows A."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from modelzoo.layers.feed_forward import activation
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.encoding import encoder_signatures
+from modelzoo.tasks.scores import token_scores
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class MaskedLM(TaskModel):
+    """An encoder with BERT's two pretraining heads (Devlin et al. 2019, 3.1).
+
+    Call: the encoder's inputs, and optionally `mask_positions` (B, M) -> `{"mlm": logits, "nsp":
+    (B, 2)}`; the logits are (B, M, vocab_size) at those positions, which saves most of the work in
+    training, or (B, T, vocab_size) without them. `nsp` class 0 says that B follows A.
+    """
+
+    def __init__(self, backbone, next_sentence: bool = True, **kwargs):
+        super().__init__(backbone, **kwargs)
+        config, policy = backbone.config, self.dtype_policy
+        normal = keras.initializers.RandomNormal(stddev=config.initializer_range)
+        self.next_sentence = next_sentence
+        self.transform = keras.layers.Dense(
+            config.hidden_dim, kernel_initializer=normal, dtype=policy, name="transform"
+        )
+        self.activation = activation(config.activation)
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=config.norm_epsilon, dtype=policy, name="norm"
+        )
+        self.bias = self.add_weight(
+            shape=(backbone.vocab_size,), initializer="zeros", name="decoder_bias"
+        )
+        self.nsp = None
+        if next_sentence:
+            self.nsp = keras.layers.Dense(2, kernel_initializer=normal, dtype=policy, name="nsp")
+        self.build()
+
+    def build(self, input_shape=None):
+        width = self.backbone.config.hidden_dim
+        self.transform.build((None, None, width))
+        self.norm.build((None, None, width))
+        if self.nsp is not None:
+            self.nsp.build((None, width))
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "next_sentence": self.next_sentence}
+
+    def call(self, inputs, training=None):
+        hidden = self.backbone(inputs, training=training)
+        x = hidden["sequence"]
+        if isinstance(inputs, dict) and "mask_positions" in inputs:
+            positions = ops.expand_dims(ops.cast(inputs["mask_positions"], "int32"), -1)
+            x = ops.take_along_axis(x, positions, axis=1)  # (B, M, hidden_dim)
+        x = self.norm(self.activation(self.transform(x)))
+        outputs = {"mlm": self.backbone.tokens.logits(x) + ops.cast(self.bias, x.dtype)}
+        if self.nsp is not None:
+            outputs["nsp"] = self.nsp(hidden["pooled"])
+        return outputs
+
+    def export_signatures(self, max_length: int | None = None) -> dict:
+        """`serve`: `logits` (1, T, vocab_size), `nsp_logits` (1, 2); `embed`: a sentence vector."""
+
+        def serve(inputs):
+            outputs = self(inputs, training=False)
+            names = {"mlm": "logits", "nsp": "nsp_logits"}
+            return {names[key]: ops.cast(value, "float32") for key, value in outputs.items()}
+
+        return encoder_signatures(self.backbone, serve, max_length)
+
+
+class MaskedLMTask(Task):
+    """Guess masked tokens (15 %), and with `next_sentence` whether two sentences belong together.
+
+    Raw data: documents (`text`).
+    """
+
+    name = "masked-lm"
+
+    def __init__(self, *, next_sentence: bool = True):
+        self.next_sentence = next_sentence
+
+    def model(self, backbone) -> MaskedLM:
+        self.check_backbone(backbone, "pooler")
+        return MaskedLM(backbone, next_sentence=self.next_sentence)
+
+    def losses(self):
+        if not self.next_sentence:
+            return {"mlm": token_loss()}, {"mlm": [token_accuracy()]}
+        return (
+            {"mlm": token_loss(), "nsp": token_loss()},
+            {"mlm": [token_accuracy()], "nsp": [token_accuracy()]},
+        )
+
+    def batches(self, raw, tokenizer, **options):
+        from modelzoo.data import masked_lm_batches
+
+        return masked_lm_batches(raw, tokenizer, next_sentence=self.next_sentence, **options)
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`mlm_loss`, `mlm_accuracy` over masked tokens, `nsp_accuracy`, and the sum `loss`."""
+        data = list(batches.evaluation())
+        heads = ("mlm", "nsp") if self.next_sentence else ("mlm",)
+        scores = {}
+        for head in heads:
+            for key, value in token_scores(model, data, head).items():
+                scores[f"{head}_{key}"] = value
+        scores["loss"] = float(np.sum([scores[f"{head}_loss"] for head in heads]))
+        return scores

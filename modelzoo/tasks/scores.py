@@ -1,0 +1,54 @@
+"""Figures over a whole data set, exact whatever the batches: sums first, one division last."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from keras import ops
+
+from modelzoo.tasks.stepper import compiled
+
+
+def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
+    """Mean negative log-likelihood (nats) and accuracy of an output's tokens, and their number.
+
+    Args:
+        batches: (x, y, sample_weight) as `fit` takes them.
+        output: the key in the dicts that model, y and sample_weight are; `None` if they are arrays.
+    """
+
+    def sums(x, y, weight):
+        logits = model(x, training=False)
+        if output is not None:
+            logits, y, weight = logits[output], y[output], weight[output]
+        logits = ops.cast(logits, "float32")
+        y, weight = ops.cast(y, "int32"), ops.cast(weight, "float32")
+        chosen = ops.take_along_axis(logits, ops.expand_dims(y, -1), axis=-1)
+        nll = ops.logsumexp(logits, axis=-1) - ops.squeeze(chosen, -1)
+        right = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), y), "float32")
+        return ops.sum(nll * weight), ops.sum(right * weight), ops.sum(weight)
+
+    sums = model.compile_once(f"scores/{output}", lambda: compiled(sums, model))
+    total = np.zeros(3)
+    for x, y, weight in batches:
+        total += [float(ops.convert_to_numpy(value)) for value in sums(x, y, weight)]
+    nll, right, count = total
+    if not count:
+        return {"loss": math.nan, "accuracy": math.nan, "tokens": 0}
+    return {"loss": nll / count, "accuracy": right / count, "tokens": int(count)}
+
+
+def macro_f1(truth: np.ndarray, guess: np.ndarray, num_labels: int) -> float:
+    """The mean over labels of 2 TP / (2 TP + FP + FN); a label that nobody uses does not count.
+
+    >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
+    0.6667
+    """
+    scores = []
+    for label in range(num_labels):
+        hits = np.sum((truth == label) & (guess == label))
+        used = np.sum(truth == label) + np.sum(guess == label)
+        if used:
+            scores.append(2 * hits / used)
+    return float(np.mean(scores)) if scores else math.nan

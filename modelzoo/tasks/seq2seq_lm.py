@@ -1,0 +1,159 @@
+"""From one text to another: translation, summarization, question answering."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from modelzoo.errors import OverflowTextError, TokenizerError
+from modelzoo.runtime.generation import duplicate_ranks, generate_text
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.causal_lm import step_signatures
+from modelzoo.tasks.scores import token_scores
+from modelzoo.tasks.stepper import (
+    KerasStepper,
+    compile_steps,
+    compiled,
+    int_tensor,
+    power_of_two,
+    window,
+)
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class Seq2SeqLM(TaskModel):
+    """An encoder-decoder that writes a target after reading a source.
+
+    Call: `{"token_ids": (B, S), "padding_mask": (B, S), "decoder_token_ids": (B, T),
+    "decoder_padding_mask": (B, T)}` -> logits (B, T, vocab_size).
+    """
+
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.backbone.logits(self.backbone(inputs, training=training))
+
+    def generate(self, sources, *, stream: bool = False, **sampling):
+        """What the model makes of a source text, or of a list of them.
+
+        Arguments and return values as `CausalLM.generate`. The source is read once; its keys and
+        values are kept.
+        """
+        tokenizer = self.need_tokenizer()
+        sampling = Sampling(**sampling)
+        texts = [sources] if isinstance(sources, str) else list(sources)
+        start = start_token(tokenizer)
+        stepper = self.stepper([tokenizer.encode(text) for text in texts], sampling)
+        prompts = [[start]] * len(texts)
+        result = generate_text(
+            stepper, tokenizer, prompts, sampling, stream, ranks=duplicate_ranks(texts)
+        )
+        if not isinstance(sources, str):
+            return result
+        return (piece for _, piece in result) if stream else result[0]
+
+    def stepper(self, sources, sampling: Sampling) -> KerasStepper:
+        """Encode token sources and begin a state with a row for each."""
+        token_ids, mask = self._pad(sources)
+        encode = self.compile_once("encode", lambda: compiled(self.backbone.encode, self))
+        mask = int_tensor(mask)
+        memory = encode(int_tensor(token_ids), mask)
+        slots, prefill = window(self.backbone.max_length, 1, sampling.max_new_tokens)
+        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
+        return KerasStepper(self.backbone, steps, len(sources), slots, prefill, (memory, mask))
+
+    def _pad(self, sources):
+        """Token lists as (B, S) ids and mask; S is of few sizes."""
+        limit, longest = self.backbone.max_length, max(1, *(len(ids) for ids in sources))
+        if longest > limit:
+            raise OverflowTextError(
+                f"the source has {longest} tokens, and the model reads {limit}",
+                next_step="shorten the text",
+            )
+        length = min(power_of_two(longest, 16), limit)
+        token_ids = np.zeros((len(sources), length), np.int32)
+        mask = np.zeros((len(sources), length), np.int32)
+        for row, ids in enumerate(sources):
+            token_ids[row, : len(ids)], mask[row, : len(ids)] = ids, 1
+        return token_ids, mask
+
+    def export_signatures(
+        self,
+        max_length: int | None = None,
+        source_length: int | None = None,
+        prefill_length: int = 16,
+    ) -> dict:
+        """`encode` for a source of `source_length` tokens, `prefill` and `decode` for its target."""
+        slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
+        length = min(source_length or slots, self.backbone.max_length)
+        ids = TensorSpec((1, length), "int32")
+        config = self.backbone.config
+        heads, width = config.kv_heads, config.size_per_head
+        state = {
+            name: TensorSpec(tuple(value.shape))
+            for name, value in self.backbone.init_cache(1, slots).items()
+        }
+        memory = {}
+        for layer in range(len(self.backbone.decoder.blocks)):
+            memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
+            memory[f"cross_v_{layer}"] = TensorSpec((1, heads, width, length))
+
+        def encode(inputs):
+            return self.backbone.encode(inputs["token_ids"], inputs["padding_mask"])
+
+        def step(inputs):
+            return self.backbone.step(
+                inputs["token_ids"],
+                inputs["positions"],
+                {name: inputs[name] for name in state},
+                {name: inputs[name] for name in memory},
+                inputs["padding_mask"],
+            )
+
+        def decode(inputs):
+            logits, cache = step(inputs)
+            return {"logits": ops.cast(logits, "float32"), **cache}
+
+        tensors = {"padding_mask": ids, **memory, **state}
+        return {
+            "encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}),
+            **step_signatures(step, decode, min(prefill_length, slots), tensors),
+        }
+
+
+def start_token(tokenizer) -> int:
+    """What a target begins with: the pad token, as T5 has it."""
+    if "pad" not in tokenizer.roles:
+        raise TokenizerError("the tokenizer has no pad token for targets to begin with")
+    return tokenizer.roles["pad"]
+
+
+class Seq2SeqLMTask(Task):
+    """Write a target text for a source text. Raw data: pairs (`source`, `target`)."""
+
+    name = "seq2seq-lm"
+
+    def model(self, backbone) -> Seq2SeqLM:
+        self.check_backbone(backbone, "encode")
+        return Seq2SeqLM(backbone)
+
+    def losses(self):
+        return token_loss(), [token_accuracy()]
+
+    def batches(self, raw, tokenizer, **options):
+        from modelzoo.data import seq2seq_batches
+
+        return seq2seq_batches(raw, tokenizer, **options)
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`loss` (nats a target token), `perplexity`, `accuracy` of target tokens."""
+        scores = token_scores(model, batches.evaluation())
+        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
+        return scores

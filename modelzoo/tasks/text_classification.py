@@ -1,0 +1,97 @@
+"""One label for a text, or for a pair of texts: sentiment, topic, entailment."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from modelzoo.errors import RecipeError
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.encoding import encoder_signatures, pool
+from modelzoo.tasks.scores import macro_f1
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class TextClassifier(TaskModel):
+    """Any text backbone with a linear layer over one vector a text.
+
+    Call: the backbone's inputs -> logits (B, num_labels).
+    """
+
+    def __init__(self, backbone, num_labels: int = 2, dropout: float = 0.1, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.num_labels, self.dropout_rate = num_labels, dropout
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.classifier = keras.layers.Dense(
+            num_labels,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
+            dtype=self.dtype_policy,
+            name="classifier",
+        )
+        config = getattr(backbone, "config", None)
+        self.classifier.build((None, config.hidden_dim if config else backbone.hidden_dims[-1]))
+        self.built = True
+
+    def get_config(self):
+        config = {"num_labels": self.num_labels, "dropout": self.dropout_rate}
+        return {**super().get_config(), **config}
+
+    def call(self, inputs, training=None):
+        mask = inputs.get("padding_mask") if isinstance(inputs, dict) else None
+        vector = pool(self.backbone(inputs, training=training), mask)
+        return self.classifier(self.dropout(vector, training=training))
+
+    def export_signatures(self, max_length: int | None = None) -> dict:
+        """`serve`: `logits` (1, num_labels); `embed`: a sentence vector."""
+
+        def serve(inputs):
+            return {"logits": ops.cast(self(inputs, training=False), "float32")}
+
+        return encoder_signatures(self.backbone, serve, max_length)
+
+
+class TextClassificationTask(Task):
+    """Raw data: examples with `text` (or `text_a` and `text_b`) and `label`.
+
+    Args:
+        labels: their names in the order of the logits; empty takes the data's, sorted.
+    """
+
+    name = "text-classification"
+
+    def __init__(self, *, labels: list[str] | None = None, dropout: float = 0.1):
+        if labels is not None and len(set(labels)) < max(2, len(labels)):
+            raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
+        self.labels, self.dropout = labels, dropout
+
+    def model(self, backbone) -> TextClassifier:
+        return TextClassifier(backbone, len(self.labels or ("0", "1")), self.dropout)
+
+    def losses(self):
+        return token_loss(), [token_accuracy()]
+
+    def batches(self, raw, tokenizer, **options):
+        from modelzoo.data import classification_batches
+
+        return classification_batches(raw, tokenizer, labels=self.labels, **options)
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`loss` (nats), `accuracy`, `f1` (macro)."""
+        truth, guess, nll = [], [], []
+        for x, y, weight in batches.evaluation():
+            logits = np.asarray(model.predict_on_batch(x), np.float64)
+            real = np.asarray(weight) > 0
+            logits, y = logits[real], np.asarray(y)[real]
+            peak = logits.max(-1, keepdims=True)
+            log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
+            nll.append(log_sum - logits[np.arange(len(y)), y])
+            truth.append(y)
+            guess.append(logits.argmax(-1))
+        truth, guess = np.concatenate(truth), np.concatenate(guess)
+        return {
+            "loss": float(np.concatenate(nll).mean()),
+            "accuracy": float((truth == guess).mean()),
+            "f1": macro_f1(truth, guess, model.num_labels),
+            "examples": int(len(truth)),
+        }

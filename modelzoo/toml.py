@@ -1,0 +1,110 @@
+"""Reads TOML with errors that name the place; writes it so that it reads back equal."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelzoo.errors import RecipeError, nearest
+
+__all__ = ["dumps", "is_plain", "read_toml"]
+
+_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "\b": "\\b",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\f": "\\f",
+    "\r": "\\r",
+}
+_INT64 = range(-(2**63), 2**63)
+
+
+def is_plain(value: object) -> bool:
+    """Whether `value` is made of strings, numbers, booleans, lists and tables with string keys."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(is_plain(item) for item in value)
+    return isinstance(value, str | bool | int | float)
+
+
+def read_toml(path: str | Path) -> dict[str, object]:
+    """The plain values of a TOML file; every way to fail is a `RecipeError` that names the line."""
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        beside = (item.name for item in path.parent.glob("*.toml"))
+        near = nearest(path.name, beside)
+        raise RecipeError(
+            f"there is no file {path}", did_you_mean=near and str(path.with_name(near))
+        ) from error
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=path) from error
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"not UTF-8: byte {error.start}", where=f"{path}:{line}") from error
+    except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 5)"
+        raise RecipeError(f"not valid TOML: {error}", where=path) from error
+
+
+def dumps(values: Mapping[str, object]) -> str:
+    """The TOML text of `values`: scalars first, then one `[table]` for each nested mapping.
+
+    Raises:
+        RecipeError: a value that TOML cannot hold, such as `None` or a half surrogate pair.
+    """
+    return "\n".join(_table(values, ())).lstrip("\n") + "\n"
+
+
+def _table(values: Mapping[str, object], path: tuple[str, ...]) -> list[str]:
+    tables = {key: item for key, item in values.items() if isinstance(item, Mapping)}
+    lines = [
+        f"{_key(key)} = {_value(item, (*path, key))}"
+        for key, item in values.items()
+        if key not in tables
+    ]
+    # A table that only holds tables needs no header of its own; an empty one does.
+    if path and (lines or not tables):
+        lines = ["", f"[{'.'.join(map(_key, path))}]", *lines]
+    for key, item in tables.items():
+        lines += _table(item, (*path, key))
+    return lines
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if bare or (key.isascii() and key and set(key) <= set("-_")) else _string(key, ())
+
+
+def _value(value: object, path: tuple[str, ...]) -> str:
+    if isinstance(value, bool):  # before int: True is an int
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value, path)
+    if isinstance(value, int) and value in _INT64:
+        return f"{value:_}" if abs(value) >= 1_000_000 else str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item, path) for item in value) + "]"
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(key)} = {_value(item, (*path, key))}" for key, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    raise RecipeError(f"a recipe cannot hold {value!r}", where=".".join(path))
+
+
+def _string(text: str, path: tuple[str, ...]) -> str:
+    out = []
+    for char in text:
+        if "\ud800" <= char <= "\udfff":
+            raise RecipeError(f"{text!r} is not valid Unicode", where=".".join(path))
+        plain = char >= " " and char != "\x7f"
+        out.append(_ESCAPES.get(char) or (char if plain else f"\\u{ord(char):04x}"))
+    return '"' + "".join(out) + '"'

@@ -1,0 +1,154 @@
+"""What all commands share: errors, exit codes, help, laziness."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pytest
+
+import modelzoo
+from modelzoo import cli
+from modelzoo.errors import OutputError
+from tests.plugin_site import ROOT
+
+
+def test_no_command_shows_every_command_by_job(capsys):
+    assert cli.main([]) == 0
+    out = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert f"  {command.name} " in out
+    positions = [out.index(f"\n{job}:") for job in ("look", "make", "ship", "extend")]
+    assert positions == sorted(positions)
+
+
+def test_help_of_a_command_is_reached_both_ways(capsys):
+    assert cli.main(["help", "list"]) == 0
+    one = capsys.readouterr().out
+    assert cli.main(["list", "--help"]) == 0
+    assert capsys.readouterr().out == one
+
+
+def test_version_is_printed(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"modelzoo {modelzoo.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["lst"], "there is no command 'lst'\n  did you mean: list?"),
+        (["--versoin"], "there is no option '--versoin'\n  did you mean: --version?"),
+        (["list", "--jsn"], "modelzoo list has no option --jsn\n  did you mean: --json?"),
+        (["list", "--jsn=1"], "has no option --jsn\n  did you mean: --json?"),
+        (["show", "--resolvd"], "has no option --resolvd\n  did you mean: --resolved?"),
+        (["show", "--res", "gpt-small"], "has no option --res\n"),
+        (["show", "gpt-small", "more"], "too much: more"),
+        (["show"], "the following arguments are required: NAME"),
+        (["list", "--task"], "argument --task: expected one argument"),
+        (["list", "--task", "causal"], "there is no task 'causal'\n  did you mean: causal-lm?"),
+        (["show", "gpt-smal"], "'gpt-smal' is not a recipe, a TOML file or a model directory"),
+    ],
+)
+def test_a_users_error_is_one_message_and_exit_code_2(recipes, capsys, argv, said):
+    assert cli.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("modelzoo: error: ")
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert "  next: " in captured.err
+
+
+def test_a_wrong_choice_suggests_the_nearest():
+    parser = cli.Parser(prog="modelzoo x")
+    parser.add_argument("--format", choices=("tflite", "savedmodel"))
+    with pytest.raises(cli.UsageError, match=r"--format: 'tflit' is none(.|\n)*mean: tflite\?"):
+        parser.parse_args(["--format", "tflit"])
+
+
+@pytest.mark.parametrize("argv", [["--debug", "show", "nothing"], ["show", "nothing", "--debug"]])
+def test_debug_shows_the_traceback_too(recipes, capsys, argv):
+    assert cli.main(argv) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "modelzoo: error: 'nothing' is not a recipe" in err
+
+
+def command_that(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(args: object) -> None:
+        raise error
+
+    stub = SimpleNamespace(add_parser=lambda subparsers: subparsers.add_parser("list"), run=run)
+    monkeypatch.setattr(cli, "import_module", lambda name: stub)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "modelzoo: interrupted\n"),
+        (BrokenPipeError(), 141, ""),
+        (OutputError("full", where="/x"), 2, "modelzoo: error: full\n  in: /x\n"),
+        (PermissionError(13, "Permission denied", "a"), 2, "Permission denied: 'a'\n"),
+    ],
+)
+def test_each_way_to_fail_has_its_exit_code(monkeypatch, capsys, error, code, said):
+    command_that(monkeypatch, error)
+    assert cli.main(["list"]) == code
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_a_defect_is_told_from_a_users_error(monkeypatch, capsys):
+    command_that(monkeypatch, ZeroDivisionError("division by zero"))
+    assert cli.main(["list"]) == 1
+    err = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError: division by zero" in err
+    assert "--debug" in err
+
+
+def test_a_closed_pipe_is_quiet():
+    with subprocess.Popen(
+        [sys.executable, "-m", "modelzoo", "list", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        child.stdout.close()  # before anything was written
+        assert child.stderr.read() == b""
+    assert child.returncode == 141
+
+
+@pytest.mark.parametrize("command", ["list", "show", "find", "cp", "plugins"])
+def test_looking_imports_nothing_heavy_and_no_other_command(site, command):
+    name = {"list": [], "plugins": []}.get(command, ["gpt-small"])
+    file = ["copy.toml"] if command == "cp" else []
+    done = site.python(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from modelzoo import registry\n"
+        f"registry.recipes_directory = lambda: Path({str(site.recipes)!r})\n"
+        "from modelzoo.cli import COMMANDS, main\n"
+        f"code = main({[command, *name, *file]!r})\n"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'jax', 'ai_edge_litert', 'tokenizers'}\n"
+        "others = {c.module for c in COMMANDS} - {'modelzoo.cli.show'}\n"
+        "print('imported', sorted((heavy | others) & set(sys.modules)), code)\n"
+    )
+    own = next(c.module for c in cli.COMMANDS if c.name == command)
+    expected = [] if command == "show" else [own]
+    assert f"imported {expected} 0" in done.stdout, done.stdout + done.stderr
+
+
+def test_every_command_that_is_there_ends_its_help_with_examples(capsys):
+    seen = []
+    for command in cli.COMMANDS:
+        if find_spec(command.module) is None:
+            continue
+        assert cli.main([command.name, "--help"]) == 0
+        out = capsys.readouterr().out
+        examples = out.partition("\nexamples:\n")[2].splitlines()
+        assert examples, f"{command.name} --help has no examples"
+        assert all(line.startswith("  modelzoo ") for line in examples), examples
+        seen.append(command.name)
+    assert {"list", "show", "find", "cp", "plugins", "new-plugin"} <= set(seen)

@@ -1,0 +1,50 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelzoo import components, plugins, registry
+from tests.plugin_site import Site
+
+GPT_SMALL = """\
+# modelzoo build gpt-small
+summary      = "GPT-2 small: decoder-only language model"
+architecture = "gpt"
+task         = "causal-lm"
+parameters   = 124_439_808
+[model]
+num_layers = 12
+"""
+GPT_TINY = """\
+extends = "gpt-small"
+summary = "GPT-2, two layers"
+[model]
+num_layers = 2
+[train]
+learning_rate = 1e-3
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of two recipes, gpt-small and gpt-tiny, in place of the core's; no plugins."""
+    directory = tmp_path / "recipes"
+    directory.mkdir()
+    (directory / "gpt-small.toml").write_text(GPT_SMALL, encoding="utf-8")
+    (directory / "gpt-tiny.toml").write_text(GPT_TINY, encoding="utf-8")
+    monkeypatch.setattr(registry, "recipes_directory", lambda: directory)
+    monkeypatch.setattr(registry, "_registered_recipes", {})
+    monkeypatch.setattr(components, "_registered", {group: {} for group in components.CORE})
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    return directory
+
+
+@pytest.fixture
+def site(tmp_path: Path, recipes: Path) -> Site:
+    """An empty site directory beside that zoo."""
+    path = tmp_path / "site"
+    path.mkdir()
+    return Site(path, recipes)

@@ -1,0 +1,211 @@
+import json
+
+import numpy as np
+import pytest
+
+from modelzoo.data.raw import CLASSIFICATION, SEQ2SEQ, TEXT, iterate_texts, read_examples
+from modelzoo.errors import DataError
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# === Forms ===
+
+
+def test_text_file_is_one_document_with_its_blank_lines(tmp_path):
+    path = write(tmp_path / "a.txt", "first\n\nsecond 你好\n")
+    assert list(read_examples(path)) == [{"text": "first\n\nsecond 你好\n"}]
+    assert list(read_examples(str(path), fields=TEXT)) == [{"text": "first\n\nsecond 你好\n"}]
+
+
+def test_jsonl_csv_tsv_and_parquet_give_the_same_examples(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {"text": 'a "quoted", text\nin two lines', "label": "x"},
+        {"text": "你好", "label": "y"},
+    ]
+    quoted = '"a ""quoted"", text\nin two lines"'
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "d.parquet")
+    paths = [
+        write(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows) + "\n\n"),
+        write(tmp_path / "b.csv", f"text,label\r\n{quoted},x\r\n你好,y\r\n"),
+        write(tmp_path / "c.TSV", f"text\tlabel\n{quoted}\tx\n你好\ty\n"),
+        tmp_path / "d.parquet",
+    ]
+    for path in paths:
+        assert list(read_examples(path, fields=CLASSIFICATION)) == rows, path
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_byte_order_mark_is_no_part_of_the_data(tmp_path, name):
+    content = {"a.txt": "hi", "a.jsonl": '{"text": "hi"}', "a.csv": "text\nhi\n"}[name]
+    path = write(tmp_path / name, b"\xef\xbb\xbf" + content.encode())
+    assert list(read_examples(path, fields=TEXT)) == [{"text": "hi"}]
+
+
+def test_directory_is_read_in_the_order_of_names(tmp_path):
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "b.txt", "two")
+    write(tmp_path / "a.jsonl", '{"text": "one"}')
+    write(tmp_path / "sub" / "c.txt", "three")
+    write(tmp_path / "notes.md", "not data")
+    write(tmp_path / ".hidden.txt", "not data")
+    assert [e["text"] for e in read_examples(tmp_path)] == ["one", "two", "three"]
+    write(tmp_path / "empty.txt", "")
+    with pytest.warns(UserWarning, match="1 empty file.*empty.txt"):
+        assert len(list(read_examples(tmp_path))) == 3
+
+
+def test_iterables_of_texts_tuples_and_dicts():
+    assert list(read_examples(["a", "b"])) == [{"text": "a"}, {"text": "b"}]
+    assert list(read_examples([("a", 1)])) == [{"text": "a", "label": 1}]
+    assert list(read_examples([("a", "b")], fields=SEQ2SEQ)) == [{"source": "a", "target": "b"}]
+    pair = {"text_a": "a", "text_b": "b", "label": "x"}
+    assert list(read_examples([("a", "b", "x")], fields=CLASSIFICATION)) == [pair]
+    assert list(read_examples([{**pair, "id": 7}], fields=CLASSIFICATION)) == [pair]
+
+
+def test_tf_dataset_is_read_without_importing_tensorflow():
+    class Dataset:  # what a tf.data.Dataset gives out
+        def __iter__(self):
+            raise AssertionError("tensors are not wanted")
+
+        def as_numpy_iterator(self):
+            return iter([("你好".encode(), np.int64(1)), (b"b", np.int64(0))])
+
+    expected = [{"text": "你好", "label": 1}, {"text": "b", "label": 0}]
+    assert list(read_examples(Dataset(), fields=CLASSIFICATION)) == expected
+
+
+def test_columns_are_renamed(tmp_path):
+    path = write(tmp_path / "a.csv", "review,stars,id\ngood,5,1\n")
+    columns = {"text": "review", "label": "stars"}
+    assert list(read_examples(path, columns, CLASSIFICATION)) == [{"text": "good", "label": "5"}]
+    assert list(read_examples(path, columns)) == [{"id": "1", "text": "good", "label": "5"}]
+
+
+def test_large_files_are_streamed(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "fine"}\n' * 3 + "not json\n")
+    examples = read_examples(path)
+    assert [next(examples)["text"] for _ in range(3)] == ["fine"] * 3
+    with pytest.raises(DataError, match="a.jsonl:4"):
+        next(examples)
+
+
+def test_csv_field_may_be_longer_than_the_module_s_default(tmp_path):
+    path = write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n")
+    assert len(next(read_examples(path))["text"]) == 200_000
+
+
+def test_iterate_texts_takes_every_text_field():
+    raw = [{"source": "a", "target": "b"}, {"source": "c", "target": "d"}]
+    assert list(iterate_texts(raw)) == ["a", "b", "c", "d"]
+    with pytest.raises(DataError, match="did you mean: texts"):
+        list(iterate_texts([{"texts": "a"}]))
+
+
+# === What is wrong is named ===
+
+
+def test_missing_file_suggests_the_one_beside_it(tmp_path):
+    write(tmp_path / "corpus.txt", "x")
+    with pytest.raises(DataError, match=r"did you mean: .*corpus\.txt"):
+        read_examples(tmp_path / "copus.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", ""),
+        ("a.txt", " \n"),
+        ("a.jsonl", ""),
+        ("a.jsonl", "\n\n"),
+        ("a.csv", "text\n"),
+        ("a.txt", b"\xef\xbb\xbf"),
+    ],
+)
+def test_empty_file_is_an_error_that_names_it(tmp_path, name, content):
+    with pytest.raises(DataError, match=rf"(empty|no example)[\s\S]*{name}"):
+        list(read_examples(write(tmp_path / name, content)))
+
+
+def test_no_example_at_all_is_an_error(tmp_path):
+    for raw in ([], iter(()), tmp_path):
+        with pytest.raises(DataError):
+            list(read_examples(raw))
+
+
+def test_other_suffix_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no reader for \.json[\s\S]*did you mean: \.jsonl"):
+        read_examples(write(tmp_path / "a.json", "[]"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_text_that_is_not_utf8_is_named_with_line_and_byte(tmp_path, name):
+    first = '{"text": "café"}\n' if name == "a.jsonl" else "text\n"
+    path = write(tmp_path / name, first.encode() + b"caf\xe9\n")
+    offset = len(first.encode()) + 3
+    with pytest.raises(DataError, match=rf"0xe9 at byte offset {offset}\n  in: .*{name}:2"):
+        list(read_examples(path))
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '"text"', "{'text': 'a'}", "[" * 100_000])
+def test_line_that_is_no_json_object_is_named(tmp_path, line):
+    path = write(tmp_path / "a.jsonl", '{"text": "a"}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:2"):
+        list(read_examples(path))
+
+
+@pytest.mark.parametrize("row", ["a", "a,b,c", 'a,"b', 'a,"b"c'])
+def test_ragged_or_broken_csv_row_is_named(tmp_path, row):
+    path = write(tmp_path / "a.csv", f"text,label\nx,y\n{row}\n")
+    with pytest.raises(DataError, match=r"a\.csv:3"):
+        list(read_examples(path))
+
+
+def test_missing_column_suggests_the_nearest_and_how_to_name_it(tmp_path):
+    path = write(tmp_path / "a.csv", "texts,label\nx,y\n")
+    with pytest.raises(DataError, match=r"did you mean: texts\?[\s\S]*columns=\{'text': 'texts'\}"):
+        list(read_examples(path, fields=CLASSIFICATION))
+    with pytest.raises(DataError, match="no column 'txt'"):
+        list(read_examples(path, {"text": "txt"}))
+
+
+@pytest.mark.parametrize("label", [float("nan"), None, "", 1.5, [1]])
+def test_label_that_is_none_is_named(label):
+    raw = [("a", 1), ("b", label)]
+    with pytest.raises(DataError, match=r"a label must be[\s\S]*example 2"):
+        list(read_examples(raw, fields=CLASSIFICATION))
+
+
+def test_labels_are_names_or_whole_numbers():
+    labels = [1, "a", 2.0, np.int64(3), True]
+    raw = [("x", label) for label in labels]
+    assert [e["label"] for e in read_examples(raw, fields=CLASSIFICATION)] == [1, "a", 2, 3, 1]
+
+
+def test_text_that_is_null_is_named(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "a"}\n{"text": null}\n')
+    with pytest.raises(DataError, match=r"'text' must be text, not NoneType[\s\S]*a\.jsonl:2"):
+        list(read_examples(path))
+
+
+def test_broken_parquet_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"Parquet[\s\S]*a\.parquet"):
+        list(read_examples(write(tmp_path / "a.parquet", b"PAR1 not really")))
+
+
+@pytest.mark.parametrize("raw", [3, None, {"text": "a"}, [3], [("a", 1, 2, 3)], [np.zeros(3)]])
+def test_raw_data_of_another_type_is_refused(raw):
+    with pytest.raises(DataError):
+        list(read_examples(raw))
+
+
+def test_unknown_demo_suggests_the_one_there_is():
+    with pytest.raises(DataError, match="did you mean: demo:python-docs"):
+        read_examples("demo:pythondocs")

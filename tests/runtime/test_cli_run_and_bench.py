@@ -1,0 +1,130 @@
+"""`modelzoo run` and `modelzoo bench` on real bundles."""
+
+import io
+import json
+
+import pytest
+
+from modelzoo.cli import main
+from modelzoo.runtime import load
+
+
+@pytest.fixture(scope="module")
+def paths(tiny, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("cli")
+    names = ("decoder", "classes", "tokens", "embedding", "seq2seq")
+    return {name: str(tiny.bundle(name, directory / name)) for name in names}
+
+
+def test_run_prints_the_continuation(paths, capsys):
+    assert main(["run", paths["decoder"], "a b", "--max-new-tokens", "5"]) == 0
+    expected = load(paths["decoder"]).generate("a b", max_new_tokens=5)
+    assert capsys.readouterr().out == expected + "\n"
+    options = ["--temperature", "1.5", "--seed", "3", "--top-k", "9", "--stream"]
+    assert main(["run", paths["decoder"], "a b", "--max-new-tokens", "9", *options]) == 0
+    drawn = load(paths["decoder"]).generate(
+        "a b", max_new_tokens=9, temperature=1.5, seed=3, top_k=9
+    )
+    assert capsys.readouterr().out == drawn + "\n"
+
+
+def test_run_reads_lines_and_prints_json_lines(paths, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a b\r\nc d e\n"))
+    assert main(["run", paths["classes"], "-", "--json", "--top", "1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    model = load(paths["classes"])
+    for line, text in zip(lines, ["a b", "c d e"], strict=True):
+        ((label, probability),) = model.classify(text, top=1)
+        assert line == {"input": text, "labels": [{"label": label, "probability": probability}]}
+
+
+def test_run_does_what_the_bundle_can(paths, capsys):
+    assert main(["run", paths["tokens"], "a [MASK] c", "--top", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["run", paths["tokens"], "[MASK] [MASK]", "--top", "2", "--json"]) == 0
+    assert [len(one) for one in json.loads(capsys.readouterr().out)["tokens"]] == [2, 2]
+    assert main(["run", paths["embedding"], "a b", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["embedding"]) == 8
+    assert main(["run", paths["embedding"], "a b"]) == 0
+    assert len(capsys.readouterr().out.split()) == 8
+    assert main(["run", paths["classes"], "a", "--pair", "b c"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["run", paths["seq2seq"], "a b c", "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert output == {"input": "a b c", "output": load(paths["seq2seq"]).generate("a b c")}
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("classes", ["a", "--temperature", "1"], "--temperature does not fit"),
+        ("classes", ["a", "--stop", "x"], "--stop does not fit"),
+        ("classes", ["a", "--no-stream"], "--stream does not fit"),
+        ("decoder", ["a", "--top", "1"], "--top does not fit"),
+        ("tokens", ["a [MASK]", "--pair", "b"], "--pair does not fit"),
+        ("decoder", ["a", "--top-k", "5"], "temperature=1.0"),
+        ("decoder", ["a", "--threads", "0"], "threads must be"),
+        ("classes", [" ".join("abcdefghijkl")], "14 tokens"),
+        ("classes", ["a", "--tresh", "1"], "--tresh"),
+    ],
+)
+def test_wrong_options_are_errors_of_the_user(paths, capsys, name, options, message):
+    assert main(["run", paths[name], *options]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_run_truncates_when_asked(paths, capsys):
+    assert main(["run", paths["classes"], " ".join("abcdefghijkl"), "--truncate"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_no_input_at_a_terminal_is_an_error(paths, capsys, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert main(["run", paths["decoder"]]) == 2
+    assert "no input" in capsys.readouterr().err
+
+
+def test_generated_control_characters_do_not_reach_a_terminal(monkeypatch):
+    from modelzoo.cli.run import _write
+
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdout", terminal)
+    _write("one\x1b[2J\ttwo\n")
+    assert terminal.getvalue() == "one\ufffd[2J\ttwo\n"
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_help_ends_with_examples(capsys, command):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(
+        line.startswith(f"  modelzoo {command} ")
+        for line in text[text.index("examples:\n") :].splitlines()[1:]
+    )
+
+
+def test_bench_measures_each_number_of_threads(paths, capsys):
+    options = ["--threads", "2", "--prompt-tokens", "6", "--new-tokens", "4"]
+    assert main(["bench", paths["seq2seq"], "--json", *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["model_bytes"] < report["bundle_bytes"]
+    assert [run["threads"] for run in report["runs"]] == [1, 2]
+    for run in report["runs"]:
+        assert run["decode_tokens_s"] > 0 and run["load_s"] > 0
+        assert 10 < run["memory_mb"] < 2000
+        assert list(run["signatures"]) == ["encode"]
+        assert 0 < run["signatures"]["encode"]["p50_ms"] <= run["signatures"]["encode"]["p95_ms"]
+
+
+def test_bench_prints_a_table(paths, capsys):
+    options = ["--threads", "1", "--prompt-tokens", "6", "--new-tokens", "4"]
+    assert main(["bench", paths["decoder"], *options]) == 0
+    text = capsys.readouterr().out
+    assert "prefill_tokens_s" in text and "decode_tokens_s" in text and "first_token_ms" in text
+    assert main(["bench", paths["decoder"], "--threads", "0"]) == 2
+    assert main(["bench", paths["decoder"] + "-absent"]) == 2

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from modelzoo import errors
+from modelzoo.errors import MissingDependencyError, ModelzooError, RecipeError, nearest, require
+
+
+def test_the_message_has_only_the_lines_that_exist():
+    assert str(ModelzooError("it broke")) == "it broke"
+    full = ModelzooError("it broke", where="a.toml", did_you_mean="b", next_step="do c")
+    assert str(full) == "it broke\n  in: a.toml\n  did you mean: b?\n  next: do c"
+
+
+def test_every_error_has_the_one_base():
+    kinds = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+    assert len(kinds) >= 11
+    assert all(issubclass(kind, ModelzooError) for kind in kinds)
+
+
+def test_an_error_survives_the_way_out_of_a_child_process():
+    error = pickle.loads(pickle.dumps(RecipeError("bad", where="x", next_step="y")))
+    assert type(error) is RecipeError
+    assert str(error) == "bad\n  in: x\n  next: y"
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates", "expected"),
+    [
+        ("num_layer", ["num_heads", "num_layers"], "num_layers"),
+        ("GPT-Small", ["gpt-small"], "gpt-small"),
+        ("moe", ["acme/moe", "bert"], "acme/moe"),
+        ("zzz", ["bert", "gpt"], None),
+        ("x", [], None),
+    ],
+)
+def test_nearest_finds_what_was_meant_and_nothing_else(name, candidates, expected):
+    assert nearest(name, candidates) == expected
+
+
+def test_nearest_does_not_depend_on_the_order_of_a_set():
+    assert nearest("abc", ["abcd", "abce"]) == nearest("abc", ["abce", "abcd"])
+
+
+def test_require_gives_the_module():
+    assert require("json", "tensorflow").dumps([1]) == "[1]"
+
+
+def test_require_names_the_extra_and_keeps_the_cause():
+    with pytest.raises(MissingDependencyError) as caught:
+        require("no_such_package_at_all", "jax")
+    assert 'pip install "modelzoo[jax]"' in str(caught.value)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_require_says_so_when_a_package_is_there_but_broken(tmp_path, monkeypatch):
+    (tmp_path / "half_installed.py").write_text("import a_part_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match="does not import.*a_part_that_is_missing"):
+        require("half_installed", "jax")
