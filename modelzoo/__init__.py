@@ -11,6 +11,8 @@ device side (`modelzoo.runtime`) never meets Keras.
 
 from __future__ import annotations
 
+from modelzoo import keras_hook as _keras_hook
+
 __version__ = "0.1.0"
 
 # name -> the module it lives in.
@@ -22,7 +24,9 @@ _LAZY = {
     "names": "modelzoo.registry",
     "read_recipe": "modelzoo.registry",
     "register": "modelzoo.registry",
-    "train": "modelzoo.build",
+    "evaluate": "modelzoo.training.evaluate",
+    "save": "modelzoo.build",
+    "train": "modelzoo.training.train",
 }
 # `build` and `export` are called like functions: see callable_module.
 _SUBMODULES = ("build", "errors", "export", "plugins", "recipe", "registry", "runtime", "testing")
@@ -45,3 +49,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_SUBMODULES})
+
+
+_keras_hook.install()

@@ -15,7 +15,7 @@ CORE = {
         "bart": "modelzoo.architectures.bart:build",
         "bert": "modelzoo.architectures.bert:build",
         "gpt": "modelzoo.architectures.gpt:build",
-        "lstm": "modelzoo.architectures.recurrent:build",
+        "recurrent": "modelzoo.architectures.recurrent:build",
         "t5": "modelzoo.architectures.t5:build",
         "transformer": "modelzoo.architectures.transformer:build",
     },

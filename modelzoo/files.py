@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelzoo.errors import OutputError
 
-__all__ = ["write_atomic"]
+__all__ = ["check_replaceable", "new_directory", "write_atomic"]
+
+_OURS = ("recipe.lock.toml", "manifest.json")
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
@@ -29,3 +34,63 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
             f"cannot write {path}: {error.strerror}", next_step="check its folder and free space"
         ) from error
     return path
+
+
+@contextmanager
+def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
+    """A directory to fill, beside `path`; it takes that name when the block ends without an error.
+
+    A reader sees the old directory or the new one, never a half of either.
+
+    Args:
+        force: replace an existing model directory or bundle. Anything else that stands there is
+            never removed.
+
+    Raises:
+        OutputError: `path` exists, cannot be written, or the disk is full; it is as it was before.
+    """
+    path = Path(path)
+    check_replaceable(path, force)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        _take_place(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}",
+            next_step="check its folder and free space",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_replaceable(path: Path, force: bool) -> None:
+    """Raises OutputError unless `path` is free, or ours to replace and `force` is on."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not force:
+        raise OutputError(f"{path} exists", next_step="take another name, or --force to replace it")
+    ours = path.is_dir() and (not any(path.iterdir()) or any((path / n).exists() for n in _OURS))
+    if not ours:
+        raise OutputError(
+            f"{path} is neither a model directory nor a bundle, and is not replaced",
+            next_step="take another name, or remove it yourself",
+        )
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Renames `temporary` to `path`; an old directory goes only once the new one stands."""
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    os.replace(path, aside)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -29,7 +29,8 @@ def build(
     `decoder_padding_mask` (B, T); output (B, T, hidden_dim).
 
     Example:
-        >>> build(num_layers=1, hidden_dim=64, num_heads=2, ffn_dim=128, vocab_size=256).count_params()
+        >>> model = build(num_layers=1, hidden_dim=64, num_heads=2, ffn_dim=128, vocab_size=256)
+        >>> model.count_params()
         100096
     """
     from modelzoo.backbones.encoder_decoder import EncoderDecoder

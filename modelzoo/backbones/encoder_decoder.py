@@ -147,7 +147,7 @@ class EncoderDecoder(Backbone):
         return self.decoder.init_cache(batch_size, max_length)
 
     def step(self, token_ids, positions, cache: dict, memory: dict, padding_mask=None) -> tuple:
-        """Run T target tokens at consecutive `positions`, both (B, T) int32, over `encode`'s memory.
+        """Run T target tokens at consecutive `positions`, both (B, T), over `encode`'s memory.
 
         Returns: logits (B, T, vocab_size) and the new cache.
         """

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from modelzoo import registry
-from modelzoo.cli.common import exact, examples, print_json
-from modelzoo.recipe import Recipe, dumps
+from modelzoo.cli.common import add_set, exact, examples, print_json
+from modelzoo.errors import RecipeError
+from modelzoo.recipe import Recipe, dumps, parse_set
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -18,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo show gpt-small",
             "modelzoo show gpt-small --resolved",
             "modelzoo show gpt-small --json",
+            "modelzoo show gpt-small --count --set num_layers=6",
         ),
     )
     parser.add_argument("name", metavar="NAME", help="a recipe, a TOML file or a model directory")
@@ -25,28 +27,48 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--resolved", action="store_true", help="print the values after `extends` was merged"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, always fully merged")
+    parser.add_argument(
+        "--count",
+        action="store_true",
+        help="count the parameters of the model itself; exit 2 if the recipe states other",
+    )
+    add_set(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe = registry.recipe(args.name)
+    recipe = registry.recipe(args.name, parse_set(args.set))
+    counted = _count(recipe) if args.count else None
     if args.json:
-        print_json(
-            {
-                "name": recipe.name,
-                "parameters": recipe.parameters,
-                "source": recipe.source,
-                "plugin": recipe.plugin,
-                "extends": list(recipe.extends),
-                "digest": recipe.digest,
-                "values": recipe.values,
-            }
+        facts = {
+            "name": recipe.name,
+            "parameters": recipe.parameters,
+            "source": recipe.source,
+            "plugin": recipe.plugin,
+            "extends": list(recipe.extends),
+            "digest": recipe.digest,
+            "values": recipe.values,
+        }
+        print_json(facts if counted is None else {**facts, "counted": counted})
+    else:
+        print(_header(recipe, counted))
+        print()
+        # What --set changed is in no file.
+        print(dumps(recipe.values) if args.resolved or args.set else as_given(recipe), end="")
+    if counted is not None and recipe.parameters not in (None, counted):
+        raise RecipeError(
+            f"{recipe.name} states {exact(recipe.parameters)} parameters "
+            f"and its model has {exact(counted)}",
+            where=recipe.source,
+            next_step=f"parameters = {counted:_}",
         )
-        return 0
-    print(_header(recipe))
-    print()
-    print(dumps(recipe.values) if args.resolved else as_given(recipe), end="")
     return 0
+
+
+def _count(recipe: Recipe) -> int:
+    from modelzoo.counting import count_parameters
+
+    return count_parameters(recipe)
 
 
 def as_given(recipe: Recipe) -> str:
@@ -57,11 +79,12 @@ def as_given(recipe: Recipe) -> str:
     return path.read_text(encoding="utf-8-sig").rstrip("\n") + "\n"
 
 
-def _header(recipe: Recipe) -> str:
+def _header(recipe: Recipe, counted: int | None) -> str:
     """What the file does not say itself, as TOML comments: the whole output is a recipe."""
     facts = [
         ("name", recipe.name),
         ("parameters", exact(recipe.parameters)),
+        ("counted", counted and exact(counted)),
         ("source", recipe.source),
         ("plugin", recipe.plugin),
         ("extends", " -> ".join(recipe.extends)),

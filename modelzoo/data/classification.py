@@ -13,7 +13,7 @@ from .batches import Batch, Batches
 from .packing import Ragged, encode_texts
 from .raw import CLASSIFICATION, read_examples
 
-__all__ = ["classification_batches"]
+__all__ = ["classification_batches", "label_names"]
 
 
 def classification_batches(
@@ -47,7 +47,7 @@ def classification_batches(
         OverflowTextError: a text is longer, and `truncate` is off.
     """
     first, second, found = _columns(examples)
-    names = _label_names(found) if labels is None else tuple(map(str, labels))
+    names = _names_of(found) if labels is None else tuple(map(str, labels))
     classes = _numbers(found, names)
     a_ids = [ids.tolist() for ids in encode_texts(tokenizer, first)]
     b_ids = [ids.tolist() for ids in encode_texts(tokenizer, second)] if second else None
@@ -105,7 +105,12 @@ def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:
     return first, second, labels
 
 
-def _label_names(found: list[str]) -> tuple[str, ...]:
+def label_names(examples: object) -> tuple[str, ...]:
+    """The class names in examples, sorted; as numbers if all are whole numbers."""
+    return _names_of(_columns(examples)[2])
+
+
+def _names_of(found: list[str]) -> tuple[str, ...]:
     def number(name: str) -> bool:
         return name.removeprefix("-").isdecimal()
 

@@ -5,6 +5,7 @@ Letters: N rows, T length, B batch.
 
 from __future__ import annotations
 
+import math
 
 import numpy as np
 
@@ -43,9 +44,10 @@ def masked_lm_batches(
 
     Returns:
         Batches of
-        x = {"token_ids", "segment_ids": (B, T) int32, "padding_mask": (B, T) bool},
-        y = {"mlm": (B, T) int32, the tokens before masking, "nsp": (B,) int32, 1 if B follows A},
-        sample_weight = {"mlm": (B, T) float32, 1 where masked, "nsp": (B,) float32}.
+        x = {"token_ids", "segment_ids": (B, T) int32, "padding_mask": (B, T) bool,
+             "mask_positions": (B, M) int32, where tokens are to be guessed},
+        y = {"mlm": (B, M) int32, the tokens there before, "nsp": (B,) int32, 0 if B follows A},
+        sample_weight = {"mlm": (B, M) float32, 0 where a row has fewer, "nsp": (B,) float32}.
     """
     cls, sep, mask = (tokenizer.role(role) for role in ("cls", "sep", "mask"))
     padding = tokenizer.roles.get("pad", 0)
@@ -58,6 +60,7 @@ def masked_lm_batches(
     first, second, document = _pairs(examples, tokenizer, room, next_sentence)
     ordinary = np.array(sorted(set(range(tokenizer.vocab_size)) - tokenizer.special_ids), np.int32)
     position = np.arange(length)[None, :]  # (1, T)
+    most = max(1, math.ceil(mask_rate * room))  # M
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
         follows, source = _choose(rows, document, generator, next_sentence)
@@ -74,14 +77,17 @@ def masked_lm_batches(
         from_b = second.take(second.starts[source][:, None] + position - start_b, in_b, padding)
         token_ids = np.where(in_a, from_a, np.where(in_b, from_b, token_ids))
         guessed = _choose_masked(in_a | in_b, mask_rate, generator)
+        at = np.argsort(~guessed, axis=1, kind="stable")[:, :most].astype(np.int32)  # (B, M)
         x = {
             "token_ids": _mask(token_ids, guessed, mask, ordinary, generator),
             "segment_ids": ((position >= start_b) & (position <= end)).astype(np.int32),
             "padding_mask": position <= end,
+            "mask_positions": at,
         }
-        y, weight = {"mlm": token_ids}, {"mlm": guessed.astype(np.float32)}
+        y = {"mlm": np.take_along_axis(token_ids, at, axis=1)}
+        weight = {"mlm": np.take_along_axis(guessed, at, axis=1).astype(np.float32)}
         if next_sentence:
-            y["nsp"] = follows.astype(np.int32)
+            y["nsp"] = (~follows).astype(np.int32)  # BERT's order: class 0 says "is next"
             weight["nsp"] = np.ones(len(rows), np.float32)
         return x, y, weight
 

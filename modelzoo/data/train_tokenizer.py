@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
-from .. import runtime
 from ..errors import TokenizerError, nearest
+from ..runtime.cutting import WORDPIECE_WORDS
 from ..runtime.token_stream import byte_characters
+from ..runtime.tokenizer import Tokenizer
 from .unigram import train_unigram
 
 __all__ = ["KINDS", "SPECIALS", "specials_for", "train_tokenizer"]
@@ -29,13 +31,6 @@ SPECIALS: dict[str, tuple[str, ...]] = {
     "seq2seq-lm": ("<pad>", "</s>", "<unk>"),
 }
 
-# WordPiece marks a continuing piece with "##", so "#" itself always stands alone. It looks up every
-# substring of a word: words are cut at 20 letters, Chinese (3 bytes a character) at 4 characters.
-_WORDPIECE_WORDS = (
-    r"#| ?\p{Han}{1,4}| ?[\p{L}&&[^\p{Han}]]{1,20}| ?\p{N}{1,20}"
-    r"| ?[^\s\p{L}\p{N}#]{1,20}|\s{1,20}(?!\S)|\s{1,20}"
-)
-
 
 def specials_for(task: str) -> tuple[str, ...]:
     """The control tokens of a task; a plugin's own task gets those of `seq2seq-lm` plus a mask."""
@@ -47,7 +42,7 @@ def train_tokenizer(
     kind: str = "bpe",
     vocab_size: int | None = None,
     specials: Sequence[str] = SPECIALS["causal-lm"],
-) -> runtime.Tokenizer:
+) -> Tokenizer:
     """Trains a tokenizer.
 
     Args:
@@ -88,7 +83,7 @@ def train_tokenizer(
     train = {"bpe": _bpe, "byte": _byte, "wordpiece": _wordpiece, "unigram": _unigram}[kind]
     trained = train(_checked(texts), vocab_size, specials)
     trained.add_special_tokens(specials)
-    tokenizer = runtime.Tokenizer(trained)
+    tokenizer = Tokenizer(trained)
     for special in specials:
         if tokenizer.token_to_id(special) in trained.encode(special).ids:
             raise TokenizerError(
@@ -98,7 +93,7 @@ def train_tokenizer(
     return tokenizer
 
 
-def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Tokenizer:
+def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -111,21 +106,21 @@ def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Tokenize
     return tokenizer
 
 
-def _byte(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Tokenizer:
+def _byte(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
     vocabulary = {token: id for id, token in enumerate([*specials, *byte_characters()])}
     return _byte_level(models.BPE(vocab=vocabulary, merges=[]), use_regex=False)
 
 
-def _wordpiece(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Tokenizer:
+def _wordpiece(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
     alphabet = byte_characters()
     alphabet += ["##" + character for character in alphabet]
     words = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_WORDPIECE_WORDS), "isolated"),
+            pre_tokenizers.Split(Regex(WORDPIECE_WORDS), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    learner = Tokenizer(models.WordPiece())
+    learner = tokenizers.Tokenizer(models.WordPiece())
     learner.pre_tokenizer = words
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -139,7 +134,7 @@ def _wordpiece(texts: Iterator[str], vocab_size: int, specials: list[str]) -> To
     vocabulary = learner.get_vocab()
     # Never needed, as every byte is in the vocabulary; the model asks for a name all the same.
     unknown = next((token for token in specials if "unk" in token.lower()), specials[0])
-    tokenizer = Tokenizer(
+    tokenizer = tokenizers.Tokenizer(
         models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=100)
     )
     tokenizer.pre_tokenizer = words
@@ -149,7 +144,7 @@ def _wordpiece(texts: Iterator[str], vocab_size: int, specials: list[str]) -> To
     return tokenizer
 
 
-def _unigram(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Tokenizer:
+def _unigram(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
     # Not the trainer of `tokenizers`: it sums floats in the order of a hash map, so that each run
     # writes another file.
     words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -157,8 +152,8 @@ def _unigram(texts: Iterator[str], vocab_size: int, specials: list[str]) -> Toke
     return _byte_level(models.Unigram([(token, 0.0) for token in specials] + pieces))
 
 
-def _byte_level(model: models.Model, use_regex: bool = True) -> Tokenizer:
-    tokenizer = Tokenizer(model)
+def _byte_level(model: models.Model, use_regex: bool = True) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

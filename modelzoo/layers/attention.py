@@ -55,9 +55,7 @@ class Attention(keras.layers.Layer):
         self.output_projection.build((None, None, config.num_heads * config.size_per_head))
         self.built = True
 
-    def call(
-        self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None
-    ):
+    def call(self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None):
         query = self._split(self.query(x), self.config.num_heads, (0, 2, 1, 3))  # (B, H, T, D)
         if rotary is not None:
             query = rotate(query, rotary)

@@ -1,7 +1,7 @@
 """The key/value cache of a decoder: what a token leaves behind for those after it.
 
-Slot equals position. Keys are (B, kv_heads, S, head_dim), values (B, kv_heads, head_dim, S): each is
-read along its last axis when one token attends, and no layer's cache is copied for another's sake.
+Slot equals position. Keys are (B, kv_heads, S, head_dim), values (B, kv_heads, head_dim, S): each
+is read along its last axis when one token attends, and no layer's cache is copied for another's.
 A cache is a flat dict of named tensors, so that a device sees the same names.
 """
 

@@ -27,7 +27,7 @@ class TransformerConfig:
             (Ainslie et al. 2023), one is multi-query. Default: `num_heads`.
         head_dim: width of a head, independent of `hidden_dim`. Default: `hidden_dim / num_heads`.
         norm: `"layer"` (LayerNorm) or `"rms"` (RMSNorm, Zhang and Sennrich 2019).
-        norm_position: `"pre"` normalises what enters a sublayer, `"post"` what leaves the residual sum.
+        norm_position: `"pre"` normalises what enters a sublayer, `"post"` the residual sum.
         activation: `"gelu"` (exact), `"gelu_tanh"`, `"relu"` or `"silu"`.
         gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
         attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.

@@ -24,7 +24,7 @@ class TransformerStack(keras.layers.Layer):
         num_layers: how many.
         causal: a token sees itself and what is before it.
         cross_attention: each block also attends to a memory (an encoder's output).
-        relative_buckets: T5's relative positions with so many buckets, shared by all blocks; 0 = none.
+        relative_buckets: T5's relative positions, so many buckets for all blocks; 0 for none.
         final_norm: normalise what leaves the last block.
 
     The two ways through it are one code path: `call` runs whole sequences, `step` runs T tokens

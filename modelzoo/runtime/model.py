@@ -322,7 +322,7 @@ def _abilities(signatures, tokenizer) -> tuple[str, ...]:
 
 
 def _embedding_signature(signatures) -> str | None:
-    for name in ("serve", "encode_text"):
+    for name in ("embed", "serve", "encode_text"):
         if name in signatures and "embedding" in signatures[name].outputs:
             return name
     return None

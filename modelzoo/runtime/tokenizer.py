@@ -21,13 +21,11 @@ from tokenizers import decoders
 
 from ..errors import OutputError, TokenizerError
 from . import framing
+from .cutting import can_be_cut, cut
 from .roles import find_roles, missing_role
 from .token_stream import ByteStream, TokenStream, WindowStream, byte_level_decoder
 
 __all__ = ["Tokenizer"]
-
-# Texts above this many characters are cut for encoding: on all cores, and in linear time.
-_PIECE = 1 << 14
 
 # Han, kana, bopomofo and their full-width punctuation: writing without spaces. Hangul has spaces.
 _PUNCTUATION = (
@@ -78,11 +76,11 @@ class Tokenizer:
         )
         self.roles: dict[str, int] = find_roles(vocabulary, roles)
 
-        decoder = _config(backend.decoder)
+        decoder = None if backend.decoder is None else json.loads(backend.decoder.__getstate__())
         self._decoder = decoder
         self._byte_level = byte_level_decoder(decoder)
         self._is_wordpiece = bool(decoder) and decoder["type"] == "WordPiece"
-        self._cuts_at_newlines = _cuts_at_newlines(backend)
+        self._can_be_cut = can_be_cut(backend)
         self._token_bytes: dict[int, bytes] = {}
         # SentencePiece vocabularies hold "</s>" as a piece of text too: the model itself would turn
         # the literal into the control token. Such ids become unk.
@@ -173,7 +171,7 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, on all cores."""
         texts = list(texts)
-        pieces = [self._pieces(text) for text in texts]
+        pieces = [cut(text) if self._can_be_cut else [text] for text in texts]
         encoded = iter(self._raw_encode_batch([piece for text in pieces for piece in text]))
         batch = [[id for _ in text for id in next(encoded)] for text in pieces]
         if self._injected:
@@ -261,17 +259,6 @@ class Tokenizer:
 
     # === Helpers ===
 
-    def _pieces(self, text: str) -> list[str]:
-        """Cuts a long text where that changes no token; together they are the text."""
-        if not self._cuts_at_newlines or not isinstance(text, str) or len(text) <= _PIECE:
-            return [text]
-        pieces, start = [], 0
-        for cut in re.finditer(r"(?<=\S)\n(?=\S)", text):
-            if cut.end() - start >= _PIECE:
-                pieces.append(text[start : cut.end()])
-                start = cut.end()
-        return [*pieces, text[start:]]
-
     def _raw_encode_batch(self, texts: list[str]) -> list[list[int]]:
         try:
             encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
@@ -284,28 +271,6 @@ class Tokenizer:
 
 def _restore(text: str, roles: dict[str, int]) -> Tokenizer:
     return Tokenizer.from_str(text, roles)
-
-
-def _config(part) -> dict | None:
-    """The JSON of a decoder or pre-tokenizer."""
-    return None if part is None else json.loads(part.__getstate__())
-
-
-def _cuts_at_newlines(backend: tokenizers.Tokenizer) -> bool:
-    """Whether a newline between two visible characters always ends a pre-token.
-
-    True of what `train_tokenizer` writes, and of GPT-2's own file.
-    """
-    part = _config(backend.pre_tokenizer)
-    if backend.normalizer is not None or part is None:
-        return False
-    *splits, last = part["pretokenizers"] if part["type"] == "Sequence" else [part]
-    if last["type"] != "ByteLevel" or last["add_prefix_space"]:
-        return False
-    if not splits:
-        # Without the regular expression the whole text is one word: only no merges can be cut.
-        return last["use_regex"] or not json.loads(backend.model.__getstate__())["merges"]
-    return [split["type"] for split in splits] == ["Split"] and "\\s{1," in str(splits[0])
 
 
 def _not_text(texts: list, error: TypeError) -> TokenizerError:

@@ -18,7 +18,7 @@ def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
         output: the key in the dicts that model, y and sample_weight are; `None` if they are arrays.
     """
 
-    def sums(x, y, weight):
+    def score(x, y, weight):
         logits = model(x, training=False)
         if output is not None:
             logits, y, weight = logits[output], y[output], weight[output]
@@ -29,7 +29,7 @@ def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
         right = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), y), "float32")
         return ops.sum(nll * weight), ops.sum(right * weight), ops.sum(weight)
 
-    sums = model.compile_once(f"scores/{output}", lambda: compiled(sums, model))
+    sums = model.compile_once(f"scores/{output}", lambda: compiled(score, model))
     total = np.zeros(3)
     for x, y, weight in batches:
         total += [float(ops.convert_to_numpy(value)) for value in sums(x, y, weight)]

@@ -50,7 +50,9 @@ class Seq2SeqLM(TaskModel):
         sampling = Sampling(**sampling)
         texts = [sources] if isinstance(sources, str) else list(sources)
         start = start_token(tokenizer)
-        stepper = self.stepper([tokenizer.encode(text) for text in texts], sampling)
+        stepper = self.stepper(
+            [tokenizer.encode_source(text, self.backbone.max_length) for text in texts], sampling
+        )
         prompts = [[start]] * len(texts)
         result = generate_text(
             stepper, tokenizer, prompts, sampling, stream, ranks=duplicate_ranks(texts)
@@ -90,7 +92,7 @@ class Seq2SeqLM(TaskModel):
         source_length: int | None = None,
         prefill_length: int = 16,
     ) -> dict:
-        """`encode` for a source of `source_length` tokens, `prefill` and `decode` for its target."""
+        """`encode` for a source of `source_length` tokens, `prefill`, `decode` for its target."""
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)
         ids = TensorSpec((1, length), "int32")

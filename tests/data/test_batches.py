@@ -173,6 +173,20 @@ def masked(tokenizer, examples=DOCUMENTS, **options):
     )
 
 
+def unmasked(x, y):
+    """The token ids (B, T) before masking."""
+    token_ids = x["token_ids"].copy()
+    np.put_along_axis(token_ids, x["mask_positions"], y["mlm"], axis=1)
+    return token_ids
+
+
+def is_guessed(x, weight):
+    """(B, T) bool, True where a token is to be guessed."""
+    guessed = np.zeros(x["token_ids"].shape, bool)
+    np.put_along_axis(guessed, x["mask_positions"], weight["mlm"] > 0, axis=1)
+    return guessed
+
+
 def test_masked_rows_are_framed_pairs(bert_tokenizer):
     cls, sep = bert_tokenizer.role("cls"), bert_tokenizer.role("sep")
     for step in range(6):
@@ -180,7 +194,7 @@ def test_masked_rows_are_framed_pairs(bert_tokenizer):
         for row in range(8):
             size = int(x["padding_mask"][row].sum())
             assert x["padding_mask"][row].tolist() == [i < size for i in range(48)]
-            ids, segments = y["mlm"][row, :size], x["segment_ids"][row, :size]
+            ids, segments = unmasked(x, y)[row, :size], x["segment_ids"][row, :size]
             assert ids[0] == cls
             assert ids[-1] == sep
             first = int(np.flatnonzero(ids == sep)[0])
@@ -197,14 +211,14 @@ def test_masking_is_15_percent_and_80_10_10(bert_tokenizer):
     chosen = masks = same = total = 0
     for step in range(40):
         x, y, weight = batches.batch(step)
-        guessed = weight["mlm"] > 0
-        np.testing.assert_array_equal(x["token_ids"][~guessed], y["mlm"][~guessed])
-        assert not np.isin(y["mlm"][guessed], special).any()
+        guessed, before = is_guessed(x, weight), unmasked(x, y)
+        np.testing.assert_array_equal(x["token_ids"][~guessed], before[~guessed])
+        assert not np.isin(before[guessed], special).any()
         assert (guessed.sum(axis=1) >= 1).all()
         masks += (x["token_ids"][guessed] == mask).sum()
-        same += (x["token_ids"][guessed] == y["mlm"][guessed]).sum()
+        same += (x["token_ids"][guessed] == before[guessed]).sum()
         chosen += guessed.sum()
-        total += (~np.isin(y["mlm"], special)).sum()
+        total += (~np.isin(before, special)).sum()
     assert chosen / total == pytest.approx(0.15, abs=0.01)
     assert masks / chosen == pytest.approx(0.8, abs=0.02)
     assert same / chosen == pytest.approx(0.1, abs=0.02)
@@ -213,7 +227,10 @@ def test_masking_is_15_percent_and_80_10_10(bert_tokenizer):
 def test_masks_are_new_at_each_step_and_the_same_when_repeated(bert_tokenizer):
     one = masked(bert_tokenizer, DOCUMENTS[:1], batch_size=1)
     assert_same(one.batch(4), one.batch(4))
-    assert any((one.batch(0)[2]["mlm"] != one.batch(step)[2]["mlm"]).any() for step in (1, 2, 3))
+    assert any(
+        (one.batch(0)[0]["mask_positions"] != one.batch(step)[0]["mask_positions"]).any()
+        for step in (1, 2, 3)
+    )
 
 
 def test_half_of_the_pairs_come_from_another_document(bert_tokenizer):
@@ -222,11 +239,12 @@ def test_half_of_the_pairs_come_from_another_document(bert_tokenizer):
     batches = masked(bert_tokenizer, documents, length=24, batch_size=64)
     for step in range(8):
         x, y, _ = batches.batch(step)
+        before = unmasked(x, y)
         for row in range(64):
-            b = y["mlm"][row][x["segment_ids"][row] == 1].tolist()
-            a = y["mlm"][row][(x["segment_ids"][row] == 0) & x["padding_mask"][row]].tolist()
+            b = before[row][x["segment_ids"][row] == 1].tolist()
+            a = before[row][(x["segment_ids"][row] == 0) & x["padding_mask"][row]].tolist()
             letters = [set(bert_tokenizer.decode(part)) & set("abcd") for part in (a, b)]
-            assert (letters[0] == letters[1]) == bool(y["nsp"][row])
+            assert (letters[0] == letters[1]) == (y["nsp"][row] == 0)
         follows += y["nsp"].tolist()
     assert np.mean(follows) == pytest.approx(0.5, abs=0.06)
 
@@ -234,7 +252,7 @@ def test_half_of_the_pairs_come_from_another_document(bert_tokenizer):
 def test_single_document_and_single_row_still_make_batches(bert_tokenizer):
     x, y, _ = masked(bert_tokenizer, [" ".join(CORPUS)]).batch(0)
     assert 0 < y["nsp"].sum() < 8
-    assert masked(bert_tokenizer, ["a b c"]).batch(0)[1]["nsp"].tolist() == [1] * 8
+    assert masked(bert_tokenizer, ["a b c"]).batch(0)[1]["nsp"].tolist() == [0] * 8
 
 
 def test_no_token_is_lost_between_rows(bert_tokenizer):
@@ -244,7 +262,8 @@ def test_no_token_is_lost_between_rows(bert_tokenizer):
     for x, y, weight in batches.evaluation():
         assert set(y) == set(weight) == {"mlm"}
         assert not x["segment_ids"].any()
-        kept += [y["mlm"][row][x["padding_mask"][row]].tolist() for row in range(3)]
+        before = unmasked(x, y)
+        kept += [before[row][x["padding_mask"][row]].tolist() for row in range(3)]
     tokens = [i for row in kept[: batches.num_rows] for i in row]
     assert bert_tokenizer.decode(tokens) == text
 

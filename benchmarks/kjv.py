@@ -1,0 +1,95 @@
+"""Bits per byte on books of the King James Bible that no model has read.
+
+    python benchmarks/kjv.py --steps 1200
+
+needs the Debian package bible-kjv-text (the program `bible`) and xz-utils. It trains `gpt-tiny` and
+`lstm-tiny` for equal steps on all books but the held-out ones, and counts what `xz -9e` needs for
+the held-out text after the training text. Lower is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HELD_OUT = {"Ruth": "Ruth", "Jonah": "Jonah", "Mark": "Mark", "Phi": "Philippians", "Jas": "James"}
+
+
+def books() -> dict[str, str]:
+    """Book -> its verses, one a line, without their numbers."""
+    text = subprocess.run(
+        ["bible", "-f", "gen1:1-rev22:21"], check=True, capture_output=True, text=True
+    ).stdout
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        match = re.match(r"(\d?[A-Za-z]+)\d+:\d+ (.*)", line)
+        found.setdefault(match[1], []).append(match[2])
+    return {book: "\n".join(verses) + "\n" for book, verses in found.items()}
+
+
+def write(folder: Path) -> tuple[Path, Path]:
+    """One file a book: the training folder and the held-out folder."""
+    training, held_out = folder / "train", folder / "held-out"
+    for number, (book, text) in enumerate(books().items()):
+        home = held_out if book in HELD_OUT else training
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"{number:02d}-{book}.txt").write_text(text, "utf-8")
+    return training, held_out
+
+
+def read(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+def xz_bits_per_byte(training: bytes, held_out: bytes) -> float:
+    """What the held-out text adds to the compressed training text."""
+
+    def size(data: bytes) -> int:
+        # A dictionary larger than both texts, so that nothing is forgotten.
+        command = ["xz", "-c", "--format=raw", "--lzma2=preset=9e,dict=64MiB"]
+        return len(subprocess.run(command, input=data, capture_output=True, check=True).stdout)
+
+    return 8 * (size(training + held_out) - size(training)) / len(held_out)
+
+
+def modelzoo(*arguments: str) -> str:
+    command = [sys.executable, "-m", "modelzoo", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--models", default="gpt-tiny,lstm-tiny")
+    parser.add_argument("--keep", help="a folder for the text and the models")
+    parser.add_argument("--set", action="append", default=[])
+    args = parser.parse_args()
+    folder = Path(args.keep or tempfile.mkdtemp())
+    training, held_out = write(folder)
+    rows = [("xz -9e", "", xz_bits_per_byte(read(training), read(held_out)), "")]
+    for name in args.models.split(","):
+        began = time.monotonic()
+        options = [f"--set={value}" for value in args.set]
+        modelzoo(
+            "train", name, "--data", str(training), "--validation", str(held_out),
+            "-o", str(folder / name), "--steps", str(args.steps), "--force", *options,
+        )  # fmt: skip
+        minutes = (time.monotonic() - began) / 60
+        figures = json.loads(
+            modelzoo("evaluate", str(folder / name), "--data", str(held_out), "--json")
+        )
+        rows.append((name, args.steps, figures["bits_per_byte"], f"{minutes:.1f}"))
+    print(f"held out: {', '.join(HELD_OUT.values())} ({len(read(held_out)):,} bytes)")
+    print("| model | steps | bits per byte | minutes |\n|---|---|---|---|")
+    for name, steps, bits, minutes in rows:
+        print(f"| {name} | {steps} | {bits:.3f} | {minutes} |")
+
+
+if __name__ == "__main__":
+    main()

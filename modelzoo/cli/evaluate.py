@@ -1,0 +1,37 @@
+"""modelzoo evaluate: a model directory's figures on data."""
+
+from __future__ import annotations
+
+import argparse
+
+from modelzoo.cli.common import examples, print_json
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "evaluate",
+        description="Measure a model on data: loss, perplexity and bits per byte of a language "
+        "model, accuracy and F1 of a classifier.",
+        epilog=examples(
+            "modelzoo evaluate my-gpt --data held-out.txt",
+            "modelzoo evaluate sentiment --data test.csv --json",
+        ),
+    )
+    parser.add_argument("directory", metavar="DIR", help="a model directory")
+    parser.add_argument("--data", metavar="PATH", required=True, help="what to measure on")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
+    parser.add_argument("--length", type=int, metavar="N", help="tokens of a row")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from modelzoo.training.evaluate import evaluate
+
+    figures = evaluate(args.directory, args.data, batch_size=args.batch_size, length=args.length)
+    if args.json:
+        print_json(figures)
+    else:
+        for key, value in figures.items():
+            print(f"{key:<14} {value:,.6g}")
+    return 0

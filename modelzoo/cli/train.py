@@ -1,0 +1,78 @@
+"""modelzoo train: fit a recipe or a model directory to data."""
+
+from __future__ import annotations
+
+import argparse
+
+from modelzoo.cli.common import add_set, examples
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "train",
+        description="Train a model and write its directory. Killed at any moment, the same command "
+        "goes on where it was; what is under way lives in DIR.training, with a TensorBoard log.",
+        epilog=examples(
+            "modelzoo train gpt-tiny --data demo:python-docs -o docs-gpt --steps 20",
+            "modelzoo train gpt-small --data corpus/ -o my-gpt --set train.warmup_steps=200",
+            "modelzoo train bert-tiny-classifier --data reviews.csv -o sentiment --start my-bert",
+        ),
+    )
+    parser.add_argument("name", metavar="DIR|NAME", help="a model directory, or a recipe")
+    parser.add_argument("--data", metavar="PATH", required=True, help="what to train on")
+    parser.add_argument("--validation", metavar="PATH", help="what to validate on")
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="where to write it")
+    parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
+    parser.add_argument("--epochs", type=float, metavar="X", help="passes over the data")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
+    parser.add_argument("--seed", type=int, metavar="N", help="of weights, order and dropout")
+    add_set(parser)
+    parser.add_argument(
+        "--start", metavar="DIR", help="start from this directory's weights and tokenizer"
+    )
+    parser.add_argument("--tokenizer", metavar="PATH", help="a tokenizer.json to use")
+    parser.add_argument("--force", action="store_true", help="replace an existing directory")
+    parser.add_argument("--restart", action="store_true", help="forget an unfinished run")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from modelzoo import registry
+    from modelzoo.files import check_replaceable
+    from modelzoo.recipe import parse_set
+
+    changes = parse_set(args.set)
+    for name in ("steps", "epochs", "batch_size", "learning_rate", "seed"):
+        if getattr(args, name) is not None:
+            changes[f"train.{name}"] = getattr(args, name)
+    if args.epochs is not None and args.steps is None:
+        changes["train.steps"] = None  # a recipe's own number of steps must not win
+    recipe = registry.recipe(args.name, changes)
+    start = args.start
+    if start is None and Path(args.name).is_dir():
+        start = args.name
+    check_replaceable(Path(args.output), args.force)
+
+    from modelzoo.training.options import train_options
+
+    train_options(recipe)  # a typo in [train] is told before Keras is imported
+
+    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.training.train import train
+
+    figures = train(
+        recipe,
+        args.data,
+        args.output,
+        validation=args.validation,
+        start=start,
+        tokenizer=Tokenizer.load(args.tokenizer) if args.tokenizer else None,
+        force=args.force,
+        restart=args.restart,
+    )
+    names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
+    print(f"{args.output}: {recipe.name}  {names}".rstrip())
+    return 0

@@ -1,0 +1,42 @@
+"""`import modelzoo` is enough for `keras.saving.load_model` to know our classes.
+
+Keras finds a class of a file only if its module has been imported before. Importing ours would
+import Keras, which takes seconds and which listing and the device side never need. So the classes
+are registered when Keras itself is imported, before or after us.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+REGISTERS = "modelzoo.serializable"
+
+
+def install() -> None:
+    """Register our classes now if Keras is there, else as soon as it is."""
+    if hasattr(sys.modules.get("keras"), "saving"):  # there, and not half-way there
+        import_module(REGISTERS)
+    elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+class _AfterKeras:
+    """Lets the real finders find `keras`, and adds one step after it has run. Then it is gone."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec("keras")
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module):
+            execute(module)
+            import_module(REGISTERS)
+
+        spec.loader.exec_module = execute_and_register
+        return spec

@@ -1,0 +1,36 @@
+"""A model's figures on raw data."""
+
+from __future__ import annotations
+
+import os
+
+from modelzoo.build import load, task_of
+from modelzoo.data import read_examples
+from modelzoo.training.options import train_options
+
+
+def evaluate(
+    model, data, *, batch_size: int | None = None, length: int | None = None
+) -> dict[str, float]:
+    """The figures of a model's task on raw data, every example counted once.
+
+    Args:
+        model: a model with a recipe and a tokenizer, or a model directory.
+        data: as `data.read_examples` takes it.
+
+    Example:
+        >>> evaluate("my-gpt", "held-out.txt")["bits_per_byte"]
+        1.71
+    """
+    if isinstance(model, str | os.PathLike):
+        model = load(model, compile=False)
+    options, task = train_options(model.recipe), task_of(model.recipe)
+    batches = task.batches(
+        list(read_examples(data)),
+        model.need_tokenizer(),
+        length=length or options.length_for(model),
+        batch_size=batch_size or options.batch_size,
+        seed=0,
+        shuffle=False,
+    )
+    return task.evaluate(model, batches)
