@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelzoo import registry
 from modelzoo.callable_module import make_callable
-from modelzoo.errors import DataError, ModelDirectoryError, TokenizerError, require
+from modelzoo.errors import ModelDirectoryError, TokenizerError, require
 from modelzoo.files import new_directory
 from modelzoo.recipe import Recipe, read_lock, validate_against, write_lock
 from modelzoo.runtime.tokenizer import Tokenizer
@@ -128,26 +128,20 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
     Example:
         >>> model.fit(modelzoo.dataset(model, ["a text", "another"]), epochs=1)
     """
-    from modelzoo.data import read_examples
     from modelzoo.training.options import train_options
 
-    examples = list(read_examples(raw))
-    if not examples:
-        raise DataError("the data holds no example")
+    task, options = task_of(model.recipe), train_options(model.recipe)
+    examples = task.examples(raw)
     if model.tokenizer is None:
         model.tokenizer = train_tokenizer_for(model.recipe, examples)
-    options = train_options(model.recipe)
-    return (
-        task_of(model.recipe)
-        .batches(
-            examples,
-            model.tokenizer,
-            length=length or options.length_for(model),
-            batch_size=batch_size or options.batch_size,
-            seed=seed,
-        )
-        .as_pydataset()
+    batches = task.batches(
+        examples,
+        model.tokenizer,
+        length=length or options.length_for(model),
+        batch_size=batch_size or options.batch_size,
+        seed=seed,
     )
+    return batches.as_pydataset()
 
 
 def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:

@@ -25,16 +25,24 @@ def install() -> None:
 class _AfterKeras:
     """Lets the real finders find `keras`, and adds one step after it has run. Then it is gone."""
 
+    def __init__(self):
+        self.asking = False  # the others, who ask us too
+
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        if name != "keras" or self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec("keras")
+        self.asking = True
+        try:
+            spec = find_spec("keras")
+        finally:
+            self.asking = False
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_register(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             execute(module)
             import_module(REGISTERS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from modelzoo.errors import ModelzooError, TokenizerError
+from modelzoo.errors import DataError, ModelzooError, TokenizerError
 
 
 class TaskModel(keras.Model):
@@ -64,11 +64,26 @@ class Task:
         losses() -> (loss, weighted_metrics), as `compile()` takes them
         batches(raw, tokenizer, *, length, batch_size, seed, shuffle, ...) -> data.Batches
         evaluate(model, batches) -> {figure: number}
+        fields: of an example, as `data.read_examples` takes them
         best: the figure that early stopping watches, lower is better
     """
 
     name = "task"
+    fields = (("text",),)
     best = "loss"
+
+    def examples(self, raw) -> list[dict]:
+        """Raw data as a list of examples with this task's fields.
+
+        Raises:
+            DataError: missing, empty or malformed data.
+        """
+        from modelzoo.data import read_examples
+
+        found = list(read_examples(raw, fields=self.fields))
+        if not found:
+            raise DataError("the data holds no example")
+        return found
 
     def check_backbone(self, backbone, needs: str) -> None:
         """Refuse a backbone that lacks the method `needs`."""

@@ -7,13 +7,14 @@ import numpy as np
 from keras import ops
 
 from modelzoo.layers.feed_forward import activation
+from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import encoder_signatures
 from modelzoo.tasks.scores import token_scores
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class MaskedLM(TaskModel):
+class MaskedLM(Answers, TaskModel):
     """An encoder with BERT's two pretraining heads (Devlin et al. 2019, 3.1).
 
     Call: the encoder's inputs, and optionally `mask_positions` (B, M) -> `{"mlm": logits, "nsp":
@@ -63,6 +64,10 @@ class MaskedLM(TaskModel):
         if self.nsp is not None:
             outputs["nsp"] = self.nsp(hidden["pooled"])
         return outputs
+
+    def fill_mask(self, text, top: int = 5, truncate: bool = False) -> list:
+        """What may stand where "[MASK]" does; see `runtime.Model.fill_mask`."""
+        return self._over_keras(text, truncate).fill_mask(text, top, truncate)
 
     def export_signatures(self, max_length: int | None = None) -> dict:
         """`serve`: `logits` (1, T, vocab_size), `nsp_logits` (1, 2); `embed`: a sentence vector."""

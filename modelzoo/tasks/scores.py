@@ -33,7 +33,7 @@ def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
     total = np.zeros(3)
     for x, y, weight in batches:
         total += [float(ops.convert_to_numpy(value)) for value in sums(x, y, weight)]
-    nll, right, count = total
+    nll, right, count = total.tolist()
     if not count:
         return {"loss": math.nan, "accuracy": math.nan, "tokens": 0}
     return {"loss": nll / count, "accuracy": right / count, "tokens": int(count)}

@@ -141,6 +141,7 @@ class Seq2SeqLMTask(Task):
     """Write a target text for a source text. Raw data: pairs (`source`, `target`)."""
 
     name = "seq2seq-lm"
+    fields = (("source", "target"),)
 
     def model(self, backbone) -> Seq2SeqLM:
         self.check_backbone(backbone, "encode")

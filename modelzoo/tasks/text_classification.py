@@ -7,13 +7,14 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
+from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import encoder_signatures, pool
 from modelzoo.tasks.scores import macro_f1
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class TextClassifier(TaskModel):
+class TextClassifier(Answers, TaskModel):
     """Any text backbone with a linear layer over one vector a text.
 
     Call: the backbone's inputs -> logits (B, num_labels).
@@ -42,6 +43,10 @@ class TextClassifier(TaskModel):
         vector = pool(self.backbone(inputs, training=training), mask)
         return self.classifier(self.dropout(vector, training=training))
 
+    def classify(self, text, top: int | None = None, truncate: bool = False) -> list:
+        """Labels and their probabilities; see `runtime.Model.classify`."""
+        return self._over_keras(text, truncate).classify(text, top, truncate)
+
     def export_signatures(self, max_length: int | None = None) -> dict:
         """`serve`: `logits` (1, num_labels); `embed`: a sentence vector."""
 
@@ -59,6 +64,7 @@ class TextClassificationTask(Task):
     """
 
     name = "text-classification"
+    fields = (("text", "label"), ("text_a", "text_b", "label"))
 
     def __init__(self, *, labels: list[str] | None = None, dropout: float = 0.1):
         if labels is not None and len(set(labels)) < max(2, len(labels)):

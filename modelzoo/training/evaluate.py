@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from modelzoo.build import load, task_of
-from modelzoo.data import read_examples
 from modelzoo.training.options import train_options
 
 
@@ -26,7 +25,7 @@ def evaluate(
         model = load(model, compile=False)
     options, task = train_options(model.recipe), task_of(model.recipe)
     batches = task.batches(
-        list(read_examples(data)),
+        task.examples(data),
         model.need_tokenizer(),
         length=length or options.length_for(model),
         batch_size=batch_size or options.batch_size,

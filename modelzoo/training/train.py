@@ -73,7 +73,7 @@ def train(
         keras.config.set_dtype_policy(options.precision)
 
     # === Data ===
-    training, held_out = _examples(data, validation, options)
+    training, held_out = _examples(task_of(recipe), data, validation, options)
     run = Path(f"{output}.training")
     if restart:
         shutil.rmtree(run, ignore_errors=True)
@@ -184,12 +184,12 @@ class _Keeper(keras.callbacks.Callback):
         return patience is not None and self.state["waited"] >= patience
 
 
-def _examples(data, validation, options) -> tuple[list, list]:
-    from modelzoo.data import read_examples, split
+def _examples(task, data, validation, options) -> tuple[list, list]:
+    from modelzoo.data import split
 
-    examples = list(read_examples(data))
+    examples = task.examples(data)
     if validation is not None:
-        return examples, list(read_examples(validation))
+        return examples, task.examples(validation)
     return split(examples, options.validation_fraction, options.seed)
 
 

@@ -1,0 +1,91 @@
+"""Small models with weights that show every mistake, and the numpy that they are held against."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from keras import ops
+
+VOCAB = 23
+
+
+def number(tensor) -> np.ndarray:
+    """Any tensor as float64 or integers of numpy."""
+    array = np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+    return array.astype(np.float64)
+
+
+def assert_near(got, wanted, tolerance: float = 2e-5) -> None:
+    got = got if isinstance(got, np.ndarray) else number(got)
+    wanted = wanted if isinstance(wanted, np.ndarray) else number(wanted)
+    assert got.shape == wanted.shape
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+def randomise(model, seed: int = 0, scale: float = 0.2):
+    """Gives every weight a value of its own: no bias is zero and no gain is one."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" in weight.path:
+            continue
+        gain = weight.path.endswith(("gamma", "scale"))
+        weight.assign(rng.normal(float(gain), scale, weight.shape).astype("float32"))
+    return model
+
+
+def token_ids(rows: int, length: int, seed: int = 0, vocab: int = VOCAB) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, vocab, (rows, length)).astype("int32")
+
+
+def run_steps(backbone, ids: np.ndarray, chunks, slots: int | None = None, *context):
+    """The logits of `step` over consecutive chunks of ids (B, T), from an empty cache."""
+    cache = backbone.init_cache(len(ids), slots or ids.shape[1])
+    outputs, start = [], 0
+    for size in chunks:
+        positions = np.tile(np.arange(start, start + size, dtype="int32"), (len(ids), 1))
+        logits, cache = backbone.step(
+            ops.convert_to_tensor(ids[:, start : start + size]),
+            ops.convert_to_tensor(positions),
+            cache,
+            *context,
+        )
+        outputs.append(number(logits))
+        start += size
+    assert start == ids.shape[1]
+    return np.concatenate(outputs, axis=1)
+
+
+# === The formulas, in numpy ===
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def layer_norm(x, gamma, beta, epsilon: float):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon) * gamma + beta
+
+
+def rms_norm(x, gamma, epsilon: float):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon) * gamma
+
+
+def gelu(x):
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def dense(layer, x):
+    weights = [number(weight) for weight in layer.weights]
+    return x @ weights[0] + (weights[1] if len(weights) > 1 else 0.0)

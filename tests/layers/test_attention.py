@@ -1,0 +1,115 @@
+"""Attention against loops of numpy, one head and one query at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+from modelzoo.layers.attention import Attention
+from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
+from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.masks import add_biases, bias_from_visible, causal_bias, padding_bias
+from tests.core import assert_near, dense, number, randomise, softmax
+
+SHAPES = {
+    "multi-head": {"num_heads": 4},
+    "grouped": {"num_heads": 4, "num_kv_heads": 2},
+    "multi-query": {"num_heads": 4, "num_kv_heads": 1},
+    "wide heads": {"num_heads": 2, "head_dim": 8},
+    "unscaled, no bias": {"num_heads": 2, "attention_scale": 1.0, "attention_bias": False},
+}
+
+
+def make(**options) -> Attention:
+    layer = Attention(TransformerConfig(hidden_dim=12, ffn_dim=16, **options))
+    layer.build()
+    return randomise(layer)
+
+
+def by_hand(layer: Attention, x: np.ndarray, memory: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """x (B, T, W), memory (B, S, W), visible (B, T, S) -> (B, T, W)."""
+    config = layer.config
+    width, share = config.size_per_head, config.num_heads // config.kv_heads
+    query, key, value = dense(layer.query, x), dense(layer.key, memory), dense(layer.value, memory)
+    scale = width**-0.5 if config.attention_scale is None else config.attention_scale
+    heads = []
+    for head in range(config.num_heads):
+        own = slice(head * width, (head + 1) * width)
+        shared = slice(head // share * width, (head // share + 1) * width)
+        scores = np.einsum("btd,bsd->bts", query[..., own], key[..., shared]) * scale
+        weights = softmax(np.where(visible, scores, -np.inf))
+        heads.append(np.einsum("bts,bsd->btd", weights, value[..., shared]))
+    return dense(layer.output_projection, np.concatenate(heads, axis=-1))
+
+
+@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
+def test_attention_is_the_formula(options):
+    layer, x = make(**options), np.random.default_rng(1).normal(size=(2, 5, 12))
+    everything = np.ones((2, 5, 5), bool)
+    assert_near(layer(ops.cast(x, "float32")), by_hand(layer, x, x, everything))
+
+    causal = np.tril(everything)
+    positions = ops.expand_dims(ops.arange(5, dtype="int32"), 0)
+    assert_near(
+        layer(ops.cast(x, "float32"), bias=causal_bias(positions, 5)), by_hand(layer, x, x, causal)
+    )
+
+
+@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
+def test_cross_attention_reads_the_memory_and_skips_its_padding(options):
+    rng = np.random.default_rng(2)
+    layer, x, memory = make(**options), rng.normal(size=(2, 3, 12)), rng.normal(size=(2, 6, 12))
+    mask = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
+    got = layer(
+        ops.cast(x, "float32"),
+        memory=layer.project_memory(ops.cast(memory, "float32")),
+        bias=padding_bias(ops.convert_to_tensor(mask)),
+    )
+    assert_near(got, by_hand(layer, x, memory, np.tile(mask[:, None] > 0, (1, 3, 1))))
+
+
+def test_a_hidden_key_has_a_weight_of_exactly_zero_and_a_row_of_them_is_no_nan():
+    bias = bias_from_visible(ops.convert_to_tensor([[True, True, False], [False, False, False]]))
+    weights = number(ops.softmax(bias + 3.0, axis=-1))
+    assert weights[0, 2] == 0.0
+    assert np.isfinite(weights).all()
+
+
+def test_a_query_sees_the_slots_up_to_its_own_position():
+    positions = ops.convert_to_tensor([[0, 1], [2, 3]])
+    bias = number(causal_bias(positions, 4))
+    assert bias.shape == (2, 1, 2, 4)
+    seen = (bias == 0).sum(-1).reshape(-1)
+    assert seen.tolist() == [1, 2, 3, 4]
+
+
+def test_biases_add_up_and_none_is_no_bias():
+    one, two = ops.ones((1, 1)), ops.ones((1, 1)) * 2
+    assert add_biases(None, None) is None
+    assert add_biases(None, one) is one
+    assert float(number(add_biases(one, None, two))[0, 0]) == 3
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("axis", [KEY_AXIS, VALUE_AXIS])
+def test_new_tokens_land_in_their_slots_and_touch_no_other(axis, rows):
+    rng = np.random.default_rng(3)
+    shapes = {
+        KEY_AXIS: ((rows, 2, 7, 4), (rows, 2, 3, 4)),
+        VALUE_AXIS: ((rows, 2, 4, 7), (rows, 2, 4, 3)),
+    }
+    cache, update = (rng.normal(size=shape).astype("float32") for shape in shapes[axis])
+    starts = np.array([4, 0, 2][:rows], "int32")
+    wanted = cache.copy()
+    for row, start in enumerate(starts):
+        slots = [row, slice(None), slice(None), slice(None)]
+        slots[axis] = slice(start, start + 3)
+        wanted[tuple(slots)] = update[row]
+    got = write_cache(
+        ops.convert_to_tensor(cache),
+        ops.convert_to_tensor(update),
+        ops.convert_to_tensor(starts),
+        axis,
+    )
+    assert_near(got, wanted.astype(np.float64), 0)

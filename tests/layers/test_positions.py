@@ -1,0 +1,146 @@
+"""Positions against the formulas of their papers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from modelzoo.layers.positions import (
+    LearnedPositions,
+    RelativeBias,
+    rotary_angles,
+    rotate,
+    sine_positions,
+)
+from tests.core import assert_near, number, randomise
+
+
+def positions(*values):
+    return ops.convert_to_tensor([values], dtype="int32")
+
+
+# === Sine ===
+
+
+def test_sine_positions_are_the_papers_formula():
+    width, where = 8, [0, 1, 7, 500]
+    wanted = np.zeros((1, len(where), width))
+    for row, position in enumerate(where):
+        for i in range(width // 2):
+            angle = position / 10000 ** (2 * i / width)
+            wanted[0, row, 2 * i], wanted[0, row, 2 * i + 1] = math.sin(angle), math.cos(angle)
+    assert_near(sine_positions(positions(*where), width), wanted, 5e-5)
+
+
+# === Rotary ===
+
+
+def turned(vector: np.ndarray, position: int, theta: float = 10_000.0) -> np.ndarray:
+    x = ops.reshape(ops.cast(vector, "float32"), (1, 1, 1, -1))
+    return number(rotate(x, rotary_angles(positions(position), len(vector), theta))).reshape(-1)
+
+
+def test_a_rotary_score_depends_on_the_distance_alone():
+    rng = np.random.default_rng(0)
+    query, key = rng.normal(size=(2, 16))
+    near, far = [turned(query, n) @ turned(key, m) for n, m in ((5, 2), (105, 102))]
+    other = turned(query, 5) @ turned(key, 3)
+    assert near == pytest.approx(far, abs=1e-4)
+    assert abs(near - other) > 1e-2
+
+
+def test_rotation_keeps_lengths_and_position_zero_turns_nothing():
+    vector = np.random.default_rng(1).normal(size=16)
+    assert np.linalg.norm(turned(vector, 77)) == pytest.approx(np.linalg.norm(vector), rel=1e-5)
+    np.testing.assert_allclose(turned(vector, 0), vector, rtol=1e-6)
+
+
+def test_rotation_turns_pairs_of_the_two_halves_as_complex_numbers():
+    vector, position, theta = np.random.default_rng(2).normal(size=8), 9, 100.0
+    pairs = vector[:4] + 1j * vector[4:]
+    pairs = pairs * np.exp(1j * position * theta ** (-np.arange(4) / 4))
+    wanted = np.concatenate([pairs.real, pairs.imag])
+    np.testing.assert_allclose(turned(vector, position, theta), wanted, atol=1e-5)
+
+
+# === Learned ===
+
+
+def test_learned_positions_begin_after_the_offset():
+    layer = LearnedPositions(4, 3, offset=2)
+    layer.build()
+    randomise(layer)
+    table = number(layer.embeddings)
+    assert table.shape == (6, 3)
+    assert_near(layer(positions(0, 3)), table[None, [2, 5]])
+
+
+# === Relative ===
+
+
+def buckets_of(distances, *, bidirectional: bool, num_buckets=32, max_distance=128) -> list[int]:
+    layer = RelativeBias(2, num_buckets, max_distance, bidirectional)
+    return (
+        number(layer._bucket(ops.convert_to_tensor(distances, dtype="int32"))).astype(int).tolist()
+    )
+
+
+def published_bucket(
+    distance: int, bidirectional: bool, num_buckets: int, max_distance: int
+) -> int:
+    """`_relative_position_bucket` of the T5 code, one number at a time; distance = key - query."""
+    bucket, n = 0, -distance
+    if bidirectional:
+        num_buckets //= 2
+        if n < 0:
+            bucket += num_buckets
+        n = abs(n)
+    else:
+        n = max(n, 0)
+    max_exact = num_buckets // 2
+    if n < max_exact:
+        return bucket + n
+    ratio = np.log(np.float32(n) / max_exact) / np.log(max_distance / max_exact)
+    return bucket + min(
+        max_exact + int(np.float32(ratio * (num_buckets - max_exact))), num_buckets - 1
+    )
+
+
+def test_known_distances_fall_into_the_buckets_of_the_paper():
+    # Encoder: 16 buckets each way, 8 of them exact. Decoder: 32 backwards, 16 exact.
+    assert buckets_of([0, -1, -7, -8, -127, -128, -5000], bidirectional=True) == [
+        0,
+        1,
+        7,
+        8,
+        15,
+        15,
+        15,
+    ]
+    assert buckets_of([1, 7, 8, 128], bidirectional=True) == [17, 23, 24, 31]
+    assert buckets_of([3, 0, -1, -15, -16, -128], bidirectional=False) == [0, 0, 1, 15, 16, 31]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("num_buckets", "max_distance"), [(32, 128), (8, 20)])
+def test_every_distance_falls_into_the_bucket_of_the_authors_code(
+    bidirectional, num_buckets, max_distance
+):
+    distances = list(range(-200, 201))
+    sizes = {"num_buckets": num_buckets, "max_distance": max_distance}
+    wanted = [published_bucket(d, bidirectional, **sizes) for d in distances]
+    assert buckets_of(distances, bidirectional=bidirectional, **sizes) == wanted
+
+
+def test_the_bias_is_read_from_the_table_for_each_query_and_key():
+    layer = RelativeBias(2, bidirectional=False)
+    layer.build()
+    randomise(layer)
+    bias = number(layer(ops.convert_to_tensor([[3, 4], [0, 1]], dtype="int32"), num_keys=5))
+    table = number(layer.embeddings)
+    assert bias.shape == (2, 2, 2, 5)
+    assert bias[0, :, 1, 0] == pytest.approx(table[4])  # position 4 looks back by 4
+    assert bias[1, :, 0, 3] == pytest.approx(table[0])  # ahead, which a causal mask hides anyway
