@@ -10,9 +10,10 @@ from modelzoo.callable_module import make_callable
 from modelzoo.errors import ModelDirectoryError, TokenizerError, require
 from modelzoo.files import new_directory
 from modelzoo.recipe import Recipe, read_lock, validate_against, write_lock
+from modelzoo.runtime.native_log import native_log
 from modelzoo.runtime.tokenizer import Tokenizer
 
-__all__ = ["build", "dataset", "load", "save", "train_tokenizer_for"]
+__all__ = ["build", "dataset", "load", "need_keras", "save", "train_tokenizer_for"]
 
 MODEL_FILE, TOKENIZER_FILE = "model.keras", "tokenizer.json"
 
@@ -51,7 +52,7 @@ def build(
         tokenizer = Tokenizer.load(tokenizer)
     if tokenizer is not None:
         check_vocabulary(tokenizer, arguments.get("vocab_size"))
-    _need_keras()
+    need_keras()
     registry.import_for(recipe)
     model = task.model(architecture(**arguments))
     model.recipe, model.tokenizer = recipe, tokenizer
@@ -75,7 +76,7 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
     path = directory / MODEL_FILE
     if not path.is_file():
         raise ModelDirectoryError(f"{directory} holds no {MODEL_FILE}")
-    keras = _need_keras()
+    keras = need_keras()
     registry.import_for(recipe)
     try:
         model = keras.saving.load_model(path, compile=False)
@@ -209,16 +210,17 @@ def take_weights(model, source, where) -> None:
         model.tokenizer = source.tokenizer
 
 
-def _need_keras():
+def need_keras():
     """Keras, on JAX where that is installed and TensorFlow is not and nobody chose a backend."""
     from importlib.util import find_spec
 
     if "KERAS_BACKEND" not in os.environ and find_spec("tensorflow") is None and find_spec("jax"):
         os.environ["KERAS_BACKEND"] = "jax"
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend in ("tensorflow", "jax"):
-        require(backend, backend)
-    return require("keras", "tensorflow")
+    with native_log():
+        if backend in ("tensorflow", "jax"):
+            require(backend, backend)
+        return require("keras", "tensorflow")
 
 
 make_callable(__name__, "build")

@@ -67,8 +67,9 @@ def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_replaceable(path: Path, force: bool) -> None:
+def check_replaceable(path: str | Path, force: bool) -> None:
     """Raises OutputError unless `path` is free, or ours to replace and `force` is on."""
+    path = Path(path)
     if not path.exists() and not path.is_symlink():
         return
     if not force:

@@ -89,3 +89,58 @@ def silu(x):
 def dense(layer, x):
     weights = [number(weight) for weight in layer.weights]
     return x @ weights[0] + (weights[1] if len(weights) > 1 else 0.0)
+
+
+# === Small models of every kind ===
+
+_GPT = {"vocab_size": VOCAB, "num_layers": 2, "hidden_dim": 16, "num_heads": 4, "max_length": 12}
+_T5 = {**_GPT, "head_dim": 6, "ffn_dim": 20}
+_BERT = {**_GPT, "hidden_dim": 16}
+_RNN = {"vocab_size": VOCAB, "embedding_dim": 8, "hidden_dims": (12, 8)}
+
+DECODERS = {
+    "gpt-2": ("gpt", _GPT),
+    "gpt-1": ("gpt", {**_GPT, "norm_position": "post"}),
+    "llama": (
+        "gpt",
+        {
+            **_GPT,
+            "num_kv_heads": 2,
+            "head_dim": 6,
+            "positions": "rotary",
+            "norm": "rms",
+            "activation": "silu",
+            "gated": True,
+            "attention_bias": False,
+            "ffn_bias": False,
+            "tie_embeddings": False,
+        },
+    ),
+    "sine": ("gpt", {**_GPT, "positions": "sine", "num_kv_heads": 1}),
+    "relative": ("gpt", {**_GPT, "positions": "relative"}),
+}
+RECURRENT = {
+    "lstm": ("recurrent", _RNN),
+    "lstm, tied": ("recurrent", {**_RNN, "tie_embeddings": True}),
+    "gru": ("recurrent", {**_RNN, "cell": "gru"}),
+    "gru, tied": ("recurrent", {**_RNN, "cell": "gru", "tie_embeddings": True}),
+}
+ENCODERS = {
+    "bert": ("bert", _BERT),
+    "distilbert": ("bert", {**_BERT, "num_segments": 0, "pooler": False}),
+}
+ENCODER_DECODERS = {
+    "t5": ("t5", _T5),
+    "t5 v1.1": ("t5", {**_T5, "gated": True, "activation": "gelu_tanh", "tie_embeddings": False}),
+    "bart": ("bart", {**_GPT, "num_decoder_layers": 1}),
+    "transformer": ("transformer", {**_GPT, "ffn_dim": 20}),
+}
+FAMILIES = {**DECODERS, **RECURRENT, **ENCODERS, **ENCODER_DECODERS}
+
+
+def small(name: str, **options):
+    """A small backbone of a family, with random weights throughout."""
+    from modelzoo import registry
+
+    architecture, values = FAMILIES[name]
+    return randomise(registry.architecture(architecture)(**{**values, **options}))

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 import modelzoo
 from modelzoo.errors import ModelzooError, nearest
 
-__all__ = ["COMMANDS", "Command", "main"]
+__all__ = ["COMMANDS", "Command", "main", "parse"]
 
 
 class Command(NamedTuple):
@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in options
     if debug:
         argv.remove("--debug")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says to its developers
     try:
         code = _dispatch(argv)
         sys.stdout.flush()  # here, where a closed pipe is still ours to catch
@@ -121,20 +122,34 @@ def _dispatch(argv: list[str]) -> int:
     if argv[0] in ("-V", "--version"):
         print(f"modelzoo {modelzoo.__version__}")
         return 0
-    known = {command.name: command for command in COMMANDS}
-    if argv[0] not in known:
-        what = "option" if argv[0].startswith("-") else "command"
-        raise UsageError(
-            f"there is no {what} {argv[0]!r}",
-            did_you_mean=nearest(argv[0], ["--help", "--version"] if what == "option" else known),
-            next_step="modelzoo --help",
-        )
-    command = import_module(known[argv[0]].module)
+    command = _command(argv[0])
     try:
         args = _parse(command, argv)
     except SystemExit as stop:  # argparse leaves this way after --help
         return int(stop.code or 0)
     return command.run(args) or 0
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line, checked and not run.
+
+    Raises:
+        ModelzooError: the command line is wrong.
+    """
+    return _parse(_command(argv[0]), list(argv))
+
+
+def _command(name: str) -> object:
+    """The module of a command."""
+    known = {command.name: command for command in COMMANDS}
+    if name not in known:
+        what = "option" if name.startswith("-") else "command"
+        raise UsageError(
+            f"there is no {what} {name!r}",
+            did_you_mean=nearest(name, ["--help", "--version"] if what == "option" else known),
+            next_step="modelzoo --help",
+        )
+    return import_module(known[name].module)
 
 
 def _parse(command: object, argv: list[str]) -> argparse.Namespace:

@@ -26,6 +26,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
+    from modelzoo.build import need_keras
+
+    need_keras()
     from modelzoo.training.evaluate import evaluate
 
     figures = evaluate(args.directory, args.data, batch_size=args.batch_size, length=args.length)

@@ -60,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
     train_options(recipe)  # a typo in [train] is told before Keras is imported
 
+    from modelzoo.build import need_keras
     from modelzoo.runtime.tokenizer import Tokenizer
+
+    need_keras()
     from modelzoo.training.train import train
 
     figures = train(

@@ -1,21 +1,25 @@
-"""LiteRT writes its log straight to file descriptor 2; this keeps it off the user's terminal."""
+"""LiteRT and TensorFlow write logs straight to file descriptor 2; this keeps them off a terminal."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOG_LINES = ("INFO: ", "WARNING: [", "ERROR: [", "└ ", "VERBOSE: ")
+_LOG_LINE = re.compile(
+    r"INFO: |WARNING: \[|ERROR: \[|└ |VERBOSE: "  # LiteRT
+    r"|[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions"
+)
 
 
 @contextmanager
 def native_log() -> Iterator:
-    """Hold LiteRT's log back; yields a function that returns what there is of it so far.
+    """Hold the log back; yields a function that returns what there is of it so far.
 
-    It writes some twenty lines about absent accelerators to file descriptor 2 at each start, and
+    LiteRT writes some twenty lines about absent accelerators to file descriptor 2 at each start, and
     has no switch. Whatever else was written there meanwhile is passed on.
     """
     try:
@@ -38,7 +42,7 @@ def native_log() -> Iterator:
             os.dup2(kept, 2)
             os.close(kept)
             for line in text().splitlines(keepends=True):
-                if not line.startswith(_LOG_LINES):
+                if not _LOG_LINE.match(line):
                     os.write(2, line.encode())
 
 

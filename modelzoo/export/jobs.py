@@ -1,0 +1,128 @@
+"""What the child does: turn a model into a bundle, or hold a bundle against a model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import modelzoo
+from modelzoo import registry
+from modelzoo.errors import ExportError
+from modelzoo.export import bundle as files
+from modelzoo.export.artifact import WORK
+from modelzoo.export.options import export_options
+from modelzoo.export.precision import mode_for
+
+Progress = Callable[[str], None]
+
+
+def export_bundle(job: dict, progress: Progress) -> dict:
+    """Fill `job["folder"]` with a verified bundle.
+
+    Args:
+        job: `model` (a model directory or a recipe), `folder`, `name`, `format`, `quantize`,
+            `options` (of export_signatures).
+
+    Returns:
+        The content of `parity.json`, and `manifest`.
+    """
+    from modelzoo.export.verify import verify
+    from modelzoo.runtime.engine import open_engine
+    from modelzoo.runtime.model import load as load_bundle
+
+    exporter = registry.exporter(job["format"])
+    mode = mode_for(job["quantize"], job["format"])
+    model = open_model(job["model"], progress)
+    options = export_options(model, job["options"])
+    signatures = model.export_signatures(**options)
+    folder = Path(job["folder"])
+    scratch = folder / WORK
+    scratch.mkdir(exist_ok=True)
+
+    progress(f"converting to {job['format']}")
+    artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
+    shutil.rmtree(scratch)
+    files.write_sources(folder, model, job["model"])
+    manifest = files.draft_manifest(
+        model,
+        signatures,
+        artifact,
+        name=job["name"],
+        format=job["format"],
+        mode=mode,
+        options=options,
+    )
+    files.write_manifest(folder, manifest)
+
+    progress("loading the bundle")
+    # From here on as a device does it: hashes, tokenizer, engine.
+    if artifact.engine is None:
+        loaded = load_bundle(folder)
+        engine, tokenizer = loaded.engine, loaded.tokenizer
+    else:
+        from modelzoo.runtime.bundle import read_bundle
+
+        engine, tokenizer = artifact.engine(read_bundle(folder)), model.tokenizer
+    figures = verify(engine, model, signatures, tokenizer, mode, progress)
+    parity = {**artifact.facts, **_terms(job["format"], mode), **figures}
+    manifest = files.finish(folder, manifest, engine, parity)
+    return {"parity": parity, "manifest": manifest}
+
+
+def verify_bundle(job: dict, progress: Progress) -> dict:
+    """Hold the bundle `job["bundle"]` against the model `job["model"]`, all checks again."""
+    from modelzoo.export.verify import verify
+    from modelzoo.runtime.model import load as load_bundle
+
+    bundle = load_bundle(job["bundle"])
+    manifest = bundle.manifest
+    mode = mode_for(manifest.get("precision"), manifest["format"])
+    model = open_model(job["model"], progress)
+    signatures = model.export_signatures(**manifest.get("options", {}))
+    figures = verify(bundle.engine, model, signatures, bundle.tokenizer, mode, progress)
+    return {"parity": {**_terms(manifest["format"], mode), **figures}, "manifest": manifest}
+
+
+def open_model(name: str, progress: Progress):
+    """A model directory's model, or a recipe's with random weights; all float32."""
+    progress(f"loading {name}")
+    if Path(name).is_dir():
+        model = modelzoo.load(name, compile=False)
+    else:
+        model = modelzoo.build(name, compile=False)
+    if not hasattr(model, "export_signatures"):
+        raise ExportError(
+            f"{type(model).__name__} has no export_signatures(), so nobody knows what it does on "
+            "a device",
+            next_step="give it one: {name: modelzoo.signature.Signature(function, inputs)}",
+        )
+    from modelzoo.export.graph import in_float32
+
+    return in_float32(model)
+
+
+def register(registrations: list[dict]) -> None:
+    """Give the child the names that were registered in the parent's process."""
+    for entry in registrations:
+        module, _, qualified = entry["target"].partition(":")
+        item = import_module(module)
+        for part in qualified.split("."):
+            item = getattr(item, part)
+        registry.register(entry["name"], **{entry["kind"]: item})
+
+
+def _terms(format: str, mode) -> dict:
+    return {
+        "format": format,
+        "precision": mode.name,
+        "tolerance": {
+            "max_abs_error": mode.max_error,
+            "relative": mode.relative,
+            "cosine": mode.min_cosine,
+        },
+    }
+
+
+JOBS = {"export": export_bundle, "verify": verify_bundle}

@@ -1,0 +1,158 @@
+"""What is in a `.tflite` file: its operations and its constants, read from the file itself."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from modelzoo.errors import ExportError
+
+# Refused: what LiteRT does not run by itself, state that a buffer cannot hold, unknown shapes.
+_REFUSED = {
+    "CUSTOM": "LiteRT does not have it",
+    "VAR_HANDLE": "it is a variable on the device",
+    "READ_VARIABLE": "it is a variable on the device",
+    "ASSIGN_VARIABLE": "it is a variable on the device",
+    "SHAPE": "a shape is not static",
+}
+_MATTERS = 4096  # bytes; smaller constants are not worth a look
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A buffer: a tensor's name and shape, its bytes, and its numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    size: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class File:
+    """A TFLite file.
+
+    Attributes:
+        size: bytes of the file.
+        operations: signature -> Counter of operation names; custom ones as CUSTOM:name.
+        constants: every buffer that a tensor reads, once.
+    """
+
+    size: int
+    operations: dict[str, Counter]
+    constants: tuple[Constant, ...]
+
+    @cached_property
+    def constant_bytes(self) -> int:
+        return sum(constant.size for constant in self.constants)
+
+    def kinds(self) -> dict[str, int]:
+        """Operation -> how often, over all signatures."""
+        return dict(sorted(sum(self.operations.values(), Counter()).items()))
+
+
+def read_file(path: str | os.PathLike) -> File:
+    """Read a file's operations and constants."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = Path(path).read_bytes()
+    model = schema.Model.GetRootAs(data, 0)
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    types = {
+        schema.TensorType.FLOAT32: np.float32,
+        schema.TensorType.FLOAT16: np.float16,
+        schema.TensorType.INT8: np.int8,
+        schema.TensorType.INT32: np.int32,
+        schema.TensorType.INT64: np.int64,
+    }
+
+    def operation(op) -> str:
+        code = model.OperatorCodes(op.OpcodeIndex())
+        # Files of old readers keep small codes in the deprecated field.
+        name = names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        return f"CUSTOM:{code.CustomCode().decode()}" if name == "CUSTOM" else name
+
+    titles = {
+        model.SignatureDefs(i).SubgraphIndex(): model.SignatureDefs(i).SignatureKey().decode()
+        for i in range(model.SignatureDefsLength())
+    }
+    operations: dict[str, Counter] = {}
+    constants: dict[int, Constant] = {}
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        title = titles.get(index, f"subgraph {index}")
+        operations[title] = Counter(
+            operation(graph.Operators(i)) for i in range(graph.OperatorsLength())
+        )
+        for i in range(graph.TensorsLength()):
+            tensor = graph.Tensors(i)
+            buffer = model.Buffers(tensor.Buffer())
+            # Buffers of quantizers lie outside the flatbuffer, and only have a place and a size.
+            size = buffer.DataLength() or buffer.Size()
+            if not size or tensor.Buffer() in constants:
+                continue
+            place = buffer.DataAsNumpy() if buffer.DataLength() else None
+            raw = np.frombuffer(data, np.uint8, size, buffer.Offset()) if place is None else place
+            dtype = types.get(tensor.Type(), np.uint8)
+            shape = tuple(tensor.ShapeAsNumpy().tolist()) if tensor.ShapeLength() else ()
+            constants[tensor.Buffer()] = Constant(
+                tensor.Name().decode(), shape, size, raw.view(dtype)
+            )
+    return File(len(data), operations, tuple(constants.values()))
+
+
+def check_operations(file: File) -> None:
+    """Refuse what no device runs, or what a bundle has no use for.
+
+    Raises:
+        ExportError: with the signature, the operation and why.
+    """
+    for signature, counts in file.operations.items():
+        for name in counts:
+            reason = _REFUSED.get(name.partition(":")[0])
+            if reason:
+                raise ExportError(
+                    f"signature {signature} uses {name.removeprefix('CUSTOM:')}: {reason}",
+                    next_step="give every input a static shape, and use builtin operations",
+                )
+
+
+def check_stored_once(file: File, weights: Sequence[np.ndarray]) -> None:
+    """Refuse a weight that is in the file twice: as it is, transposed, or multiplied by a number.
+
+    Raises:
+        ExportError: names the two constants.
+    """
+    large = [c for c in file.constants if c.size >= _MATTERS]
+    shapes = Counter(weight.size for weight in weights)
+    found = Counter(c.values.size for c in large)
+    for weight in weights:
+        if found[weight.size] <= shapes[weight.size] or not np.any(weight):
+            continue
+        profile = _profile(weight)
+        copies = [c for c in large if c.values.size == weight.size]
+        copies = [c for c in copies if _alike(_profile(c.values), profile, c.values.dtype)]
+        if len(copies) > 1:
+            a, b = copies[:2]
+            raise ExportError(
+                f"a weight of {a.size:,} bytes is in the file twice: as {a.name} {a.shape} and as "
+                f"{b.name} {b.shape}",
+                next_step="a number that multiplies one of its uses was folded into a copy: apply "
+                "it somewhere else, or to a vector",
+            )
+
+
+def _alike(a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> bool:
+    return bool(np.allclose(a, b, rtol=0, atol=1e-5 if dtype == np.float32 else 5e-4))
+
+
+def _profile(values: np.ndarray) -> np.ndarray:
+    """What stays the same whatever order the numbers are in and whatever they are scaled by."""
+    numbers = np.sort(np.abs(values.astype(np.float32, copy=False)), axis=None)
+    return numbers / max(float(numbers[-1]), 1e-30)

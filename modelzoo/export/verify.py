@@ -1,0 +1,270 @@
+"""Does the bundle, on the runtime that ships, answer as the Keras model does? Runs in the child.
+
+V vocabulary, L tokens of the text that is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from modelzoo.errors import ExportError
+from modelzoo.export.parity import Difference, complaint, difference
+from modelzoo.export.precision import Mode
+from modelzoo.export.samples import Samples, signature_calls
+from modelzoo.runtime.generation import generate_tokens
+from modelzoo.runtime.prefill import prefill
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.signature import Signature
+
+# Prompt tokens and tokens to generate; the first begins in English, the second in Chinese.
+GREEDY = ((24, 200), (12, 40))
+MAX_TIES = 8
+
+
+def verify(
+    engine,
+    model: keras.Model,
+    signatures: Mapping[str, Signature],
+    tokenizer,
+    mode: Mode,
+    progress: Callable[[str], None] = lambda step: None,
+) -> dict:
+    """Hold every signature, and generation as a whole, against Keras.
+
+    Args:
+        engine: a bundle's, from the runtime.
+        signatures: what was exported, of this model.
+
+    Returns:
+        The figures: `signatures`, and for what generates `generation`.
+
+    Raises:
+        ExportError: what differs, by how much, and how much is allowed.
+    """
+    check_names(engine.signatures, signatures)
+    samples = Samples(tokenizer, getattr(getattr(model, "backbone", None), "vocab_size", None))
+    progress("comparing each signature with Keras")
+    figures: dict = {"signatures": {}}
+    complaints = []
+    for name, outputs in compare_signatures(engine, signatures, samples).items():
+        figures["signatures"][name] = {key: d.as_json(mode) for key, d in outputs.items()}
+        complaints += [complaint(f"{name}: {key}", d, mode) for key, d in outputs.items()]
+    refuse(complaints)
+    if "decode" in signatures:
+        progress("comparing generation with Keras")
+        figures["generation"] = Generation(engine, model, samples, tokenizer, mode).check()
+    return figures
+
+
+def check_names(found: Mapping, signatures: Mapping[str, Signature]) -> None:
+    """Names and static shapes of the inputs must have come through the conversion."""
+    for name, signature in signatures.items():
+        if name not in found:
+            raise ExportError(f"signature {name} is missing from the file")
+        shapes = {key: tuple(spec.shape) for key, spec in signature.inputs.items()}
+        # An input that nothing reads is left out by a converter, and a device need not give it.
+        kept = {key: tensor.shape for key, tensor in found[name].inputs.items()}
+        wrong = [key for key, shape in kept.items() if shapes.get(key) != shape]
+        if wrong:
+            raise ExportError(
+                f"input {wrong[0]} of signature {name} is {kept[wrong[0]]} in the file, and "
+                f"{shapes.get(wrong[0], 'unknown')} in the model"
+            )
+
+
+def refuse(complaints: list[str | None]) -> None:
+    """Raise what is wrong, the first five of it."""
+    wrong = [text for text in complaints if text]
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ExportError(
+            f"the bundle does not answer as Keras does: {'; '.join(wrong[:5])}{more}",
+            next_step="no bundle was written; try --quantize float32, or report it with the recipe",
+        )
+
+
+def compare_signatures(
+    engine, signatures: Mapping[str, Signature], samples: Samples
+) -> dict[str, dict[str, Difference]]:
+    """The worst difference of each output of each signature, over a few texts."""
+    worst: dict[str, dict[str, Difference]] = {name: {} for name in signatures}
+    infos = {name: engine.signatures[name] for name in signatures}
+    calls = signature_calls(infos, samples)
+    name, arrays = next(calls)
+    while True:
+        right = run_in_keras(signatures[name], arrays)
+        found = engine.run(name, arrays)
+        for key, value in right.items():
+            if key not in found:
+                raise ExportError(f"output {key} of signature {name} is missing from the file")
+            worst[name][key] = difference(found[key], value).worse(worst[name].get(key))
+        try:
+            name, arrays = calls.send(right)
+        except StopIteration:
+            return worst
+
+
+def run_in_keras(signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The signature's own function on the model, with numpy in and out."""
+    inputs = {
+        key: keras.ops.convert_to_tensor(arrays[key], spec.dtype)
+        if key in arrays
+        else keras.ops.zeros(spec.shape, spec.dtype)
+        for key, spec in signature.inputs.items()
+    }
+    outputs = signature.function(inputs)
+    return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
+
+
+class Generation:
+    """The checks of what generates: the state that grows in place, against whole texts in Keras.
+
+    Args: as `verify`.
+    """
+
+    def __init__(self, engine, model, samples: Samples, tokenizer, mode: Mode):
+        self.engine, self.model, self.samples, self.mode = engine, model, samples, mode
+        self.source, self.source_ids, first = None, None, []
+        if "encode" in engine.signatures:
+            self._read_source(tokenizer)
+            first = [samples.pad]
+        stepper = self.stepper()
+        self.window, self.chunk = stepper.max_length, stepper.prefill_length
+        self.longest = 2 * self.chunk + self.chunk // 2 + 3  # several chunks, the last one short
+        if self.window is not None:
+            self.longest = min(self.longest, self.window)
+        count = max(self.longest, self.window or 0)
+        self.tokens = (first + samples.tokens(count))[:count]
+
+    def _read_source(self, tokenizer) -> None:
+        """A source that fills most of the encoder, as the device is given it."""
+        info = self.engine.signatures["encode"].inputs
+        length = info["token_ids"].shape[1]
+        ids = self.samples.tokens(max(1, length - length // 4))
+        if tokenizer is not None and "eos" in tokenizer.roles:
+            ids[-1] = tokenizer.roles["eos"]
+        padded = np.full((1, length), self.samples.pad, np.int32)
+        padded[0, : len(ids)] = ids
+        mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
+        self.source_ids = ids
+        self.source = {"token_ids": padded, "padding_mask": mask}
+        self.source = {key: value for key, value in self.source.items() if key in info}
+
+    def stepper(self):
+        return self.engine.stepper(self.source)
+
+    def check(self) -> dict:
+        """Raises ExportError where the device's logits or tokens are not Keras'."""
+        right = self.keras_logits(self.tokens[: self.longest])
+        found = {"decode": difference(self.decode_all(self.tokens[: self.longest]), right)}
+        split = max(1, self.longest - 8)
+        rows = self.prefill_then_decode(self.tokens[: self.longest], split)
+        found["prefill"] = difference(rows, right[split:])
+        if self.window is not None and self.window > self.longest:
+            rows = self.prefill_then_decode(self.tokens, self.window - 1)
+            found["full_window"] = difference(rows, self.keras_logits(self.tokens)[-1:])
+        refuse(
+            [complaint(f"generation: {key} logits", d, self.mode) for key, d in found.items()]
+        )
+        figures = {key: d.as_json(self.mode) for key, d in found.items()}
+        figures["positions"] = self.longest
+        if hasattr(self.model, "stepper"):
+            figures["greedy"] = self.greedy()
+        return figures
+
+    def keras_logits(self, tokens: list[int]) -> np.ndarray:
+        """(L, V): the whole text at once, no state."""
+        ids = keras.ops.convert_to_tensor([tokens], "int32")
+        inputs = {"token_ids": ids, "padding_mask": keras.ops.ones_like(ids)}
+        if self.source_ids is not None:
+            source = keras.ops.convert_to_tensor([self.source_ids], "int32")
+            inputs = {
+                "token_ids": source,
+                "padding_mask": keras.ops.ones_like(source),
+                "decoder_token_ids": ids,
+                "decoder_padding_mask": keras.ops.ones_like(ids),
+            }
+        logits = keras.ops.convert_to_numpy(self.model(inputs, training=False))
+        return logits[0].astype(np.float32)
+
+    def decode_all(self, tokens: list[int]) -> np.ndarray:
+        """(L, V): one token after another through the state, buffers used in place."""
+        return self._decode(self.stepper(), tokens, 0)
+
+    def prefill_then_decode(self, tokens: list[int], split: int) -> np.ndarray:
+        """(L - split, V): `split` tokens by chunks, the others one after another."""
+        stepper = self.stepper()
+        prefill(stepper, [tokens[: split + 1]])
+        return self._decode(stepper, tokens, split)
+
+    def _decode(self, stepper, tokens, begin: int) -> np.ndarray:
+        rows = []
+        for position in range(begin, len(tokens)):
+            ids = np.array([[tokens[position]]], np.int32)
+            rows.append(stepper.decode(ids, np.array([[position]], np.int32))[0])
+        return np.stack(rows)
+
+    # === Greedy text ===
+
+    def greedy(self) -> dict:
+        """Compare the likeliest tokens, one text after another.
+
+        Where two tokens are as likely as the allowed error can tell, either is right, and the
+        comparison goes on behind Keras' choice.
+        """
+        counts = {"compared": 0, "equal": 0, "ties": 0}
+        for first, (length, new) in enumerate(GREEDY):
+            if self.source_ids is not None:
+                prompt = self.tokens[:1]
+                new = new if first == 0 else 0
+            else:
+                prompt = self.samples.tokens(length, first)
+            if self.window is not None:
+                prompt = prompt[: max(1, self.window // 4)]
+                new = min(new, self.window - len(prompt) + 1)
+            if new:
+                self._compare_text(prompt, new, counts)
+        return counts
+
+    def _compare_text(self, prompt: list[int], new: int, counts: dict) -> None:
+        sampling = Sampling(max_new_tokens=new)
+        given = prompt if self.source_ids is None else self.source_ids
+        right = _run(self.model.stepper([given], sampling), prompt, sampling)
+        counts["compared"] += len(right)
+        done, ties = 0, 0
+        while done < len(right):
+            rest = Sampling(max_new_tokens=len(right) - done)
+            found = _run(self.stepper(), prompt + right[:done], rest)
+            same = next(
+                (n for n, (a, b) in enumerate(zip(found, right[done:], strict=True)) if a != b),
+                len(found),
+            )
+            counts["equal"] += same
+            done += same
+            if done == len(right) or ties == MAX_TIES:
+                counts["compared"] -= len(right) - done
+                return
+            self._explain(prompt + right[:done], found[same], right[done])
+            ties += 1
+            counts["ties"] += 1
+            done += 1
+
+    def _explain(self, history: list[int], found: int, right: int) -> None:
+        """Raises ExportError unless the two tokens are as likely as each other."""
+        logits = self.keras_logits(history)[-1]
+        gap = float(logits[right] - logits[found])
+        allowed = 2 * self.mode.allowed(float(np.abs(logits).max()))
+        if self.mode.same_text and gap > allowed:
+            raise ExportError(
+                f"the bundle's greedy text is not Keras': token {len(history)} is {found} instead "
+                f"of {right}, which is {gap:.3g} more likely; a tie is {allowed:.3g} at most",
+                next_step="no bundle was written; report it with the recipe",
+            )
+
+
+def _run(stepper, prompt: list[int], sampling: Sampling) -> list[int]:
+    generation = generate_tokens(stepper, [prompt], sampling)
+    return [token for _, token in generation]
