@@ -63,11 +63,39 @@ def modelzoo(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def curve(run: Path) -> tuple[list[int], list[float]]:
+    """Steps and held-out bits per byte from a run's TensorBoard log."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(run / "log"))
+    log.Reload()
+    points = log.Tensors("validation/bits_per_byte")
+    return [p.step for p in points], [float(p.tensor_proto.float_val[0]) for p in points]
+
+
+def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
+    """Held-out bits per byte over the steps of training, one line a model."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
+    for name in models:
+        axes.plot(*curve(folder / f"{name}.training"), marker="o", markersize=3, label=name)
+    axes.axhline(xz, color="gray", linestyle="--", label="xz -9e")
+    axes.set(xlabel="steps of 4,096 tokens", ylabel="bits per byte, held-out books")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--models", default="gpt-tiny,lstm-tiny")
     parser.add_argument("--keep", help="a folder for the text and the models")
+    parser.add_argument("--chart", help="an SVG or PNG to draw (needs matplotlib)")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
     folder = Path(args.keep or tempfile.mkdtemp())
@@ -78,13 +106,15 @@ def main() -> None:
         options = [f"--set={value}" for value in args.set]
         modelzoo(
             "train", name, "--data", str(training), "--validation", str(held_out),
-            "-o", str(folder / name), "--steps", str(args.steps), "--force", *options,
+            "-o", str(folder / name), "--steps", str(args.steps), "--force", "--restart", *options,
         )  # fmt: skip
         minutes = (time.monotonic() - began) / 60
         figures = json.loads(
             modelzoo("evaluate", str(folder / name), "--data", str(held_out), "--json")
         )
         rows.append((name, args.steps, figures["bits_per_byte"], f"{minutes:.1f}"))
+    if args.chart:
+        draw(args.chart, folder, args.models.split(","), rows[0][2])
     print(f"held out: {', '.join(HELD_OUT.values())} ({len(read(held_out)):,} bytes)")
     print("| model | steps | bits per byte | minutes |\n|---|---|---|---|")
     for name, steps, bits, minutes in rows:

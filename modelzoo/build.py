@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 from modelzoo import registry
 from modelzoo.callable_module import make_callable
-from modelzoo.errors import ModelDirectoryError, TokenizerError, require
+from modelzoo.errors import (
+    DataError,
+    ModelDirectoryError,
+    ModelzooError,
+    RecipeError,
+    TokenizerError,
+    require,
+)
 from modelzoo.files import new_directory
-from modelzoo.recipe import Recipe, read_lock, validate_against, write_lock
+from modelzoo.recipe import Recipe, override, read_lock, validate_against, write_lock
 from modelzoo.runtime.native_log import native_log
 from modelzoo.runtime.tokenizer import Tokenizer
 
@@ -45,16 +53,15 @@ def build(
         >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
     """
     recipe = name if isinstance(name, Recipe) else registry.recipe(name, overrides)
-    task, arguments = task_of(recipe), None
     architecture = registry.architecture(recipe.architecture)
     arguments = validate_against(recipe, architecture)
     if isinstance(tokenizer, str | os.PathLike):
         tokenizer = Tokenizer.load(tokenizer)
     if tokenizer is not None:
         check_vocabulary(tokenizer, arguments.get("vocab_size"))
-    need_keras()
+    need_keras()  # what could be wrong without it has been told by now
     registry.import_for(recipe)
-    model = task.model(architecture(**arguments))
+    model = task_of(recipe).model(architecture(**arguments))
     model.recipe, model.tokenizer = recipe, tokenizer
     if weights is not None:
         take_weights(model, load(weights, compile=False), weights)
@@ -80,22 +87,27 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
     registry.import_for(recipe)
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelDirectoryError(
             f"{MODEL_FILE} cannot be read: {str(error).splitlines()[0]}",
             where=directory,
             next_step="write the directory again: the file is damaged",
         ) from error
-    model.recipe = recipe
-    if (directory / TOKENIZER_FILE).is_file():
-        model.tokenizer = Tokenizer.load(
-            directory / TOKENIZER_FILE, recipe.table("tokenizer").get("roles")
-        )
+    model.recipe, model.tokenizer = recipe, load_tokenizer(directory)
+    if model.tokenizer is not None:
+        check_vocabulary(model.tokenizer, getattr(model.backbone, "vocab_size", None))
     if compile:
         from modelzoo.training.optimizer import compile_model
 
         compile_model(model)
     return model
+
+
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
+    """The tokenizer of a model directory, or `None` where it has none."""
+    recipe, _ = read_lock(directory)
+    path = Path(directory) / TOKENIZER_FILE
+    return Tokenizer.load(path, recipe.table("tokenizer").get("roles")) if path.is_file() else None
 
 
 def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
@@ -108,9 +120,10 @@ def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
 
     from modelzoo.card import model_card
 
+    recipe = recipe_of(model)
     with new_directory(directory, force) as folder:
         model.save(folder / MODEL_FILE)
-        write_lock(folder, model.recipe, keras=keras.__version__, backend=keras.backend.backend())
+        write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
         if model.tokenizer is not None:
             model.tokenizer.save(folder / TOKENIZER_FILE)
         (folder / "README.md").write_text(model_card(model, Path(directory).name), "utf-8")
@@ -131,14 +144,22 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
     """
     from modelzoo.training.options import train_options
 
-    task, options = task_of(model.recipe), train_options(model.recipe)
-    examples = task.examples(raw)
+    recipe = recipe_of(model)
+    options = train_options(recipe)
+    examples = task_of(recipe).examples(raw)
+    model.recipe = recipe = with_labels(recipe, examples)
+    labels = recipe.table("task_options").get("labels")
+    if labels and len(labels) != model.num_labels:
+        raise DataError(
+            f"the data has {len(labels)} labels and the model {model.num_labels}",
+            next_step=f"build it with **{{'task_options.labels': {labels}}}",
+        )
     if model.tokenizer is None:
-        model.tokenizer = train_tokenizer_for(model.recipe, examples)
-    batches = task.batches(
+        model.tokenizer = train_tokenizer_for(recipe, examples)
+    batches = task_of(recipe).batches(
         examples,
         model.tokenizer,
-        length=length or options.length_for(model),
+        length=options.length_for(model, length),
         batch_size=batch_size or options.batch_size,
         seed=seed,
     )
@@ -179,35 +200,65 @@ def check_vocabulary(tokenizer: Tokenizer, vocab_size: int | None) -> None:
         )
 
 
+def recipe_of(model) -> Recipe:
+    """The recipe that a model was built from.
+
+    Raises:
+        ModelzooError: it knows none.
+    """
+    if getattr(model, "recipe", None) is None:
+        raise ModelzooError(
+            "the model does not know its recipe",
+            next_step="make it with modelzoo.build(NAME), or open it with modelzoo.load(DIR)",
+        )
+    return model.recipe
+
+
+def with_labels(recipe: Recipe, examples) -> Recipe:
+    """The recipe with its classes: those of the examples, unless it names its own."""
+    if recipe.task != "text-classification" or recipe.table("task_options").get("labels"):
+        return recipe
+    from modelzoo.data.classification import label_names
+
+    return override(recipe, {"task_options.labels": list(label_names(examples))})
+
+
 def task_of(recipe: Recipe):
     """The recipe's task, made with its `[task_options]`."""
+    if recipe.task is None:
+        raise RecipeError(
+            f"{recipe.name}: the recipe names no task",
+            where=recipe.source,
+            next_step='add a line such as task = "causal-lm"',
+        )
     kind = registry.task(recipe.task)
     return kind(**validate_against(recipe, kind, table="task_options"))
 
 
 def take_weights(model, source, where) -> None:
-    """Copy the backbone's weights, and the head's where the tasks are the same."""
-    same_head = type(source) is type(model)
-    into, of = (model, source) if same_head else (model.backbone, source.backbone)
-    mine, theirs = into.weights, of.weights
-    shapes = [tuple(weight.shape) for weight in mine], [tuple(weight.shape) for weight in theirs]
-    if shapes[0] != shapes[1]:
-        for weight, shape in zip(mine, shapes[1], strict=False):
+    """Copy the backbone's weights, and the head's where it is the same."""
+    into, of = model, source
+    if type(source) is not type(model) or _shapes(source) != _shapes(model):
+        into, of = model.backbone, source.backbone
+    if _shapes(into) != _shapes(of):
+        what = f"{len(into.weights)} weights here and {len(of.weights)} there"
+        for weight, shape in zip(into.weights, _shapes(of), strict=False):
             if tuple(weight.shape) != shape:
-                raise ModelDirectoryError(
-                    f"{weight.path} is {tuple(weight.shape)} here and {shape} there",
-                    where=where,
-                    next_step="build the two from recipes with the same [model] table",
-                )
+                what = f"{weight.path} is {tuple(weight.shape)} here and {shape} there"
+                break
         raise ModelDirectoryError(
-            f"{len(mine)} weights here and {len(theirs)} there",
+            what,
             where=where,
             next_step="build the two from recipes with the same [model] table",
         )
-    for weight, other in zip(mine, theirs, strict=True):
+    for weight, other in zip(into.weights, of.weights, strict=True):
         weight.assign(other)
     if model.tokenizer is None:
         model.tokenizer = source.tokenizer
+
+
+def _shapes(model) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.weights]
 
 
 def need_keras():

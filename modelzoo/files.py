@@ -49,7 +49,7 @@ def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: `path` exists, cannot be written, or the disk is full; it is as it was before.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
     check_replaceable(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
+import keras
 import numpy as np
 from keras import ops
+
+from modelzoo import registry
 
 VOCAB = 23
 
@@ -94,13 +98,13 @@ def dense(layer, x):
 # === Small models of every kind ===
 
 _GPT = {"vocab_size": VOCAB, "num_layers": 2, "hidden_dim": 16, "num_heads": 4, "max_length": 12}
+_ONE = {**_GPT, "num_layers": 1}
 _T5 = {**_GPT, "head_dim": 6, "ffn_dim": 20}
-_BERT = {**_GPT, "hidden_dim": 16}
 _RNN = {"vocab_size": VOCAB, "embedding_dim": 8, "hidden_dims": (12, 8)}
 
 DECODERS = {
     "gpt-2": ("gpt", _GPT),
-    "gpt-1": ("gpt", {**_GPT, "norm_position": "post"}),
+    "gpt-1": ("gpt", {**_ONE, "norm_position": "post"}),
     "llama": (
         "gpt",
         {
@@ -116,8 +120,8 @@ DECODERS = {
             "tie_embeddings": False,
         },
     ),
-    "sine": ("gpt", {**_GPT, "positions": "sine", "num_kv_heads": 1}),
-    "relative": ("gpt", {**_GPT, "positions": "relative"}),
+    "sine": ("gpt", {**_ONE, "positions": "sine", "num_kv_heads": 1}),
+    "relative": ("gpt", {**_ONE, "positions": "relative"}),
 }
 RECURRENT = {
     "lstm": ("recurrent", _RNN),
@@ -126,21 +130,38 @@ RECURRENT = {
     "gru, tied": ("recurrent", {**_RNN, "cell": "gru", "tie_embeddings": True}),
 }
 ENCODERS = {
-    "bert": ("bert", _BERT),
-    "distilbert": ("bert", {**_BERT, "num_segments": 0, "pooler": False}),
+    "bert": ("bert", _GPT),
+    "distilbert": ("bert", {**_ONE, "num_segments": 0, "pooler": False}),
 }
 ENCODER_DECODERS = {
     "t5": ("t5", _T5),
-    "t5 v1.1": ("t5", {**_T5, "gated": True, "activation": "gelu_tanh", "tie_embeddings": False}),
-    "bart": ("bart", {**_GPT, "num_decoder_layers": 1}),
-    "transformer": ("transformer", {**_GPT, "ffn_dim": 20}),
+    "t5 v1.1": (
+        "t5",
+        {
+            **_T5,
+            "num_layers": 1,
+            "gated": True,
+            "activation": "gelu_tanh",
+            "tie_embeddings": False,
+        },
+    ),
+    "bart": ("bart", {**_ONE, "num_decoder_layers": 2}),
+    "transformer": ("transformer", {**_ONE, "ffn_dim": 20}),
 }
 FAMILIES = {**DECODERS, **RECURRENT, **ENCODERS, **ENCODER_DECODERS}
 
 
-def small(name: str, **options):
-    """A small backbone of a family, with random weights throughout."""
-    from modelzoo import registry
-
+def fresh(name: str, **options):
+    """A small backbone of a family, with its initial weights."""
     architecture, values = FAMILIES[name]
-    return randomise(registry.architecture(architecture)(**{**values, **options}))
+    return registry.architecture(architecture)(**{**values, **options})
+
+
+def small(name: str, **options):
+    """The same with random weights throughout. It is shared: leave it as it is."""
+    return _small(name, keras.config.dtype_policy().name, tuple(options.items()))
+
+
+@cache
+def _small(name: str, policy: str, options: tuple):
+    return randomise(fresh(name, **dict(options)))

@@ -22,6 +22,7 @@ def build(
     norm_epsilon: float = 1e-12,
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
+    initializer_range: float = 0.02,
 ) -> keras.Model:
     """Build a BERT encoder (Devlin et al. 2019).
 
@@ -30,6 +31,8 @@ def build(
         num_segments: sentence A and B embeddings; 0 for none (DistilBERT, Sanh et al. 2019).
         pooler: a dense tanh layer over the first token, for next-sentence prediction and
             classification.
+        initializer_range: standard deviation of the initial weights. Narrow models leave the
+            plateau of the unigram loss sooner with about `hidden_dim ** -0.5`.
 
     Returns: an `Encoder`. Inputs `token_ids`, `padding_mask`, `segment_ids`, each (B, T); outputs
     `sequence` (B, T, hidden_dim) and `pooled` (B, hidden_dim).
@@ -51,6 +54,7 @@ def build(
         activation=activation,
         dropout=dropout,
         attention_dropout=attention_dropout,
+        initializer_range=initializer_range,
     )
     return Encoder(
         config,

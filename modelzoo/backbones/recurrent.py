@@ -59,7 +59,9 @@ class Recurrent(Backbone):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy)
         self.head = self.head_bias = None
         if tie_embeddings:
-            self.head_bias = self.add_weight(shape=(vocab_size,), name="head_bias")
+            self.head_bias = self.add_weight(
+                shape=(vocab_size,), initializer="zeros", name="head_bias"
+            )
         else:
             self.head = keras.layers.Dense(
                 vocab_size, kernel_initializer=uniform, dtype=policy, name="head"

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in options
     if debug:
         argv.remove("--debug")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow says to its developers
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says to its developers
     try:
         code = _dispatch(argv)
         sys.stdout.flush()  # here, where a closed pipe is still ours to catch

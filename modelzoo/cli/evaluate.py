@@ -27,6 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     from modelzoo.build import need_keras
+    from modelzoo.data import read_examples
+
+    read_examples(args.data)  # a wrong path is told before Keras is imported
 
     need_keras()
     from modelzoo.training.evaluate import evaluate

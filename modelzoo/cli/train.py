@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     from modelzoo import registry
     from modelzoo.files import check_replaceable
-    from modelzoo.recipe import parse_set
+    from modelzoo.recipe import LOCK_NAME, parse_set, validate_against
 
     changes = parse_set(args.set)
     for name in ("steps", "epochs", "batch_size", "learning_rate", "seed"):
@@ -52,18 +52,22 @@ def run(args: argparse.Namespace) -> int:
         changes["train.steps"] = None  # a recipe's own number of steps must not win
     recipe = registry.recipe(args.name, changes)
     start = args.start
-    if start is None and Path(args.name).is_dir():
+    if start is None and Path(recipe.source) == Path(args.name, LOCK_NAME):
         start = args.name
-    check_replaceable(Path(args.output), args.force)
+    check_replaceable(args.output, args.force)
 
+    # What is wrong with the recipe or the paths is told before Keras is imported.
+    from modelzoo.data import read_examples
+    from modelzoo.runtime.tokenizer import Tokenizer
     from modelzoo.training.options import train_options
 
-    train_options(recipe)  # a typo in [train] is told before Keras is imported
+    validate_against(recipe, registry.architecture(recipe.architecture))
+    train_options(recipe)
+    for path in (args.data, args.validation):
+        if path is not None:
+            read_examples(path)
+    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
-    from modelzoo.build import need_keras
-    from modelzoo.runtime.tokenizer import Tokenizer
-
-    need_keras()
     from modelzoo.training.train import train
 
     figures = train(
@@ -72,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         validation=args.validation,
         start=start,
-        tokenizer=Tokenizer.load(args.tokenizer) if args.tokenizer else None,
+        tokenizer=tokenizer,
         force=args.force,
         restart=args.restart,
     )

@@ -94,7 +94,8 @@ def signatures_as_json(signatures) -> dict:
 
 def finish(folder: Path, manifest: dict, engine, parity: dict) -> dict:
     """Write the figures, the README and the final manifest over what is in the folder."""
-    infos = {name: engine.signatures[name] for name in manifest["signatures"]}
+    # In the file's own order, which says each signature's index.
+    infos = {k: info for k, info in engine.signatures.items() if k in manifest["signatures"]}
     manifest = {**manifest, "signatures": signatures_as_json(infos)}
     parity = {"format_version": 1, **parity, "versions": versions()}
     text = json.dumps(parity, indent=2, allow_nan=False)

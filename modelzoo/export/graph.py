@@ -55,7 +55,10 @@ def saved_model_bytes(directory: str | os.PathLike) -> tuple[int, int]:
     stored = sum(path.stat().st_size for path in (directory / "variables").glob("*.data-*"))
     saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
+    ]
     constants = sum(n.attr["value"].tensor.ByteSize() for n in nodes if n.op == "Const")
     return stored, constants
 
@@ -70,7 +73,9 @@ def in_float32(model: keras.Model) -> keras.Model:
         return model
     config = _with_float32(keras.saving.serialize_keras_object(model))
     copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights([keras.ops.convert_to_numpy(keras.ops.cast(w, "float32")) for w in model.weights])
+    copy.set_weights(
+        [keras.ops.convert_to_numpy(keras.ops.cast(w, "float32")) for w in model.weights]
+    )
     copy.recipe, copy.tokenizer = getattr(model, "recipe", None), getattr(model, "tokenizer", None)
     return copy
 

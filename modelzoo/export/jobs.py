@@ -14,6 +14,7 @@ from modelzoo.export import bundle as files
 from modelzoo.export.artifact import WORK
 from modelzoo.export.options import export_options
 from modelzoo.export.precision import mode_for
+from modelzoo.runtime.bundle import read_bundle, write_manifest
 
 Progress = Callable[[str], None]
 
@@ -29,7 +30,6 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         The content of `parity.json`, and `manifest`.
     """
     from modelzoo.export.verify import verify
-    from modelzoo.runtime.engine import open_engine
     from modelzoo.runtime.model import load as load_bundle
 
     exporter = registry.exporter(job["format"])
@@ -54,7 +54,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         mode=mode,
         options=options,
     )
-    files.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
 
     progress("loading the bundle")
     # From here on as a device does it: hashes, tokenizer, engine.
@@ -62,8 +62,6 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         loaded = load_bundle(folder)
         engine, tokenizer = loaded.engine, loaded.tokenizer
     else:
-        from modelzoo.runtime.bundle import read_bundle
-
         engine, tokenizer = artifact.engine(read_bundle(folder)), model.tokenizer
     figures = verify(engine, model, signatures, tokenizer, mode, progress)
     parity = {**artifact.facts, **_terms(job["format"], mode), **figures}

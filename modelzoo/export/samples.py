@@ -110,9 +110,7 @@ def signature_calls(signatures: Mapping[str, SignatureInfo], samples: Samples):
             length = info.inputs["token_ids"].shape[-1] if "token_ids" in info.inputs else 0
             if windows:
                 start = min(start, min(windows) - length)
-            arrays, count = inputs_for(
-                info, samples, known, start=start, share=share, first=first
-            )
+            arrays, count = inputs_for(info, samples, known, start=start, share=share, first=first)
             outputs = yield name, arrays
             known = {**known, **arrays, **outputs}
             known.pop("token_ids", None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from modelzoo.errors import ExportError
 from modelzoo.export.parity import Difference, complaint, difference
-from modelzoo.export.precision import Mode
+from modelzoo.export.precision import DEFAULT, Mode
 from modelzoo.export.samples import Samples, signature_calls
 from modelzoo.runtime.generation import generate_tokens
 from modelzoo.runtime.prefill import prefill
@@ -52,7 +52,7 @@ def verify(
     for name, outputs in compare_signatures(engine, signatures, samples).items():
         figures["signatures"][name] = {key: d.as_json(mode) for key, d in outputs.items()}
         complaints += [complaint(f"{name}: {key}", d, mode) for key, d in outputs.items()]
-    refuse(complaints)
+    refuse(complaints, mode)
     if "decode" in signatures:
         progress("comparing generation with Keras")
         figures["generation"] = Generation(engine, model, samples, tokenizer, mode).check()
@@ -75,15 +75,21 @@ def check_names(found: Mapping, signatures: Mapping[str, Signature]) -> None:
             )
 
 
-def refuse(complaints: list[str | None]) -> None:
+def refuse(complaints: list[str | None], mode: Mode) -> None:
     """Raise what is wrong, the first five of it."""
     wrong = [text for text in complaints if text]
     if wrong:
         more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise ExportError(
             f"the bundle does not answer as Keras does: {'; '.join(wrong[:5])}{more}",
-            next_step="no bundle was written; try --quantize float32, or report it with the recipe",
+            next_step=_advice(mode),
         )
+
+
+def _advice(mode: Mode) -> str:
+    if mode.name != DEFAULT:
+        return f"export with --quantize {DEFAULT}"
+    return "is it another model? If not, report it together with the recipe"
 
 
 def compare_signatures(
@@ -100,6 +106,11 @@ def compare_signatures(
         for key, value in right.items():
             if key not in found:
                 raise ExportError(f"output {key} of signature {name} is missing from the file")
+            if not np.isfinite(value).all():
+                raise ExportError(
+                    f"the model itself gives no number (nan or infinite): {name}, {key}",
+                    next_step="look at the loss that it was trained to",
+                )
             worst[name][key] = difference(found[key], value).worse(worst[name].get(key))
         try:
             name, arrays = calls.send(right)
@@ -166,9 +177,8 @@ class Generation:
         if self.window is not None and self.window > self.longest:
             rows = self.prefill_then_decode(self.tokens, self.window - 1)
             found["full_window"] = difference(rows, self.keras_logits(self.tokens)[-1:])
-        refuse(
-            [complaint(f"generation: {key} logits", d, self.mode) for key, d in found.items()]
-        )
+        wrong = [complaint(f"generation: {key} logits", d, self.mode) for key, d in found.items()]
+        refuse(wrong, self.mode)
         figures = {key: d.as_json(self.mode) for key, d in found.items()}
         figures["positions"] = self.longest
         if hasattr(self.model, "stepper"):
@@ -261,7 +271,7 @@ class Generation:
             raise ExportError(
                 f"the bundle's greedy text is not Keras': token {len(history)} is {found} instead "
                 f"of {right}, which is {gap:.3g} more likely; a tie is {allowed:.3g} at most",
-                next_step="no bundle was written; report it with the recipe",
+                next_step=_advice(self.mode),
             )
 
 

@@ -27,7 +27,8 @@ class Attention(keras.layers.Layer):
     """
 
     def __init__(self, config: TransformerConfig, **kwargs):
-        super().__init__(**kwargs)
+        # Keras would cast `bias` to half precision, where float16 has no room for it.
+        super().__init__(autocast=False, **kwargs)
         self.config = config
         width = config.size_per_head
         # Unscaled attention (T5) keeps its scores small through the query's initial weights.

@@ -18,7 +18,7 @@ class TransformerBlock(keras.layers.Layer):
     """
 
     def __init__(self, config: TransformerConfig, cross_attention: bool = False, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # as Attention, whose bias passes through here
         self.config = config
         policy = self.dtype_policy
         self.attention_norm = make_norm(config, dtype=policy, name="attention_norm")

@@ -101,7 +101,7 @@ class RelativeBias(keras.layers.Layer):
         keys = ops.reshape(ops.arange(num_keys, dtype="int32"), (1, 1, num_keys))
         distance = keys - ops.expand_dims(query_positions, -1)  # (B, T, S), negative = before
         bias = ops.take(self.embeddings, self._bucket(distance), axis=0)  # (B, T, S, heads)
-        return ops.transpose(bias, (0, 3, 1, 2))
+        return ops.cast(ops.transpose(bias, (0, 3, 1, 2)), "float32")  # as all biases
 
     def _bucket(self, distance):
         buckets, offset = self.num_buckets, 0

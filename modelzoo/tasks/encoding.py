@@ -17,8 +17,9 @@ def pool(outputs, padding_mask):
         return outputs["pooled"] if "pooled" in outputs else outputs["sequence"][:, 0]
     if padding_mask is None:
         return outputs[:, -1]
-    last = ops.maximum(ops.sum(ops.cast(padding_mask, "int32"), axis=1) - 1, 0)
-    last = ops.expand_dims(ops.expand_dims(last, -1), -1)
+    length = outputs.shape[1] if outputs.shape[1] is not None else ops.shape(outputs)[1]
+    places = ops.cast(padding_mask, "int32") * ops.arange(length, dtype="int32")
+    last = ops.expand_dims(ops.max(places, axis=1, keepdims=True), -1)  # padded on either side
     return ops.squeeze(ops.take_along_axis(outputs, last, axis=1), 1)
 
 

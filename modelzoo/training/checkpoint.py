@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from modelzoo.errors import ModelDirectoryError, OutputError
 
 STATE = "state.json"
+_ANEW = "start anew with --restart"
 
 
 def save_checkpoint(path: Path, model, state: dict) -> None:
@@ -55,7 +57,9 @@ def load_checkpoint(path: Path, model) -> dict:
     variables = _variables(model)
     with _opened(path) as file:
         if len(file.files) != len(variables) + 1:
-            raise ModelDirectoryError("the checkpoint is of another model", where=path)
+            raise ModelDirectoryError(
+                "the checkpoint is of another model", where=path, next_step=_ANEW
+            )
         for i, variable in enumerate(variables):
             value = file[f"v{i}"]
             # numpy has no bfloat16: it comes back as two opaque bytes.
@@ -70,12 +74,12 @@ def _variables(model) -> list:
     return [*model.variables, *model.optimizer.variables]
 
 
+@contextmanager
 def _opened(path: Path):
     try:
-        return np.load(path)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        with open(path, "rb") as raw, np.load(raw) as file:
+            yield file
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise ModelDirectoryError(
-            f"the checkpoint cannot be read: {error}",
-            where=path,
-            next_step="start anew with --restart",
+            f"the checkpoint cannot be read: {error}", where=path, next_step=_ANEW
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from modelzoo.build import load, task_of
+from modelzoo.build import load, recipe_of, task_of
 from modelzoo.training.options import train_options
 
 
@@ -23,11 +23,12 @@ def evaluate(
     """
     if isinstance(model, str | os.PathLike):
         model = load(model, compile=False)
-    options, task = train_options(model.recipe), task_of(model.recipe)
+    recipe = recipe_of(model)
+    options, task = train_options(recipe), task_of(recipe)
     batches = task.batches(
         task.examples(data),
         model.need_tokenizer(),
-        length=length or options.length_for(model),
+        length=options.length_for(model, length),
         batch_size=batch_size or options.batch_size,
         seed=0,
         shuffle=False,

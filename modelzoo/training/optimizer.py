@@ -14,17 +14,29 @@ from modelzoo.training.options import TrainOptions, train_options
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise to `peak`, then a half cosine, a line, or nothing, down to a tenth of it.
 
-    Call: the number of batches so far -> learning rate.
+    Args:
+        total_steps, warmup_steps: updates of the weights.
+        shape: `"cosine"`, `"linear"` or `"constant"`.
+        accumulate: batches of an update, which all have its learning rate.
+
+    Call: the number of batches so far, which is what Keras counts -> learning rate.
     """
 
     FLOOR = 0.1
 
-    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0, shape: str = "cosine"):
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        shape: str = "cosine",
+        accumulate: int = 1,
+    ):
         self.peak, self.total_steps = peak, total_steps
-        self.warmup_steps, self.shape = warmup_steps, shape
+        self.warmup_steps, self.shape, self.accumulate = warmup_steps, shape, accumulate
 
     def __call__(self, step):
-        step = ops.cast(step, "float32")
+        step = ops.floor(ops.cast(step, "float32") / self.accumulate)
         rise = ops.minimum((step + 1.0) / max(self.warmup_steps, 1), 1.0)
         span = max(self.total_steps - self.warmup_steps, 1)
         done = ops.clip((step - self.warmup_steps) / span, 0.0, 1.0)
@@ -42,6 +54,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
             "total_steps": self.total_steps,
             "warmup_steps": self.warmup_steps,
             "shape": self.shape,
+            "accumulate": self.accumulate,
         }
 
 
@@ -50,8 +63,15 @@ class AdamW(keras.optimizers.AdamW):
     """Keras' AdamW (Loshchilov and Hutter 2019) with one fused update a variable on TensorFlow.
 
     The formula and the state are Keras'. Twenty small operations on every weight become one pass
-    over memory, which also leaves fewer nodes to trace and to compile.
+    over memory, which also leaves fewer nodes to trace and to compile. And where a batch reads a
+    row of an embedding twice, its two gradients are summed before they are squared.
+
+    Vectors, which are norms and biases, do not decay (as in BERT and GPT). This is part of the
+    class, because Keras does not save what `exclude_from_weight_decay` was told.
     """
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1 and super()._use_weight_decay(variable)
 
     def update_step(self, gradient, variable, learning_rate):
         if keras.backend.backend() != "tensorflow" or self.amsgrad:
@@ -86,12 +106,10 @@ def make_optimizer(options: TrainOptions, total_steps: int | None = None):
     shape = options.schedule if total_steps else "constant"
     rate = options.learning_rate
     if shape != "constant" or options.warmup_steps:
-        # Keras counts batches, of which `accumulate` make one update.
-        batches = (total_steps or 0) * options.accumulate
-        rate = WarmupDecay(rate, batches, options.warmup_steps * options.accumulate, shape)
+        rate = WarmupDecay(rate, total_steps or 0, options.warmup_steps, shape, options.accumulate)
     common = {
         "learning_rate": rate,
-        "global_clipnorm": options.clip_norm,
+        "global_clipnorm": options.clip_norm or None,
         "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
     }
     if options.optimizer == "sgd":
@@ -99,24 +117,22 @@ def make_optimizer(options: TrainOptions, total_steps: int | None = None):
     if options.optimizer == "adafactor":
         return keras.optimizers.Adafactor(weight_decay=options.weight_decay, **common)
     decay = options.weight_decay if options.optimizer == "adamw" else 0.0
-    optimizer = AdamW(
+    return AdamW(
         weight_decay=decay,
         beta_1=options.beta_1,
         beta_2=options.beta_2,
         epsilon=options.epsilon,
         **common,
     )
-    # Norms and biases are not shrunk (as in BERT and GPT).
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
-    return optimizer
 
 
 def compile_model(model, total_steps: int | None = None) -> None:
     """`model.compile` with the optimizer of its recipe and its task's loss and metrics."""
-    from modelzoo.build import task_of
+    from modelzoo.build import recipe_of, task_of
 
-    options = train_options(model.recipe)
-    loss, metrics = task_of(model.recipe).losses()
+    recipe = recipe_of(model)
+    options = train_options(recipe)
+    loss, metrics = task_of(recipe).losses()
     jit = options.jit_compile
     if jit is None:
         jit = keras.backend.backend() != "tensorflow"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ class TrainOptions:
     Args:
         schedule: of the learning rate after `warmup_steps` of linear rise: a half cosine or a line
             down to a tenth, or constant.
-        clip_norm: bound on the norm of all gradients together; `None` for no bound.
+        clip_norm: bound on the norm of all gradients together; 0 for no bound.
         batch_size: rows of a step; `accumulate` so many of them make one update.
         length: tokens of a row. Default: the model's `max_length`, 512 at most.
         steps: updates; if not given, `epochs` passes over the data.
@@ -32,7 +33,7 @@ class TrainOptions:
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = 0
     weight_decay: float = 0.01
-    clip_norm: float | None = 1.0
+    clip_norm: float = 1.0
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -54,18 +55,22 @@ class TrainOptions:
         for key in ("steps", "length", "patience"):
             if getattr(self, key) is not None:
                 _at_least(key, getattr(self, key), 1)
-        _at_least("warmup_steps", self.warmup_steps, 0)
-        for key in ("learning_rate", "epochs"):
-            if not getattr(self, key) > 0:
+        for key in ("warmup_steps", "seed", "clip_norm", "weight_decay"):
+            _at_least(key, getattr(self, key), 0)
+        for key in ("learning_rate", "epochs", "epsilon"):
+            if not 0 < getattr(self, key) < math.inf:
                 raise RecipeError(f"train.{key} must be above 0, not {getattr(self, key)}")
+        for key in ("beta_1", "beta_2", "validation_fraction"):
+            if not 0 <= getattr(self, key) < 1:
+                raise RecipeError(f"train.{key} must be in [0, 1), not {getattr(self, key)}")
 
-    def length_for(self, model) -> int:
-        """Tokens of a row for this model."""
+    def length_for(self, model, length: int | None = None) -> int:
+        """Tokens of a row for this model: `length`, if it is given."""
         longest = model.backbone.max_length
-        length = self.length or min(longest or 256, 512)
+        length = length or self.length or min(longest or 256, 512)
         if longest is not None and length > longest:
             raise RecipeError(
-                f"train.length {length} is more than the model's max_length {longest}",
+                f"rows of {length} tokens are longer than the model's max_length {longest}",
                 next_step=f"--set train.length={longest}, or a larger max_length",
             )
         return length
@@ -76,6 +81,6 @@ def train_options(recipe: Recipe) -> TrainOptions:
     return TrainOptions(**validate_against(recipe, TrainOptions, table="train"))
 
 
-def _at_least(key: str, value: int, least: int) -> None:
-    if value < least:
+def _at_least(key: str, value: float, least: int) -> None:
+    if not value >= least:  # nor is NaN
         raise RecipeError(f"train.{key} must be at least {least}, not {value}")

@@ -25,7 +25,7 @@ class Progress(keras.callbacks.Callback):
         self.total, self.done, self.tokens, self.accumulate = total, done, tokens, accumulate
         self.stream = stream or sys.stderr
         self.writer = _writer(log_dir)
-        self.bar = self._task = None
+        self.bar = self._task = self._rate = None
         self._since, self._since_done, self._said = time.monotonic(), done, time.monotonic()
 
     def on_train_begin(self, logs=None):
@@ -33,6 +33,10 @@ class Progress(keras.callbacks.Callback):
             self.bar, self._task = _bar(self.total // self.accumulate, self.stream)
             self.bar.start()
         self._since, self._since_done = time.monotonic(), self.done
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.writer is not None:  # afterwards the optimizer tells the next step's
+            self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch, logs=None):
         self.done += 1
@@ -43,8 +47,7 @@ class Progress(keras.callbacks.Callback):
         step = self.done // self.accumulate
         if self.writer is not None:
             self.writer.add_scalar("train/loss", loss, step)
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            self.writer.add_scalar("train/learning_rate", rate, step)
+            self.writer.add_scalar("train/learning_rate", self._rate, step)
         text = f"loss {loss:.4f}  {speed * self.tokens:,.0f} tokens/s"
         if self.bar is not None:
             self.bar.update(self._task, completed=step, note=text)

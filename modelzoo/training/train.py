@@ -10,23 +10,26 @@ import hashlib
 import json
 import math
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import keras
-import numpy as np
-
-from modelzoo.build import build, load, save, task_of, train_tokenizer_for
-from modelzoo.errors import OutputError
-from modelzoo.files import check_replaceable, write_atomic
-from modelzoo.recipe import Recipe, override
+from modelzoo.build import (
+    build,
+    load_tokenizer,
+    need_keras,
+    save,
+    task_of,
+    train_tokenizer_for,
+    with_labels,
+)
+from modelzoo.errors import RecipeError
+from modelzoo.files import check_replaceable
+from modelzoo.recipe import Recipe
 from modelzoo.runtime.tokenizer import Tokenizer
-from modelzoo.training.checkpoint import load_checkpoint, read_state, save_checkpoint
-from modelzoo.training.optimizer import compile_model
+from modelzoo.training.checkpoint import load_checkpoint
 from modelzoo.training.options import train_options
-from modelzoo.training.progress import Progress
-
-CHECKPOINT, BEST, TOKENIZER, SETTINGS = "checkpoint.npz", "best.npz", "tokenizer.json", "run.json"
+from modelzoo.training.run_folder import RunFolder
 
 
 def train(
@@ -62,62 +65,80 @@ def train(
     Raises:
         OutputError: `output` exists, or an unfinished run with other settings stands in the way.
         DataError: the data is missing, empty or malformed.
+        ModelzooError: the training diverged.
 
     Example:
         >>> train(modelzoo.read_recipe("gpt-tiny"), "corpus.txt", "my-gpt")
     """
     output, options = Path(output), train_options(recipe)
     check_replaceable(output, force)
-    keras.utils.set_random_seed(options.seed)
-    if options.precision != keras.config.dtype_policy().name:
-        keras.config.set_dtype_policy(options.precision)
+    keras = need_keras()
+    from modelzoo.data import split
+    from modelzoo.training.keeper import Keeper
+    from modelzoo.training.optimizer import compile_model
+    from modelzoo.training.progress import Progress
 
     # === Data ===
-    training, held_out = _examples(task_of(recipe), data, validation, options)
-    run = Path(f"{output}.training")
-    if restart:
-        shutil.rmtree(run, ignore_errors=True)
-    if start is not None and tokenizer is None:
-        tokenizer = load(start, compile=False).tokenizer
-    if tokenizer is None and (run / TOKENIZER).is_file():
-        tokenizer = Tokenizer.load(run / TOKENIZER)
-    tokenizer = tokenizer or train_tokenizer_for(recipe, training)
-    recipe = _with_labels(recipe, training)
+    examples = task_of(recipe).examples(data)
+    held_out = None if validation is None else task_of(recipe).examples(validation)
+    settings = {
+        "recipe": recipe.digest,
+        "data": _digest(examples),
+        "validation": _digest(held_out),
+        "start": None if start is None else str(Path(start).resolve()),
+        "tokenizer": None if tokenizer is None else _digest([tokenizer.to_str()]),
+    }
+    recipe = with_labels(recipe, examples)
     task = task_of(recipe)
-
-    # === Model ===
-    model = build(recipe, tokenizer=tokenizer, weights=start, compile=False)
-    shape = {"length": options.length_for(model), "seed": options.seed}
-    batches = task.batches(training, tokenizer, batch_size=options.batch_size, **shape)
-    checks = None
-    if held_out:
-        checks = task.batches(
-            held_out, tokenizer, batch_size=options.batch_size, shuffle=False, **shape
-        )
-    updates = options.steps or max(1, round(options.epochs * len(batches) / options.accumulate))
-    compile_model(model, updates)
+    if held_out is None:
+        examples, held_out = split(examples, options.validation_fraction, options.seed)
+    if options.patience is not None and not held_out:
+        raise RecipeError("train.patience needs validation data, and validation_fraction is 0")
 
     # === Where the run stands ===
-    _claim(run, _settings(recipe, batches, updates, start))
-    if not (run / TOKENIZER).is_file():
-        tokenizer.save(run / TOKENIZER)
-    state = {"done": 0, "best": math.inf, "waited": 0, "figures": {}}
-    if (run / CHECKPOINT).is_file():
-        state = load_checkpoint(run / CHECKPOINT, model)
+    run = RunFolder(f"{output}.training")
+    goes_on = not restart and run.holds(settings)
+    if goes_on:
+        tokenizer = Tokenizer.load(run.tokenizer, recipe.table("tokenizer").get("roles"))
+    elif tokenizer is None and start is not None:
+        tokenizer = load_tokenizer(start)
+    tokenizer = tokenizer or train_tokenizer_for(recipe, examples)
+
+    # === Model ===
+    keras.utils.set_random_seed(options.seed)
+    with _precision(options.precision):
+        weights = None if goes_on else start
+        model = build(recipe, tokenizer=tokenizer, weights=weights, compile=False)
+    shape = {"length": options.length_for(model), "batch_size": options.batch_size}
+    batches = task.batches(examples, tokenizer, seed=options.seed, **shape)
+    validate = None
+    if held_out:
+        checks = task.batches(held_out, tokenizer, seed=options.seed, shuffle=False, **shape)
+
+        def validate():
+            return task.evaluate(model, checks)
+
+    updates = options.steps or max(1, round(options.epochs * len(batches) / options.accumulate))
     total = updates * options.accumulate
+    compile_model(model, updates)
+    state = {"done": 0, "best": math.inf, "waited": 0, "figures": {}}
+    if goes_on:
+        state = load_checkpoint(run.checkpoint, model)
+    else:
+        run.begin(settings, tokenizer)
+
+    # === Train ===
     progress = Progress(
         total,
         state["done"],
-        options.batch_size * shape["length"],
-        run / "log",
+        shape["batch_size"] * shape["length"],
+        run.log,
         options.accumulate,
         stream,
     )
-    if state["done"]:
+    if goes_on:
         progress.say(f"going on from step {state['done'] // options.accumulate:,} of {updates:,}")
-
-    # === Train ===
-    keeper = _Keeper(run, options, state, task, checks, progress, total)
+    keeper = Keeper(run, options, state, progress, task.best, validate)
     try:
         segment = options.checkpoint_steps * options.accumulate
         # Whole segments in one `fit`, and what remains in another.
@@ -125,115 +146,50 @@ def train(
             epochs = (total - state["done"]) // size if size and not keeper.stopped else 0
             if epochs:
                 model.fit(
-                    batches.as_pydataset(start_step=state["done"], steps=size),
+                    _from(batches, state["done"]),
+                    steps_per_epoch=size,
                     epochs=epochs,
                     shuffle=False,
                     verbose=0,
                     callbacks=[progress, keeper],
                 )
-        if (run / BEST).is_file():
-            state["figures"] = load_checkpoint(run / BEST, model)["figures"]
+        if run.best.is_file():
+            state["figures"] = load_checkpoint(run.best, model)["figures"]
     finally:
         progress.close()
 
     # === Write ===
     compile_model(model)  # a fresh optimizer: what was written is to use or to tune, not to go on
     save(model, output, force=force)
-    for name in (CHECKPOINT, BEST, SETTINGS, TOKENIZER):
-        (run / name).unlink(missing_ok=True)
+    run.clear()
     return state["figures"]
 
 
-class _Keeper(keras.callbacks.Callback):
-    """After each segment: validate, keep a checkpoint, and stop where it no longer helps."""
-
-    def __init__(self, run, options, state, task, checks, progress, total):
-        super().__init__()
-        self.run, self.options, self.state, self.task = run, options, state, task
-        self.checks, self.progress, self.total = checks, progress, total
-        self.stopped = self._is_stopped()
-
-    def on_epoch_end(self, epoch, logs=None):
-        state = self.state
-        state["done"] = self.progress.done
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise OutputError(
-                f"the loss is {logs['loss']} at step {state['done'] // self.options.accumulate}",
-                where=self.run,
-                next_step="lower train.learning_rate or raise train.warmup_steps; the checkpoint "
-                "from before stands",
-            )
-        if self.checks is not None:
-            state["figures"] = self.task.evaluate(self.model, self.checks)
-            self.progress.validated(state["figures"])
-            figure = state["figures"][self.task.best]
-            better = figure < state["best"]
-            state["waited"] = 0 if better else state["waited"] + 1
-            if better:
-                state["best"] = figure
-                if self.options.patience is not None:
-                    save_checkpoint(self.run / BEST, self.model, state)
-        save_checkpoint(self.run / CHECKPOINT, self.model, state)
-        self.stopped = self._is_stopped()
-        if self.stopped:
-            self.progress.say(f"no better for {state['waited']} validations: stopped")
-            self.model.stop_training = True
-
-    def _is_stopped(self) -> bool:
-        patience = self.options.patience
-        return patience is not None and self.state["waited"] >= patience
+def _from(batches, step: int) -> Iterator:
+    """The batches from a step on, without end."""
+    while True:
+        yield batches.batch(step)
+        step += 1
 
 
-def _examples(task, data, validation, options) -> tuple[list, list]:
-    from modelzoo.data import split
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Layers made here compute in `policy`; those of the caller as before."""
+    import keras
 
-    examples = task.examples(data)
-    if validation is not None:
-        return examples, task.examples(validation)
-    return split(examples, options.validation_fraction, options.seed)
-
-
-def _with_labels(recipe: Recipe, examples) -> Recipe:
-    """A classifier's labels are those of its data, unless the recipe names them."""
-    if recipe.task != "text-classification" or recipe.table("task_options").get("labels"):
-        return recipe
-    from modelzoo.data.classification import label_names
-
-    return override(recipe, {"task_options.labels": list(label_names(examples))})
-
-
-def _settings(recipe: Recipe, batches, updates: int, start) -> dict:
-    """What must be the same for a run to go on: the recipe and the data."""
-    hasher = hashlib.sha256(f"{len(batches)} {batches.num_rows}".encode())
-    for step in (0, len(batches) // 2, len(batches) - 1):
-        for part in batches.batch(step):
-            for array in part.values() if isinstance(part, dict) else [part]:
-                hasher.update(np.ascontiguousarray(array).tobytes())
-    return {
-        "recipe": recipe.digest,
-        "data": hasher.hexdigest(),
-        "updates": updates,
-        "start": None if start is None else str(Path(start).resolve()),
-    }
-
-
-def _claim(run: Path, settings: dict) -> None:
-    """Make the run's folder, or see that the run in it is this one."""
-    known = run / SETTINGS
-    if known.is_file():
-        before = json.loads(known.read_text("utf-8"))
-        changed = [key for key in settings if before.get(key) != settings[key]]
-        if changed:
-            done = read_state(run / CHECKPOINT)["done"] if (run / CHECKPOINT).is_file() else 0
-            raise OutputError(
-                f"an unfinished run with another {' and '.join(changed)} is there "
-                f"({done:,} batches done)",
-                where=run,
-                next_step="give the same command to go on with it, or --restart to forget it",
-            )
-        return
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
     try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {run}: {error.strerror}") from error
-    write_atomic(known, json.dumps(settings, indent=1))
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _digest(items: list | None) -> str | None:
+    """sha256 of examples or texts."""
+    if items is None:
+        return None
+    hasher = hashlib.sha256()
+    for item in items:
+        hasher.update(json.dumps(item, sort_keys=True).encode() + b"\n")
+    return hasher.hexdigest()

@@ -22,8 +22,8 @@ from tests.core import (
     token_ids,
 )
 
-LENGTH = 7
-ONE_BY_ONE, CHUNKS = [1] * LENGTH, [3, 1, 2, 1]
+LENGTH = 5
+ONE_BY_ONE, CHUNKS = [1] * LENGTH, [2, 1, 2]
 
 
 def combinations():
@@ -55,15 +55,15 @@ def combinations():
         )
 
 
-@pytest.mark.parametrize("options", combinations())
+@pytest.mark.parametrize("options", list(combinations()))
 def test_a_decoder_over_its_cache_gives_the_logits_of_the_full_pass(options):
-    sizes = {"vocab_size": VOCAB, "num_layers": 2, "hidden_dim": 16, "num_heads": 4}
+    sizes = {"vocab_size": VOCAB, "num_layers": 1, "hidden_dim": 16, "num_heads": 4}
     model = randomise(gpt.build(**sizes, max_length=12, **options))
     ids = token_ids(2, LENGTH)
     full = number(model.logits(model(ids)))
     assert_near(run_steps(model, ids, ONE_BY_ONE), full, 1e-4)
-    assert_near(run_steps(model, ids, CHUNKS, slots=10), full, 1e-4)
-    assert_near(run_steps(model, ids[:1], CHUNKS), full[:1], 1e-4)  # one row writes another way
+    assert_near(run_steps(model, ids, CHUNKS, slots=8), full, 1e-4)
+    assert_near(run_steps(model, ids[:1], [LENGTH]), full[:1], 1e-4)  # one row writes another way
 
 
 @pytest.mark.parametrize("name", RECURRENT)
@@ -82,7 +82,7 @@ def test_over_a_memory_made_once_the_target_steps_as_in_the_full_pass(name):
     full = number(model.logits(model(inputs)))
     context = model.encode(source, mask), ops.convert_to_tensor(mask)
     assert_near(run_steps(model, target, ONE_BY_ONE, LENGTH, *context), full, 1e-4)
-    assert_near(run_steps(model, target, CHUNKS, 9, *context), full, 1e-4)
+    assert_near(run_steps(model, target, CHUNKS, 8, *context), full, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["gpt-2", "llama", "relative", "lstm", "gru"])
@@ -113,10 +113,10 @@ def test_a_window_can_be_refilled_where_it_was_filled_before():
     """What a shifted chunk computes again comes out the same."""
     model, ids = small("gpt-2"), token_ids(1, LENGTH)
     cache = model.init_cache(1, LENGTH)
-    for start, stop in ((0, 4), (2, 6), (3, 7)):
+    for start, stop in ((0, 3), (1, 4), (2, 5)):
         where = ops.reshape(ops.arange(start, stop, dtype="int32"), (1, -1))
         logits, cache = model.step(ops.convert_to_tensor(ids[:, start:stop]), where, cache)
-    assert_near(number(logits), number(model.logits(model(ids)))[:, 3:], 1e-4)
+    assert_near(number(logits), number(model.logits(model(ids)))[:, 2:], 1e-4)
 
 
 def test_nothing_here_leaves_a_recurrent_state_alone():
@@ -148,7 +148,7 @@ def test_what_comes_later_changes_nothing_before_it():
     for name in (*DECODERS, "lstm", "gru"):
         model, ids = small(name), token_ids(2, LENGTH)
         other = ids.copy()
-        other[:, 5:] = (other[:, 5:] + 1) % VOCAB
+        other[:, 3:] = (other[:, 3:] + 1) % VOCAB
         before, after = number(model(ids)), number(model(other))
-        assert_near(after[:, :5], before[:, :5], 1e-6)
-        assert np.abs(after[:, 5:] - before[:, 5:]).max() > 1e-3
+        assert_near(after[:, :3], before[:, :3], 1e-6)
+        assert np.abs(after[:, 3:] - before[:, 3:]).max() > 1e-3

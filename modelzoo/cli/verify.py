@@ -1,0 +1,41 @@
+"""modelzoo verify: is a bundle sound, and does it answer as the model does."""
+
+from __future__ import annotations
+
+import argparse
+
+from modelzoo.cli.common import examples
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "verify",
+        description="Check a bundle: the hash of each file, the signatures, and a run of each. "
+        "With --against, hold all its answers against the Keras model as the export did.",
+        epilog=examples(
+            "modelzoo verify gpt.bundle", "modelzoo verify gpt.bundle --against runs/gpt"
+        ),
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="what `modelzoo export` wrote")
+    parser.add_argument(
+        "--against", metavar="DIR", help="the model directory that it was exported from"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from modelzoo.export.check import check_bundle
+
+    manifest = check_bundle(args.bundle)
+    files, signatures = manifest["files"], manifest["signatures"]
+    print(
+        f"{args.bundle}: sound; {len(files)} files have their hashes, and {', '.join(signatures)} "
+        "run and give numbers"
+    )
+    if args.against is not None:
+        from modelzoo.cli.export import figures, show_progress
+        from modelzoo.export import verify_bundle
+
+        report = verify_bundle(args.bundle, args.against, progress=show_progress)
+        print(f"it answers as {args.against} does\n\n{figures(report.parity)}")
+    return 0

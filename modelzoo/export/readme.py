@@ -1,0 +1,141 @@
+"""The README.md of a bundle: what it takes and gives, how exact it is, how to run it."""
+
+from __future__ import annotations
+
+from modelzoo.export.readme_code import python_code, tflite_code
+
+_TASKS = {
+    "causal-lm": "continues a text, one token after another",
+    "seq2seq-lm": "writes a target text for a source text",
+    "masked-lm": "guesses masked tokens, and turns a text into a vector",
+    "text-classification": "gives a text one of its labels",
+}
+
+
+def readme(manifest: dict, parity: dict) -> str:
+    """Markdown, from nothing but the manifest and the figures."""
+    parts = [
+        f"# {manifest['name']}",
+        _summary(manifest, parity),
+        "## Signatures\n\n" + _signatures(manifest),
+        "## How to drive it\n\n" + _driving(manifest),
+        "## Verified\n\n" + _figures(manifest, parity),
+        "## Run it\n\nEvery program here runs inside this directory.\n\n" + python_code(manifest),
+    ]
+    if manifest["format"] == "tflite":
+        parts.append(tflite_code(manifest))
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(manifest: dict, parity: dict) -> str:
+    what = _TASKS.get(manifest["task"], f"does the task {manifest['task']}")
+    limit = manifest["max_length"]
+    length = f"at most {limit:,} tokens" if limit else "texts of any length"
+    lines = [
+        f"A `{manifest['format']}` bundle ({manifest['precision']}) that {what}: "
+        f"{manifest['parameters']:,} parameters, {parity.get('bytes', 0):,} bytes, {length}.",
+        f"Written by modelzoo {manifest['modelzoo']} from the recipe with the digest "
+        f"`{manifest['recipe_digest'][:16]}`, which `recipe.lock.toml` holds. `manifest.json` has "
+        "the sha256 of every file, `parity.json` all that was measured.",
+    ]
+    if manifest["labels"]:
+        lines.append("Labels, in the order of the logits: " + ", ".join(manifest["labels"]) + ".")
+    return "\n\n".join(lines)
+
+
+def _signatures(manifest: dict) -> str:
+    rows = ["| signature | inputs | outputs |", "|---|---|---|"]
+    for name, signature in manifest["signatures"].items():
+        inputs, outputs = _tensors(signature["inputs"]), _tensors(signature["outputs"])
+        rows.append(f"| `{name}` | {inputs} | {outputs} |")
+    return "\n".join(rows)
+
+
+def _tensors(tensors: dict) -> str:
+    """Tensors that only differ in a layer's number are one entry."""
+    groups: dict[tuple, list[str]] = {}
+    for name, tensor in tensors.items():
+        stem, _, number = name.rpartition("_")
+        key = stem if stem and number.isdigit() else name
+        groups.setdefault((key, tuple(tensor["shape"]), tensor["dtype"]), []).append(name)
+    return ", ".join(
+        f"`{names[0]}`{f' … `{names[-1]}`' if len(names) > 1 else ''} {dtype} {list(shape)}"
+        for (_, shape, dtype), names in groups.items()
+    )
+
+
+def _driving(manifest: dict) -> str:
+    signatures, tokenizer = manifest["signatures"], manifest["tokenizer"]
+    lines = []
+    if tokenizer:
+        roles = ", ".join(f"{role} {token}" for role, token in sorted(tokenizer["roles"].items()))
+        lines.append(
+            "- `tokenizer.json` (Hugging Face `tokenizers`) turns text into `token_ids`; control "
+            f"tokens: {roles or 'none'}."
+        )
+    if "decode" in signatures:
+        prefill = signatures.get("prefill", signatures["decode"])
+        length = prefill["inputs"]["token_ids"]["shape"][1]
+        lines += [
+            "- What is input and output of a signature under one name is state. It begins as "
+            "zeros. Pass one buffer as both: it is updated in place.",
+            f"- `prefill` takes in all tokens of the prompt but the last, {length} a call, at "
+            "consecutive `positions` that start at 0; what is left over in the last call gets "
+            "the token id -1. Then `decode` takes one token at its position, and gives the logits "
+            "of the next.",
+        ]
+        if manifest["max_length"]:
+            lines.append(
+                f"- Positions end at {manifest['max_length'] - 1}. A call that would pass the end "
+                "must start earlier and take in the same tokens again; the device does not check."
+            )
+    if "encode" in signatures:
+        lines.append(
+            "- `encode` reads the source once (with the eos token behind it, padded with the pad "
+            "token, `padding_mask` 1 for tokens and 0 for padding). Its outputs and its "
+            "`padding_mask` are inputs of the other signatures."
+        )
+        if "start_token" in manifest["processing"]:
+            lines.append(f"- The target begins with token {manifest['processing']['start_token']}.")
+    if "serve" in signatures:
+        lines.append(
+            "- `token_ids` are [CLS] text [SEP], padded with the pad token; `padding_mask` is 1 "
+            "for tokens and 0 for padding; `segment_ids`, where there are any, are 0 for the first "
+            "text and 1 for a second one with its [SEP]."
+        )
+    return "\n".join(lines) or "- See the shapes above."
+
+
+def worst_output(outputs: dict) -> str:
+    """The output of a signature that is nearest to what is allowed."""
+    return max(outputs, key=lambda key: outputs[key]["max_abs_error"] / outputs[key]["allowed"])
+
+
+def _figures(manifest: dict, parity: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in parity["versions"].items())
+    rows = ["| signature | output | max error | allowed | cosine |", "|---|---|---|---|---|"]
+    for name, outputs in parity["signatures"].items():
+        worst = max(
+            outputs, key=lambda key: outputs[key]["max_abs_error"] / outputs[key]["allowed"]
+        )
+        named = [key for key in ("logits", "nsp_logits", "embedding") if key in outputs]
+        for key in dict.fromkeys([*named, worst]):
+            figure = outputs[key]
+            rows.append(
+                f"| `{name}` | `{key}` | {figure['max_abs_error']:.2g} | {figure['allowed']:.2g} "
+                f"| {figure['cosine']:.7f} |"
+            )
+    text = f"Against the Keras model, on the device runtime ({versions}):\n\n" + "\n".join(rows)
+    generation = parity.get("generation")
+    if generation:
+        errors = {k: v for k, v in generation.items() if isinstance(v, dict) and "allowed" in v}
+        said = ", ".join(f"{key} {value['max_abs_error']:.2g}" for key, value in errors.items())
+        text += f"\n\nLogits of {generation['positions']} positions through the state: {said}."
+        greedy = generation.get("greedy")
+        if greedy:
+            text += (
+                f" Greedy text: {greedy['equal']} of {greedy['compared']} tokens are Keras'"
+                + (f", {greedy['ties']} were ties" if greedy["ties"] else "")
+                + "."
+            )
+    return text

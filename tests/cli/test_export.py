@@ -1,0 +1,187 @@
+"""modelzoo export and modelzoo verify, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import modelzoo
+from modelzoo import cli, export
+from modelzoo.cli.export import export_options
+from modelzoo.errors import RecipeError
+from modelzoo.export import Report
+from tests.plugin_site import ROOT
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A GRU that a JAX user made, exported in a process whose Keras runs on JAX."""
+    directory = tmp_path_factory.mktemp("cli")
+    code = f"""
+import modelzoo
+from modelzoo.recipe import from_values
+table = {{"vocab_size": 64, "embedding_dim": 8, "hidden_dims": [8], "cell": "gru"}}
+values = {{"architecture": "recurrent", "task": "causal-lm", "model": table}}
+values["export"] = {{"prefill_length": 2}}
+model = modelzoo.build(from_values(values, name="toy"), compile=False)
+modelzoo.save(model, {str(directory / "toy")!r})
+report = modelzoo.export(model, {str(directory / "toy.bundle")!r})
+import keras, sys
+assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+print(report)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**child_environment(), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("Report(")
+    return directory
+
+
+def child_environment() -> dict:
+    import os
+
+    return {**os.environ, "MODELZOO_PLUGINS": ""}
+
+
+def test_a_jax_user_exports_a_live_model(exported):
+    assert sorted(path.name for path in exported.iterdir()) == ["toy", "toy.bundle"]
+    parity = json.loads((exported / "toy.bundle" / "parity.json").read_text())
+    assert parity["generation"]["greedy"]["equal"] > 200
+    manifest = json.loads((exported / "toy.bundle" / "manifest.json").read_text())
+    assert manifest["options"] == {"prefill_length": 2}  # the recipe's own
+    assert manifest["tokenizer"] is None
+    assert not (exported / "toy.bundle" / "tokenizer.json").exists()
+
+
+def test_verify_checks_a_bundle_by_itself(exported, capfd):
+    assert cli.main(["verify", str(exported / "toy.bundle")]) == 0
+    out, err = capfd.readouterr()
+    assert "sound; 4 files have their hashes, and decode, prefill run" in out
+    assert err == ""
+
+
+def test_verify_against_the_model_shows_the_figures(exported, capfd):
+    bundle, model = str(exported / "toy.bundle"), str(exported / "toy")
+    assert cli.main(["verify", bundle, "--against", model]) == 0
+    out, err = capfd.readouterr()
+    assert f"it answers as {model} does" in out
+    assert "decode         logits" in out
+    assert err == ""  # no log of native code
+
+
+def test_verify_names_the_file_that_was_altered(exported, tmp_path, capsys):
+    bundle = shutil.copytree(exported / "toy.bundle", tmp_path / "b")
+    (bundle / "README.md").write_text("other")
+    assert cli.main(["verify", str(bundle)]) == 2
+    assert "README.md is not the file that was exported" in capsys.readouterr().err
+
+
+def test_verify_holds_the_manifest_against_the_file(exported, tmp_path, capsys):
+    bundle = shutil.copytree(exported / "toy.bundle", tmp_path / "b")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["signatures"]["decode"]["outputs"]["logits"]["shape"] = [1, 1, 65]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert cli.main(["verify", str(bundle)]) == 2
+    assert "signature decode, outputs: logits is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["num_layers=2"], "takes export.* only"),
+        (["max_length=8"], "did you mean: export.max_length?"),
+        (["exprt.max_length=8"], "did you mean: export.max_length?"),
+        (["export=3"], "takes export.* only"),
+        (["export.=3"], "takes export.* only"),
+    ],
+)
+def test_only_export_values_can_be_set(given, said):
+    with pytest.raises(RecipeError) as caught:
+        export_options(given)
+    assert said in str(caught.value)
+
+
+def test_values_are_read_as_toml():
+    assert export_options(["export.max_length=8", "export.name=a=b"]) == {
+        "max_length": 8,
+        "name": "a=b",
+    }
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What the command asks for; nothing is exported."""
+    calls = []
+    figure = {"max_abs_error": 2e-6, "allowed": 1e-4, "cosine": 0.9999999}
+    parity = {"bytes": 1234, "signatures": {"decode": {"logits": figure}}}
+    greedy = {"compared": 9, "equal": 8, "ties": 1}
+    parity["generation"] = {"prefill": figure, "positions": 5, "greedy": greedy}
+    manifest = {"name": "toy", "format": "tflite", "precision": "float32"}
+
+    def export_bundle(*args, **options):
+        options.pop("progress")
+        calls.append((args, options))
+        return Report("b", manifest, parity)
+
+    monkeypatch.setattr(export, "export_bundle", export_bundle)
+    return calls
+
+
+def test_export_prints_what_was_written_and_the_figures(recorded, capsys):
+    line = ["export", "runs/gpt", "-o", "b", "--set", "export.max_length=8", "--force"]
+    assert cli.main(line) == 0
+    ((args, options),) = recorded
+    assert args == ("runs/gpt", "b", "tflite", None)
+    assert options == {"force": True, "options": {"max_length": 8}}
+    out = capsys.readouterr().out
+    assert out.startswith("b: toy, tflite, float32, 1,234 bytes\n")
+    assert "decode         logits       2e-06   0.0001  1.000000" in out
+    assert "greedy text: 8 of 9 tokens equal (1 ties)" in out
+
+
+def test_format_and_precision_go_through(recorded):
+    cli.main(["export", "d", "-o", "b", "--format", "savedmodel", "--quantize", "float32"])
+    assert recorded[0][0] == ("d", "b", "savedmodel", "float32")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["export", "gpt-tiny"], "the following arguments are required: -o/--output"),
+        (["export", "gpt-tinny", "-o", "b"], "did you mean: gpt-tiny?"),
+        (["export", "gpt-tiny", "-o", "b", "--quantize", "flaot16"], "did you mean: float16?"),
+        (["export", "gpt-tiny", "-o", "b", "--format", "tflit"], "did you mean: tflite?"),
+        (["verify", "nothing"], "no such bundle: nothing"),
+    ],
+)
+def test_a_users_error_is_one_message(monkeypatch, tmp_path, capsys, line, said):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(line) == 2
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from modelzoo import cli; cli.main(['export', '--help']);"
+        "cli.main(['verify', '--help']);"
+        "assert not {'numpy', 'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("examples:") == 2
+
+
+def test_the_function_is_the_module():
+    assert callable(modelzoo.export)
+    assert modelzoo.export is export

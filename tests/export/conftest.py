@@ -1,0 +1,280 @@
+"""Every export of this room's tests is done once, in one child process: TensorFlow starts once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import pytest
+
+import modelzoo
+from modelzoo import components, recipe, registry
+from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.export import child
+from tests.core import randomise
+
+TEXTS = [
+    "the river was low that summer and the boys walked across it " * 3,
+    "清晨的雾还没有散 " * 5,
+]
+VOCAB = 300
+
+_ONE = {"num_layers": 1, "hidden_dim": 32, "num_heads": 4, "max_length": 40}
+_SEQ = {**_ONE, "ffn_dim": 64}
+_LLAMA = {
+    "num_layers": 2,
+    "num_kv_heads": 2,
+    "positions": "rotary",
+    "norm": "rms",
+    "activation": "silu",
+    "gated": True,
+    "attention_bias": False,
+    "ffn_bias": False,
+}
+_RECURRENT = {"embedding_dim": 24, "hidden_dims": [32, 24]}
+
+# family -> architecture, task, [model], export options
+FAMILIES = {
+    "gpt": (
+        "gpt",
+        "causal-lm",
+        {**_ONE, "num_layers": 2, "max_length": 64},
+        {"prefill_length": 8, "max_length": 48},
+    ),
+    "llama": ("gpt", "causal-lm", {**_ONE, **_LLAMA}, {"prefill_length": 8}),
+    "relative": ("gpt", "causal-lm", {**_ONE, "positions": "relative"}, {"prefill_length": 16}),
+    "lstm": (
+        "recurrent",
+        "causal-lm",
+        {**_RECURRENT, "tie_embeddings": True},
+        {"prefill_length": 3},
+    ),
+    "gru": ("recurrent", "causal-lm", {**_RECURRENT, "cell": "gru"}, {"prefill_length": 3}),
+    "t5": ("t5", "seq2seq-lm", {**_SEQ, "head_dim": 16, "num_heads": 2}, {"source_length": 24}),
+    "bart": ("bart", "seq2seq-lm", _SEQ, {"prefill_length": 4}),
+    "transformer": ("transformer", "seq2seq-lm", _SEQ, {}),
+    "bert": ("bert", "masked-lm", _ONE, {}),
+    "bert classifier": ("bert", "text-classification", _ONE, {"max_length": 24}),
+    "gpt classifier": ("gpt", "text-classification", _ONE, {}),
+}
+FLOAT16 = ("gpt", "t5")
+SAVED_MODELS = ("gpt", "bert classifier")
+
+_MODULE = '''\
+"""Models of the tests' own, which do on a device what a model should not."""
+
+import keras
+from keras import ops
+
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.base import Task, TaskModel
+
+
+@keras.saving.register_keras_serializable("own")
+class Own(TaskModel):
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.wobble = Wobble(name="wobble")
+        self.square = self.add_weight(shape=(64, 64), name="square")
+        self.built = True
+
+    def hidden(self, inputs):
+        return self.backbone(inputs["token_ids"], training=False)
+
+    def signature(self, function):
+        tensors = {"token_ids": TensorSpec((1, 8), "int32")}
+        return {"serve": Signature(lambda inputs: {"hidden": function(inputs)}, tensors)}
+
+
+class Wobble(keras.layers.Layer):
+    def call(self, x):
+        return ops.qr(x)[0]
+
+
+@keras.saving.register_keras_serializable("own")
+class Plain(Own):
+    def export_signatures(self):
+        return self.signature(self.hidden)
+
+
+@keras.saving.register_keras_serializable("own")
+class Shaky(Own):
+    def export_signatures(self):
+        return self.signature(lambda inputs: self.wobble(self.hidden(inputs)))
+
+
+@keras.saving.register_keras_serializable("own")
+class Twice(Own):
+    def export_signatures(self):
+        def function(inputs):
+            x = self.hidden(inputs)
+            return ops.matmul(x, self.square) + ops.matmul(ops.relu(x), self.square * 0.5)
+
+        return self.signature(function)
+
+
+@keras.saving.register_keras_serializable("own")
+class Silent(Own):
+    """Says nothing about devices."""
+
+
+class PlainTask(Task):
+    kind = Plain
+
+    def model(self, backbone):
+        return self.kind(backbone)
+
+
+class ShakyTask(PlainTask):
+    kind = Shaky
+
+
+class TwiceTask(PlainTask):
+    kind = Twice
+
+
+class SilentTask(PlainTask):
+    kind = Silent
+'''
+OWN = ("plain", "shaky", "twice", "silent")
+
+
+@dataclass
+class Exports:
+    """What the child answered to each job, and where things are."""
+
+    directory: Path
+    answers: dict
+
+    def model(self, name: str) -> Path:
+        return self.directory / "models" / name
+
+    def bundle(self, name: str, kind: str = "tflite") -> Path:
+        return self.directory / kind / name
+
+    def __getitem__(self, key):
+        answer = self.answers[key]
+        if isinstance(answer, modelzoo.ModelzooError):
+            raise answer
+        return answer
+
+    def error(self, key) -> modelzoo.ModelzooError:
+        assert isinstance(self.answers[key], modelzoo.ModelzooError), f"{key} was exported"
+        return self.answers[key]
+
+
+def make(name: str, architecture: str, task: str, values: dict, seed: int = 0):
+    """A small random model with a tokenizer, no weight of which is zero or one."""
+    table = {"architecture": architecture, "task": task}
+    table["model"] = {"vocab_size": VOCAB, **values}
+    if task == "text-classification":
+        table["task_options"] = {"labels": ["bad", "good", "so-so"]}
+    specials = specials_for(task)
+    tokenizer = train_tokenizer(TEXTS, kind="bpe", vocab_size=VOCAB, specials=specials)
+    found = recipe.from_values(table, name=name.replace(" ", "-"))
+    return randomise(modelzoo.build(found, tokenizer=tokenizer, compile=False), seed, scale=0.15)
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory) -> Exports:
+    """Runs every export; see `Exports`. Keys are (family, kind)."""
+    directory = tmp_path_factory.mktemp("exports")
+    result = Exports(directory, {})
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MODELZOO_PLUGINS", "")
+    patch.syspath_prepend(directory)
+    patch.setattr(components, "_registered", {group: {} for group in components.CORE})
+    try:
+        _save_models(result, directory)
+        jobs = dict(_jobs(result))
+        tiny = _tiny_disk(directory / "tiny")
+        if tiny is not None:
+            jobs["gpt", "full disk"] = _export(result, "gpt", "tiny", folder=tiny)
+        try:
+            answers = child.run_all(list(jobs.values()))
+        finally:
+            if tiny is not None:
+                subprocess.run(["umount", tiny], check=True)
+        result.answers.update(zip(jobs, answers, strict=True))
+    finally:
+        patch.undo()
+    return result
+
+
+def _save_models(result: Exports, directory: Path) -> None:
+    for name, (architecture, task, values, _) in FAMILIES.items():
+        modelzoo.save(make(name, architecture, task, values), result.model(name))
+    gpt = FAMILIES["gpt"]
+    modelzoo.save(make("gpt", *gpt[:3], seed=1), result.model("other gpt"))
+    nan = make("gpt", *gpt[:3])
+    nan.weights[3].assign(nan.weights[3] * float("nan"))
+    modelzoo.save(nan, result.model("nan"))
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        modelzoo.save(make("bert", *FAMILIES["bert"][:3]), result.model("mixed"))
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+    (directory / "own_models.py").write_text(_MODULE, encoding="utf-8")
+    import own_models
+
+    for name in OWN:
+        registry.register(name, task=getattr(own_models, f"{name.title()}Task"))
+        modelzoo.save(make(name, "gpt", name, {**_ONE, "hidden_dim": 64}), result.model(name))
+    del sys.modules["own_models"]
+
+
+def _jobs(result: Exports):
+    for name in FAMILIES:
+        yield (name, "tflite"), _export(result, name, "tflite")
+    for name in FLOAT16:
+        yield (name, "float16"), _export(result, name, "float16", quantize="float16")
+    for name in SAVED_MODELS:
+        yield (name, "savedmodel"), _export(result, name, "savedmodel", format="savedmodel")
+    for name in ("mixed", "nan"):
+        yield (name, "tflite"), _export(result, name, "tflite")
+    for name in OWN:
+        target = f"own_models:{name.title()}Task"
+        entries = [{"kind": "task", "name": name, "target": target}]
+        yield (name, "tflite"), _export(result, name, "tflite", registrations=entries)
+    for key, options in (
+        ("misspelt", {"max_lenght": 16}),
+        ("text", {"max_length": "long"}),
+        ("zero", {"prefill_length": 0}),
+        ("too long", {"max_length": 65}),
+    ):
+        yield ("gpt", key), _export(result, "gpt", key, options=options)
+    bundle = str(result.bundle("gpt"))
+    for name in ("gpt", "other gpt"):
+        model = str(result.model(name))
+        yield (name, "verify"), {"job": "verify", "bundle": bundle, "model": model}
+
+
+def _export(result: Exports, name: str, kind: str, folder=None, **changes) -> dict:
+    folder = result.bundle(name, kind) if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "job": "export",
+        "model": str(result.model(name)),
+        "folder": str(folder),
+        "name": name,
+        "format": "tflite",
+        "quantize": None,
+        "options": FAMILIES[name][3] if name in FAMILIES else {},
+        **changes,
+    }
+
+
+def _tiny_disk(path: Path) -> Path | None:
+    """A file system of 256 KiB, where this process may mount one."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", path]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except OSError:
+        return None
+    return path if done.returncode == 0 else None

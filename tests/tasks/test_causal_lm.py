@@ -1,0 +1,149 @@
+"""Generation and scores of decoders and recurrent networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+from modelzoo.data.train_tokenizer import train_tokenizer
+from modelzoo.errors import ModelzooError, OverflowTextError, TokenizerError
+from modelzoo.tasks.causal_lm import CausalLM, CausalLMTask
+from modelzoo.tasks.stepper import window
+from tests.core import VOCAB, assert_near, fresh, number, randomise, small, token_ids
+
+PROMPTS = [[5, 1, 7, 3, 2], [9], [4, 4], [5, 1, 7, 3, 2]]
+KINDS = ["gpt-2", "llama", "gru"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request) -> CausalLM:
+    return CausalLM(small(request.param))
+
+
+def by_full_passes(model: CausalLM, prompt: list[int], count: int) -> list[int]:
+    text = list(prompt)
+    for _ in range(count):
+        text.append(int(number(model(np.array([text], "int32")))[0, -1].argmax()))
+    return text[len(prompt) :]
+
+
+def test_greedy_generation_is_the_best_token_of_the_full_pass_each_time(model):
+    got = model.generate_tokens([PROMPTS[0]], max_new_tokens=4)
+    assert got == [by_full_passes(model, PROMPTS[0], 4)]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [{}, {"temperature": 1.0, "top_k": 9, "seed": 3, "repetition_penalty": 1.3}],
+    ids=["greedy", "sampled"],
+)
+def test_rows_of_a_batch_get_the_tokens_that_they_get_alone(model, sampling):
+    together = model.generate_tokens(PROMPTS, max_new_tokens=5, **sampling)
+    for row in (0, 1, 2):
+        assert model.generate_tokens([PROMPTS[row]], max_new_tokens=5, **sampling) == [
+            together[row]
+        ]
+    assert (together[3] == together[0]) is (not sampling)  # the same prompt again draws anew
+
+
+def test_a_seed_repeats_and_another_differs(model):
+    def run(seed):
+        return model.generate_tokens([[3, 2]], max_new_tokens=8, temperature=2.0, seed=seed)
+
+    assert run(1) == run(1) != run(2)
+
+
+def test_generation_ends_with_the_window():
+    model = CausalLM(small("gpt-2"))
+    (tokens,) = model.generate_tokens([[1, 2, 3]], max_new_tokens=None)
+    assert len(tokens) == 12 - 3 + 1  # the last token is written and never read
+    with pytest.raises(OverflowTextError):
+        model.generate_tokens([[1] * 13], max_new_tokens=2)
+
+
+def test_generation_sees_what_training_changed():
+    model = CausalLM(randomise(fresh("gpt-2")))
+    model.generate_tokens([[1, 2]], max_new_tokens=3)
+    randomise(model, seed=9)
+    assert model.generate_tokens([[1, 2]], max_new_tokens=3) == [by_full_passes(model, [1, 2], 3)]
+
+
+def test_a_model_without_a_tokenizer_says_what_to_do():
+    with pytest.raises(TokenizerError, match="has no tokenizer"):
+        CausalLM(small("gpt-2")).generate("text")
+
+
+def test_text_comes_whole_or_in_pieces():
+    tokenizer = train_tokenizer(["a text"], kind="byte", specials=["<|endoftext|>"])
+    model = CausalLM(small("gpt-2", vocab_size=tokenizer.vocab_size, max_length=40))
+    model.tokenizer = tokenizer
+    whole = model.generate("in", max_new_tokens=12, temperature=1.0)
+    assert isinstance(whole, str) and whole
+    pieces = model.generate("in", max_new_tokens=12, temperature=1.0, stream=True)
+    assert "".join(pieces) == whole
+    assert model.generate(["in", "zz"], max_new_tokens=12, temperature=1.0)[0] == whole
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "llama", "relative", "gru"])
+def test_the_signatures_give_the_logits_of_the_full_pass(name):
+    model, ids = CausalLM(small(name)), token_ids(1, 6)
+    signatures = model.export_signatures(max_length=10, prefill_length=4)
+    assert set(signatures) == {"prefill", "decode"}
+    prefill, decode = signatures["prefill"], signatures["decode"]
+    assert prefill.inputs["token_ids"].shape == (1, 4)
+    state = {
+        key: ops.zeros(spec.shape, spec.dtype)
+        for key, spec in decode.inputs.items()
+        if key not in ("token_ids", "positions")
+    }
+    where = np.arange(6, dtype="int32")[None]
+    state = prefill.function({"token_ids": ids[:, :4], "positions": where[:, :4], **state})
+    assert "logits" not in state and set(state) == set(decode.inputs) - {"token_ids", "positions"}
+    full = number(model(ids))
+    for t in (4, 5):
+        column = slice(t, t + 1)
+        inputs = {"token_ids": ids[:, column], "positions": where[:, column]}
+        state = decode.function({**inputs, **state})
+        logits = state.pop("logits")
+        assert logits.shape == (1, 1, VOCAB)
+        assert_near(number(logits)[0, 0], full[0, t], 1e-4)
+
+
+def test_the_state_of_a_signature_is_no_longer_than_the_model():
+    model = CausalLM(small("gpt-2"))
+    shapes = model.export_signatures(max_length=500)["decode"].inputs
+    assert shapes["kv_cache_k_0"].shape == (1, 4, 12, 4)
+    assert CausalLM(small("gru")).export_signatures()["prefill"].inputs["token_ids"].shape == (
+        1,
+        32,
+    )
+
+
+def test_windows_are_of_few_sizes():
+    assert window(1024, 10, 64) == (128, 16)
+    assert window(1024, 1000, 64) == (1024, 256)
+    assert window(1024, 10, None) == (1024, 16)
+    assert window(12, 3, 5) == (12, 12)
+    assert window(None, 1000, 64) == (None, 32)
+
+
+def test_evaluation_gives_perplexity_and_bits_a_byte():
+    class Batches:
+        num_bytes = 100
+
+        def evaluation(self):
+            ids = token_ids(2, 6)
+            weight = np.ones((2, 6), "float32")
+            weight[1, 3:] = 0
+            yield {"token_ids": ids, "padding_mask": ids >= 0}, (ids + 1) % VOCAB, weight
+
+    scores = CausalLMTask().evaluate(CausalLM(small("gpt-2")), Batches())
+    assert scores["tokens"] == 9
+    assert scores["perplexity"] == pytest.approx(np.exp(scores["loss"]))
+    assert scores["bits_per_byte"] == pytest.approx(scores["loss"] * 9 / np.log(2) / 100)
+
+
+def test_a_backbone_that_cannot_step_is_refused():
+    with pytest.raises(ModelzooError, match=r"causal-lm needs a backbone with step\(\).*Encoder"):
+        CausalLMTask().model(small("bert"))

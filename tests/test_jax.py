@@ -1,0 +1,73 @@
+"""The core on Keras' JAX backend gives the numbers that it gives on TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from modelzoo.tasks.causal_lm import CausalLM
+from modelzoo.tasks.stepper import compile_steps, compiled
+from tests.core import assert_near, number, small, token_ids
+from tests.plugin_site import ROOT
+
+NAMES = ("llama", "gru, tied", "t5 v1.1", "bert")
+IDS = token_ids(2, 4)
+MASK = np.array([[1, 1, 1, 1], [1, 1, 1, 0]], "int32")
+PROMPTS = [[3, 1, 4], [1, 5]]
+
+
+def outputs() -> dict[str, np.ndarray]:
+    """What each model says, compiled, as a whole and step by step."""
+    found = {}
+    for name in NAMES:
+        model = small(name)
+        if name == "bert":
+            inputs = {"token_ids": IDS, "padding_mask": MASK}
+            found.update(
+                {f"{name} {k}": number(v) for k, v in compiled(model, model)(inputs).items()}
+            )
+            continue
+        inputs, context = {"token_ids": IDS, "padding_mask": MASK}, ()
+        if name == "t5 v1.1":
+            inputs["decoder_token_ids"] = IDS
+            context = compiled(model.encode, model)(IDS, MASK), MASK
+        full = compiled(lambda inputs, m=model: m.logits(m(inputs)), model)
+        found[name] = number(full(inputs))
+        prefill, decode = compile_steps(model, model)
+        where = np.tile(np.arange(4, dtype="int32"), (2, 1))
+        cache = prefill(IDS[:, :3], where[:, :3], model.init_cache(2, 4), *context)
+        found[f"{name} step"] = number(decode(IDS[:, 3:], where[:, 3:], cache, *context)[0])
+    tokens = CausalLM(small("llama")).generate_tokens(PROMPTS, max_new_tokens=3)
+    return {**found, "tokens": np.array(tokens)}
+
+
+def test_the_core_gives_the_same_on_jax(tmp_path):
+    pytest.importorskip("jax")
+    if keras.backend.backend() == "jax":
+        pytest.skip("this whole run is on JAX")
+    path = tmp_path / "jax.npz"
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.test_jax", str(path)],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert child.returncode == 0, child.stderr
+    wanted = outputs()
+    with np.load(path) as got:
+        assert set(got.files) == set(wanted)
+        for name, array in wanted.items():
+            assert_near(got[name].astype(np.float64), array.astype(np.float64), 1e-4)
+    # A row of a step has no padding, so the last real token of both agrees with the full pass.
+    for name in ("llama", "gru, tied", "t5 v1.1"):
+        assert_near(wanted[f"{name} step"][0, 0], wanted[name][0, 3], 1e-4)
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **outputs())
