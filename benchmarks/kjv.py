@@ -21,16 +21,28 @@ from pathlib import Path
 HELD_OUT = {"Ruth": "Ruth", "Jonah": "Jonah", "Mark": "Mark", "Phi": "Philippians", "Jas": "James"}
 
 
-def books() -> dict[str, str]:
-    """Book -> its verses, one a line, without their numbers."""
+def verses() -> list[tuple[str, str, str]]:
+    """(book, chapter, text) of each verse."""
     text = subprocess.run(
         ["bible", "-f", "gen1:1-rev22:21"], check=True, capture_output=True, text=True
     ).stdout
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        match = re.match(r"(\d?[A-Za-z]+)\d+:\d+ (.*)", line)
-        found.setdefault(match[1], []).append(match[2])
-    return {book: "\n".join(verses) + "\n" for book, verses in found.items()}
+    return re.findall(r"^(\d?[A-Za-z]+)(\d+):\d+ (.*)$", text, re.MULTILINE)
+
+
+def books() -> dict[str, str]:
+    """Book -> its verses, one a line, without their numbers."""
+    found: dict[str, str] = {}
+    for book, _, text in verses():
+        found[book] = found.get(book, "") + text + "\n"
+    return found
+
+
+def chapters() -> list[str]:
+    """The text of each chapter, in order."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for book, chapter, text in verses():
+        found.setdefault((book, chapter), []).append(text)
+    return [" ".join(texts) for texts in found.values()]
 
 
 def write(folder: Path) -> tuple[Path, Path]:

@@ -78,8 +78,7 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
     Raises:
         ModelDirectoryError: missing, incomplete, damaged, or written by a newer modelzoo.
     """
-    directory = Path(directory)
-    recipe, _ = read_lock(directory)
+    directory, recipe = Path(directory), _locked_recipe(directory)
     path = directory / MODEL_FILE
     if not path.is_file():
         raise ModelDirectoryError(f"{directory} holds no {MODEL_FILE}")
@@ -105,9 +104,18 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
 
 def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
     """The tokenizer of a model directory, or `None` where it has none."""
-    recipe, _ = read_lock(directory)
+    roles = _locked_recipe(directory).table("tokenizer").get("roles")
     path = Path(directory) / TOKENIZER_FILE
-    return Tokenizer.load(path, recipe.table("tokenizer").get("roles")) if path.is_file() else None
+    return Tokenizer.load(path, roles) if path.is_file() else None
+
+
+def _locked_recipe(directory: str | os.PathLike) -> Recipe:
+    if Path(directory).is_file():
+        raise ModelDirectoryError(
+            f"{directory} is a file, and no model directory",
+            next_step="modelzoo build NAME -o DIR writes one",
+        )
+    return read_lock(directory)[0]
 
 
 def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:

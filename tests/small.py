@@ -25,7 +25,10 @@ CHANGES = {
     "bert-tiny-classifier": BERT,
 }
 
-TEXTS = ["a rose is a rose. the fox likes the rose.", "the dog likes the fox. a dog is no fox."] * 12
+TEXTS = [
+    "a rose is a rose. the fox likes the rose.",
+    "the dog likes the fox. a dog is no fox.",
+] * 12
 PAIRS = [("a rose", "eine Rose"), ("the fox", "der Fuchs"), ("a dog", "ein Hund")] * 8
 REVIEWS = [("a fine film", "good"), ("a dull film", "bad"), ("so fine", "good"), ("so dull", "bad")]
 DATA = {

@@ -66,7 +66,7 @@ def build(
         rotary_theta=rotary_theta if positions == "rotary" else None,
         dropout=dropout,
         attention_dropout=attention_dropout,
-        residual_init_scale=(2 * num_layers) ** -0.5,  # Radford et al. 2019, 2.3
+        residual_init_scale=(2 * max(num_layers, 1)) ** -0.5,  # Radford et al. 2019, 2.3
     )
     return Decoder(
         config,

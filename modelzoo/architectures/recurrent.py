@@ -28,7 +28,7 @@ def build(
     Returns: a `Recurrent`. Inputs `token_ids` and `padding_mask` (B, T); output (B, T, width).
 
     Raises:
-        RecipeError: tied tables of unequal width.
+        RecipeError: no layer, or tied tables of unequal width.
 
     Example:
         >>> build(vocab_size=100, embedding_dim=8, hidden_dims=(8,)).count_params()
@@ -37,6 +37,8 @@ def build(
     from modelzoo.backbones.recurrent import Recurrent
     from modelzoo.errors import RecipeError
 
+    if not hidden_dims or min(hidden_dims) < 1:
+        raise RecipeError(f"hidden_dims needs the width of a layer or more, not {[*hidden_dims]}")
     if tie_embeddings and hidden_dims[-1] != embedding_dim:
         raise RecipeError(
             f"tie_embeddings needs a last layer as wide as the embeddings: {hidden_dims[-1]} "

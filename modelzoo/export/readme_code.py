@@ -1,7 +1,7 @@
 """Programs for a bundle's README, one a language. The names and shapes in them are the bundle's.
 
 Kotlin, Swift, C++ and JavaScript use LiteRT's CompiledModel; each shows one call of the signature
-that answers: `decode` of a model that generates, else the first.
+that answers: `decode` of a model that generates, else `serve`, else the first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import textwrap
 def main_signature(manifest: dict) -> str:
     """The signature that the programs call."""
     signatures = manifest["signatures"]
-    return "decode" if "decode" in signatures else next(iter(signatures))
+    first = next(iter(signatures))
+    return next((name for name in ("decode", "serve") if name in signatures), first)
 
 
 # === Python ===

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from modelzoo.errors import RecipeError
 from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.cache import cache_names
 from modelzoo.layers.config import TransformerConfig
@@ -43,6 +44,8 @@ class TransformerStack(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if num_layers < 1:
+            raise RecipeError(f"a stack needs one layer or more, not {num_layers}")
         policy = self.dtype_policy
         self.config, self.causal = config, causal
         self.blocks = [

@@ -29,15 +29,13 @@ ONE_BY_ONE, CHUNKS = [1] * LENGTH, [2, 1, 2]
 def combinations():
     """Positions x norm position x grouping in full; the other options take turns in them."""
     turns = zip(
-        cycle(["layer", "rms"]),
+        cycle(["layer", "rms", "rms"]),
         cycle([None, 6, 6]),
         cycle([True, True, False, False]),
         cycle([False, False, True, True, True]),
         strict=False,
     )
-    choices = product(
-        ("learned", "sine", "rotary", "relative", "none"), ("pre", "post"), (None, 2, 1)
-    )
+    choices = product(("learned", "sine", "rotary", "relative", "none"), ("pre", "post"), (None, 2))
     for (positions, where, kv_heads), (norm, head_dim, tied, gated) in zip(
         choices, turns, strict=False
     ):

@@ -117,8 +117,8 @@ def test_ctrl_c_in_the_middle_leaves_nothing_behind(exports, tmp_path):
     wait_for(lambda: len(children(started.pid)) == 1)
     (grandchild,) = children(started.pid)
     started.send_signal(signal.SIGINT)
-    assert started.wait(timeout=60) == 130
-    assert started.stderr.read() == "modelzoo: interrupted\n"
+    assert started.communicate(timeout=60)[1] == "modelzoo: interrupted\n"
+    assert started.returncode == 130
     assert list((tmp_path / "out").iterdir()) == []
     assert not os.path.exists(f"/proc/{grandchild}")
 

@@ -20,6 +20,7 @@ def variables(model) -> list[np.ndarray]:
 def trained():
     model = small.build(dropout=0.1)
     data = modelzoo.dataset(model, small.TEXTS)
+    model.run_eagerly = True
     model.train_on_batch(*data[0])
     return model
 

@@ -18,7 +18,8 @@ import modelzoo
 from modelzoo import cli
 from modelzoo.errors import DataError, ModelzooError, OutputError, RecipeError
 from modelzoo.recipe import read_lock
-from modelzoo.training import keeper, train as module
+from modelzoo.training import keeper
+from modelzoo.training import train as module
 from modelzoo.training.checkpoint import read_state
 from modelzoo.training.run_folder import RunFolder
 from modelzoo.training.train import train
@@ -26,6 +27,7 @@ from tests import small
 from tests.plugin_site import ROOT
 from tests.training.test_optimizer import by_hand
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 NO_CHECKS = {"train.validation_fraction": 0}
 
 

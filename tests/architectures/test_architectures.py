@@ -1,0 +1,99 @@
+"""What the functions `build(*, ...)` make of their values."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelzoo import components, registry
+from modelzoo.errors import RecipeError
+from modelzoo.schema import arguments
+from tests.core import fresh, number, small, token_ids
+
+NAMES = sorted(components.CORE["architectures"])
+
+
+def paths(model) -> set[str]:
+    return {weight.path.split("/", 1)[1] for weight in model.weights}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signature_is_a_schema_with_a_default_for_everything(name):
+    schema = arguments(registry.architecture(name))
+    assert "vocab_size" in schema
+    assert [key for key, (_, needed) in schema.items() if needed] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_a_published_model(name):
+    published = {
+        "bart": "bart-base",
+        "bert": "bert-base",
+        "gpt": "gpt-small",
+        "recurrent": "lstm-medium",
+        "t5": "t5-small",
+        "transformer": "transformer-base",
+    }
+    schema = registry.architecture(name).__kwdefaults__
+    stated = registry.recipe(published[name]).table("model")
+    for key in ("vocab_size", "num_layers", "hidden_dim", "num_heads", "max_length", "dropout"):
+        if key in schema:
+            assert schema[key] == stated[key], key
+
+
+def test_a_post_norm_decoder_has_no_final_norm():
+    assert "stack/final_norm/gamma" in paths(fresh("gpt-2"))
+    assert not [path for path in paths(fresh("gpt-1")) if "final_norm" in path]
+
+
+def test_positions_within_attention_leave_no_table():
+    for name in ("llama", "relative", "sine", "t5", "transformer"):
+        assert not [path for path in paths(fresh(name)) if "positions" in path]
+    assert "stack/relative_bias/embeddings" in paths(fresh("relative"))
+
+
+def test_both_sides_of_a_t5_have_one_table_of_buckets_each():
+    tables = [path for path in paths(fresh("t5")) if "relative_bias" in path]
+    assert sorted(tables) == [
+        "decoder/relative_bias/embeddings",
+        "encoder/relative_bias/embeddings",
+    ]
+
+
+def test_bart_keeps_two_rows_before_position_zero():
+    assert fresh("bart").encoder_embedding.learned.embeddings.shape == (14, 16)
+
+
+def test_tied_logits_of_t5_are_scaled_and_untied_ones_are_not():
+    for name, scale in (("t5", 16**-0.5), ("t5 v1.1", 1.0)):
+        model = small(name)
+        hidden = token_ids(1, 1, vocab=5) + number(model.tokens(token_ids(2, 3))).astype("float32")
+        table = model.tokens.embeddings if model.head is None else model.head.kernel
+        table = number(table).T if model.head is None else number(table)
+        assert number(model.logits(hidden)) == pytest.approx(hidden @ table * scale, abs=1e-4)
+
+
+def test_the_transformer_scales_its_table_up_on_the_way_in():
+    assert fresh("transformer").encoder_embedding.scale == pytest.approx(4.0)
+
+
+def test_a_t5_starts_with_scores_of_the_same_size_as_scaled_attention():
+    from modelzoo.architectures import t5
+
+    model = t5.build(num_layers=1, hidden_dim=64, num_heads=4, head_dim=16, ffn_dim=64)
+    attention = model.encoder.blocks[0].attention
+    assert number(attention.key.kernel).std() == pytest.approx(64**-0.5, rel=0.05)
+    assert number(attention.query.kernel).std() == pytest.approx((64 * 16) ** -0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("recurrent", {"tie_embeddings": True, "hidden_dims": (9,)}, "9 is not embedding_dim 650"),
+        ("recurrent", {"hidden_dims": ()}, "hidden_dims needs the width of a layer"),
+        ("gpt", {"num_layers": 0}, "needs one layer or more"),
+        ("bert", {"hidden_dim": 10, "num_heads": 3}, "not a multiple of num_heads 3"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(name, options, message):
+    with pytest.raises(RecipeError, match=message):
+        registry.architecture(name)(**{"vocab_size": 9, **options})
