@@ -1,9 +1,10 @@
-"""Every export of this room's tests is done once, in one child process: TensorFlow starts once."""
+"""Every export of this room's tests is done once, in two child processes side by side."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,11 +195,15 @@ def exports(tmp_path_factory) -> Exports:
         if tiny is not None:
             jobs["gpt", "full disk"] = _export(result, "gpt", "tiny", folder=tiny)
         try:
-            answers = child.run_all(list(jobs.values()))
+            # A bundle is verified by the child that wrote it.
+            halves = [[key for key in jobs if ("gpt" in key[0]) == gpt] for gpt in (True, False)]
+            with ThreadPoolExecutor(2) as pool:
+                lists = pool.map(child.run_all, [[jobs[key] for key in half] for half in halves])
+                for half, answers in zip(halves, lists, strict=True):
+                    result.answers.update(zip(half, answers, strict=True))
         finally:
             if tiny is not None:
                 subprocess.run(["umount", tiny], check=True)
-        result.answers.update(zip(jobs, answers, strict=True))
     finally:
         patch.undo()
     return result
