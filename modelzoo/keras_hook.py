@@ -8,8 +8,6 @@ are registered when Keras itself is imported, before or after us.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 
 REGISTERS = "modelzoo.serializable"
 
@@ -17,7 +15,7 @@ REGISTERS = "modelzoo.serializable"
 def install() -> None:
     """Register our classes now if Keras is there, else as soon as it is."""
     if hasattr(sys.modules.get("keras"), "saving"):  # there, and not half-way there
-        import_module(REGISTERS)
+        _register()
     elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterKeras())
 
@@ -31,6 +29,8 @@ class _AfterKeras:
     def find_spec(self, name, path=None, target=None):
         if name != "keras" or self.asking:
             return None
+        from importlib.util import find_spec  # here, for `import modelzoo` imports nothing
+
         self.asking = True
         try:
             spec = find_spec("keras")
@@ -44,7 +44,13 @@ class _AfterKeras:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             execute(module)
-            import_module(REGISTERS)
+            _register()
 
         spec.loader.exec_module = execute_and_register
         return spec
+
+
+def _register() -> None:
+    from importlib import import_module
+
+    import_module(REGISTERS)

@@ -113,7 +113,7 @@ def make_optimizer(options: TrainOptions, total_steps: int | None = None):
         "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
     }
     if options.optimizer == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, weight_decay=options.weight_decay, **common)
+        return keras.optimizers.SGD(weight_decay=options.weight_decay, **common)
     if options.optimizer == "adafactor":
         return keras.optimizers.Adafactor(weight_decay=options.weight_decay, **common)
     decay = options.weight_decay if options.optimizer == "adamw" else 0.0
