@@ -1,6 +1,6 @@
 """Bits per byte on books of the King James Bible that no model has read.
 
-    python benchmarks/kjv.py --steps 1200
+    python benchmarks/kjv.py
 
 needs the Debian package bible-kjv-text (the program `bible`) and xz-utils. It trains `gpt-tiny` and
 `lstm-tiny` for equal steps on all books but the held-out ones, and counts what `xz -9e` needs for
@@ -104,7 +104,7 @@ def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--models", default="gpt-tiny,lstm-tiny")
     parser.add_argument("--keep", help="a folder for the text and the models")
     parser.add_argument("--chart", help="an SVG or PNG to draw (needs matplotlib)")

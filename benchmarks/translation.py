@@ -1,6 +1,6 @@
 """`t5-tiny` translates Debian's one-line package descriptions from English to Italian.
 
-    python benchmarks/translation.py --steps 1500
+    python benchmarks/translation.py
 
 needs apt (it fetches the Translation lists into a folder of its own) and sacrebleu. Pairs are split
 by their text, so that no held-out English line is in the training set. Beside the model stand two
@@ -76,7 +76,7 @@ def write_jsonl(path: Path, rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--count", type=int, default=300, help="held-out lines to translate")
     parser.add_argument("--keep", help="a folder for the lists and the model")
     parser.add_argument("--set", action="append", default=[])

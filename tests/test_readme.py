@@ -30,14 +30,14 @@ def commands():
                 yield pytest.param(line, id=line[:60])
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_a_command_in_the_documentation_parses(line):
     words = shlex.split(line, comments=True)
     arguments = cli.parse(words[1:])
     assert arguments.command == words[1]
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", list(blocks("python")))
 def test_python_in_the_documentation_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus.txt").write_text("In the beginning was the word.\n" * 200, "utf-8")

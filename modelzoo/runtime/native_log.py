@@ -1,4 +1,4 @@
-"""LiteRT and TensorFlow write logs straight to file descriptor 2; this keeps them off a terminal."""
+"""LiteRT and TensorFlow log straight to file descriptor 2; this keeps that off a terminal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LOG_LINE = re.compile(
 def native_log() -> Iterator:
     """Hold the log back; yields a function that returns what there is of it so far.
 
-    LiteRT writes some twenty lines about absent accelerators to file descriptor 2 at each start, and
-    has no switch. Whatever else was written there meanwhile is passed on.
+    LiteRT writes some twenty lines about absent accelerators to file descriptor 2 at each start,
+    and has no switch. Whatever else was written there meanwhile is passed on.
     """
     try:
         kept = os.dup(2)
