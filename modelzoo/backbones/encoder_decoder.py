@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from modelzoo.backbones.base import Backbone, count_up, transformer_config
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
@@ -135,7 +136,8 @@ class EncoderDecoder(Backbone):
     def logits(self, hidden):
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         if self.logit_scale != 1.0:
-            hidden = hidden * self.logit_scale
+            # A vector: the TFLite converter would fold a number into a second copy of the table.
+            hidden = hidden * ops.full(hidden.shape[-1:], self.logit_scale, hidden.dtype)
         return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
 
     def encode(self, token_ids, padding_mask=None) -> dict:
