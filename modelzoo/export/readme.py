@@ -51,10 +51,16 @@ def _signatures(manifest: dict) -> str:
     return "\n".join(rows)
 
 
+def _in_order(item: tuple) -> tuple:
+    """What is not numbered first, then layer 2 before layer 10."""
+    stem, _, number = item[0].rpartition("_")
+    return (1, stem, int(number)) if stem and number.isdigit() else (0, item[0], 0)
+
+
 def _tensors(tensors: dict) -> str:
     """Tensors that only differ in a layer's number are one entry."""
     groups: dict[tuple, list[str]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items(), key=_in_order):
         stem, _, number = name.rpartition("_")
         key = stem if stem and number.isdigit() else name
         groups.setdefault((key, tuple(tensor["shape"]), tensor["dtype"]), []).append(name)
