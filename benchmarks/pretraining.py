@@ -33,7 +33,7 @@ SETTINGS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--keep", help="a folder for the text and the model")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()

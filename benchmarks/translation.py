@@ -76,7 +76,7 @@ def write_jsonl(path: Path, rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--count", type=int, default=300, help="held-out lines to translate")
     parser.add_argument("--keep", help="a folder for the lists and the model")
     parser.add_argument("--set", action="append", default=[])

@@ -112,7 +112,12 @@ def test_ctrl_c_in_the_middle_leaves_nothing_behind(exports, tmp_path):
     exports["gpt", "tflite"]
     command = ["export", str(exports.model("gpt")), "-o", str(tmp_path / "out" / "b")]
     started = subprocess.Popen(
-        [sys.executable, "-m", "modelzoo", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "modelzoo", *command],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: len(children(started.pid)) == 1)
     (grandchild,) = children(started.pid)
