@@ -104,7 +104,7 @@ def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--models", default="gpt-tiny,lstm-tiny")
     parser.add_argument("--keep", help="a folder for the text and the models")
     parser.add_argument("--chart", help="an SVG or PNG to draw (needs matplotlib)")
