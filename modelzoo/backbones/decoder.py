@@ -6,6 +6,7 @@ import keras
 
 from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 
@@ -76,13 +77,7 @@ class Decoder(Backbone):
         )
         self.head = None
         if not tie_embeddings:
-            self.head = keras.layers.Dense(
-                vocab_size,
-                use_bias=False,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-                dtype=policy,
-                name="head",
-            )
+            self.head = projection(vocab_size, stddev, use_bias=False, dtype=policy, name="head")
         self.build()
 
     def build(self, input_shape=None):

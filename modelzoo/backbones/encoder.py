@@ -6,6 +6,7 @@ import keras
 
 from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 
@@ -68,12 +69,8 @@ class Encoder(Backbone):
         )
         self.pooler = None
         if pooler:
-            self.pooler = keras.layers.Dense(
-                config.hidden_dim,
-                activation="tanh",
-                kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-                dtype=policy,
-                name="pooler",
+            self.pooler = projection(
+                config.hidden_dim, stddev, activation="tanh", dtype=policy, name="pooler"
             )
         self.build()
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from modelzoo.backbones.base import Backbone, count_up, transformer_config
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 
@@ -100,12 +101,8 @@ class EncoderDecoder(Backbone):
         self.decoder = stack("decoder", num_decoder_layers, causal=True, cross_attention=True)
         self.head = None
         if not tie_embeddings:
-            self.head = keras.layers.Dense(
-                vocab_size,
-                use_bias=False,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=config.initializer_range),
-                dtype=policy,
-                name="head",
+            self.head = projection(
+                vocab_size, config.initializer_range, use_bias=False, dtype=policy, name="head"
             )
         self.build()
 

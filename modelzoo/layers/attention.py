@@ -11,6 +11,7 @@ from keras import ops
 from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.positions import rotate
+from modelzoo.layers.projection import projection
 
 
 class Attention(keras.layers.Layer):
@@ -41,13 +42,8 @@ class Attention(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(config.attention_dropout, dtype=self.dtype_policy)
 
     def _dense(self, units, stddev, name):
-        return keras.layers.Dense(
-            units,
-            use_bias=self.config.attention_bias,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-            dtype=self.dtype_policy,
-            name=name,
-        )
+        bias, policy = self.config.attention_bias, self.dtype_policy
+        return projection(units, stddev, use_bias=bias, dtype=policy, name=name)
 
     def build(self, input_shape=None):
         config = self.config

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.projection import projection
 
 
 def activation(name: str):
@@ -35,13 +36,8 @@ class FeedForward(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(config.dropout, dtype=self.dtype_policy)
 
     def _dense(self, units, stddev, name):
-        return keras.layers.Dense(
-            units,
-            use_bias=self.config.ffn_bias,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
-            dtype=self.dtype_policy,
-            name=name,
-        )
+        bias, policy = self.config.ffn_bias, self.dtype_policy
+        return projection(units, stddev, use_bias=bias, dtype=policy, name=name)
 
     def build(self, input_shape=None):
         for layer in (self.up, self.gate):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.layers.feed_forward import activation
+from modelzoo.layers.projection import projection
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import encoder_signatures
@@ -25,11 +26,9 @@ class MaskedLM(Answers, TaskModel):
     def __init__(self, backbone, next_sentence: bool = True, **kwargs):
         super().__init__(backbone, **kwargs)
         config, policy = backbone.config, self.dtype_policy
-        normal = keras.initializers.RandomNormal(stddev=config.initializer_range)
+        stddev = config.initializer_range
         self.next_sentence = next_sentence
-        self.transform = keras.layers.Dense(
-            config.hidden_dim, kernel_initializer=normal, dtype=policy, name="transform"
-        )
+        self.transform = projection(config.hidden_dim, stddev, dtype=policy, name="transform")
         self.activation = activation(config.activation)
         self.norm = keras.layers.LayerNormalization(
             epsilon=config.norm_epsilon, dtype=policy, name="norm"
@@ -39,7 +38,7 @@ class MaskedLM(Answers, TaskModel):
         )
         self.nsp = None
         if next_sentence:
-            self.nsp = keras.layers.Dense(2, kernel_initializer=normal, dtype=policy, name="nsp")
+            self.nsp = projection(2, stddev, dtype=policy, name="nsp")
         self.build()
 
     def build(self, input_shape=None):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
+from modelzoo.layers.projection import projection
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import encoder_signatures, pool
@@ -24,12 +25,8 @@ class TextClassifier(Answers, TaskModel):
         super().__init__(backbone, **kwargs)
         self.num_labels, self.dropout_rate = num_labels, dropout
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.classifier = keras.layers.Dense(
-            num_labels,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name="classifier",
-        )
+        policy = self.dtype_policy
+        self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
         config = getattr(backbone, "config", None)
         self.classifier.build((None, config.hidden_dim if config else backbone.hidden_dims[-1]))
         self.built = True
