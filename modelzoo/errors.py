@@ -22,6 +22,7 @@ __all__ = [
     "RecipeError",
     "TokenizerError",
     "UnknownNameError",
+    "WeightsError",
     "nearest",
     "require",
 ]
@@ -73,6 +74,10 @@ class RecipeError(ModelzooError):
 
 class UnknownNameError(ModelzooError):
     """Nothing of that name: recipe, architecture, task or exporter."""
+
+
+class WeightsError(ModelzooError):
+    """A checkpoint cannot be read or written, or does not fit the model."""
 
 
 class PluginError(ModelzooError):

@@ -15,6 +15,7 @@ from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, causal_bias, padding_bias
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import RelativeBias, rotary_angles
+from modelzoo.layers.shared_trace import shared_trace
 
 
 class TransformerStack(keras.layers.Layer):
@@ -118,9 +119,11 @@ class TransformerStack(keras.layers.Layer):
         memory_bias = None if memory_mask is None else padding_bias(memory_mask)
 
         new_cache = {}
+        call = shared_trace(self.blocks[0]) if training and not cache else TransformerBlock.__call__
         for layer, block in enumerate(self.blocks):
             key, value = cache_names(layer)
-            output = block(
+            output = call(
+                block,
                 x,
                 bias=bias,
                 rotary=rotary,

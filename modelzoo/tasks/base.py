@@ -40,6 +40,13 @@ class TaskModel(keras.Model):
         )
         return cls(backbone, **config)
 
+    def make_train_function(self, force: bool = False):
+        # Keras would create the optimizer's variables one by one while it traces the first step,
+        # and then trace it again without them.
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def compile_once(self, key: str, make):
         """`make()` the first time, what it made from then on."""
         if key not in self._compiled:

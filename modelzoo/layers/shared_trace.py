@@ -1,0 +1,43 @@
+"""Blocks that differ in their weights only are traced once, and called by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+
+def shared_trace(first: keras.layers.Layer) -> Callable:
+    """`call(layer, x, **inputs)` for layers that are built like `first`, for training.
+
+    While TensorFlow traces a graph, every layer would put its nodes into it, and tracing and
+    optimising that graph takes longer than the steps that follow. This call puts one function
+    into the graph, which takes a layer's weights as arguments: the first step of GPT-2 small then
+    takes half the time. Elsewhere it is a plain call.
+    """
+    if not _is_tracing():
+        return type(first).__call__
+    import tensorflow as tf
+
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def traced(trainable, other, x, inputs):
+        return first.stateless_call(trainable, other, x, **inputs)
+
+    def call(layer, x, training, **inputs):
+        given = {key: value for key, value in inputs.items() if value is not None}
+        trainable = [variable.value for variable in layer.trainable_variables]
+        other = [variable.value for variable in layer.non_trainable_variables]
+        x, other = traced(trainable, other, x, {**given, "training": training})
+        for variable, value in zip(layer.non_trainable_variables, other, strict=True):
+            variable.assign(value)  # the seeds of dropout
+        return x
+
+    return call
+
+
+def _is_tracing() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.inside_function()
