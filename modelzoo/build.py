@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -18,10 +19,28 @@ from modelzoo.errors import (
 )
 from modelzoo.files import new_directory
 from modelzoo.recipe import Recipe, override, read_lock, validate_against, write_lock
+from modelzoo.runtime.chat_template import FILE as CHAT_TEMPLATE
+from modelzoo.runtime.chat_template import read_source
 from modelzoo.runtime.native_log import native_log
 from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.weights import (
+    is_source,
+    open_checkpoint,
+    read_weights,
+    recipe_of_checkpoint,
+    write_checkpoint,
+)
+from modelzoo.weights.checkpoint import Checkpoint
 
-__all__ = ["build", "dataset", "load", "need_keras", "save", "train_tokenizer_for"]
+__all__ = [
+    "build",
+    "dataset",
+    "load",
+    "need_keras",
+    "save",
+    "train_tokenizer_for",
+    "write_checkpoint",
+]
 
 MODEL_FILE, TOKENIZER_FILE = "model.keras", "tokenizer.json"
 
@@ -37,10 +56,12 @@ def build(
     """Build a model from its recipe: a `keras.Model`, compiled, with random weights.
 
     Args:
-        name: a recipe's name, the path of a TOML file, or a model directory (its recipe).
-        tokenizer: a `tokenizer.json`, or a `Tokenizer`.
-        weights: a model directory to take the backbone's weights from, and the head's where it is
-            the same.
+        name: a recipe's name, the path of a TOML file, a model directory (its recipe), or a
+            checkpoint (its recipe and its weights): a directory in Hugging Face layout, a
+            `.safetensors` or `.gguf` file, `hf://owner/name`.
+        tokenizer: a `tokenizer.json`, or a `Tokenizer`. Default: the one of the weights.
+        weights: a model directory or a checkpoint to take the backbone's weights from, and the
+            head's where it is the same.
         compile: with the optimizer, loss and metrics of the recipe.
         **overrides: values of the recipe's `[model]` table; other tables through a dict,
             `**{"train.learning_rate": 1e-3}`.
@@ -52,24 +73,69 @@ def build(
         >>> model = modelzoo.build("gpt-small", num_layers=6)
         >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
     """
-    recipe = name if isinstance(name, Recipe) else registry.recipe(name, overrides)
+    recipe, checkpoint = _resolve(name, weights, overrides)
     architecture = registry.architecture(recipe.architecture)
     arguments = validate_against(recipe, architecture)
     if isinstance(tokenizer, str | os.PathLike):
         tokenizer = Tokenizer.load(tokenizer)
+    if tokenizer is None and checkpoint is not None and checkpoint.tokenizer is not None:
+        tokenizer = Tokenizer.from_str(
+            checkpoint.tokenizer.json,
+            checkpoint.tokenizer.roles,
+            checkpoint.tokenizer.stop_tokens,
+            where=checkpoint.where,
+        )
     if tokenizer is not None:
         check_vocabulary(tokenizer, arguments.get("vocab_size"))
     need_keras()  # what could be wrong without it has been told by now
     registry.import_for(recipe)
     model = task_of(recipe).model(architecture(**arguments))
     model.recipe, model.tokenizer = recipe, tokenizer
-    if weights is not None:
+    if checkpoint is not None:
+        _take_checkpoint(model, checkpoint)
+    elif weights is not None:
         take_weights(model, load(weights, compile=False), weights)
     if compile:
         from modelzoo.training.optimizer import compile_model
 
         compile_model(model)
     return model
+
+
+def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
+    """The recipe, and the checkpoint where a name or the weights are one."""
+    if isinstance(name, Recipe):
+        recipe = override(name, overrides) if overrides else name
+    elif is_source(name):
+        if weights is not None:
+            raise RecipeError(
+                f"{name} is a checkpoint, which has weights of its own",
+                next_step="leave --weights out, or name a recipe",
+            )
+        checkpoint = open_checkpoint(name)
+        return override(recipe_of_checkpoint(checkpoint), overrides), checkpoint
+    else:
+        recipe = registry.recipe(name, overrides)
+    if weights is None or not is_source(weights):
+        return recipe, None
+    checkpoint = open_checkpoint(weights)
+    if checkpoint.tokenizer is None or recipe.table("tokenizer").get("roles"):
+        return recipe, checkpoint
+    roles = dict(checkpoint.tokenizer.roles)
+    stops = list(checkpoint.tokenizer.stop_tokens) or None
+    return override(recipe, {"tokenizer.roles": roles, "tokenizer.stop_tokens": stops}), checkpoint
+
+
+def _take_checkpoint(model, checkpoint: Checkpoint) -> None:
+    if checkpoint.tokenizer is not None:
+        model.chat_template = checkpoint.tokenizer.chat_template
+    loaded = read_weights(model, checkpoint)
+    if loaded.fresh:
+        warnings.warn(
+            f"{checkpoint.where} has no weights for {', '.join(loaded.fresh)}: they are random, "
+            "and have to be trained",
+            stacklevel=3,
+        )
 
 
 def load(directory: str | os.PathLike, *, compile: bool = True):
@@ -93,6 +159,8 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
             next_step="write the directory again: the file is damaged",
         ) from error
     model.recipe, model.tokenizer = recipe, load_tokenizer(directory)
+    if (directory / CHAT_TEMPLATE).is_file():
+        model.chat_template = read_source(directory / CHAT_TEMPLATE)
     if model.tokenizer is not None:
         check_vocabulary(model.tokenizer, getattr(model.backbone, "vocab_size", None))
     if compile:
@@ -104,9 +172,11 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
 
 def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
     """The tokenizer of a model directory, or `None` where it has none."""
-    roles = _locked_recipe(directory).table("tokenizer").get("roles")
+    table = _locked_recipe(directory).table("tokenizer")
     path = Path(directory) / TOKENIZER_FILE
-    return Tokenizer.load(path, roles) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return Tokenizer.load(path, table.get("roles"), table.get("stop_tokens", ()))
 
 
 def _locked_recipe(directory: str | os.PathLike) -> Recipe:
@@ -121,6 +191,8 @@ def _locked_recipe(directory: str | os.PathLike) -> Recipe:
 def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
     """Write a model directory: `model.keras`, `recipe.lock.toml`, `tokenizer.json`, `README.md`.
 
+    And `chat_template.jinja` where the model has one.
+
     Raises:
         OutputError: it exists and `force` is off, or cannot be written; nothing is lost then.
     """
@@ -134,6 +206,8 @@ def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
         write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
         if model.tokenizer is not None:
             model.tokenizer.save(folder / TOKENIZER_FILE)
+        if getattr(model, "chat_template", None) is not None:
+            (folder / CHAT_TEMPLATE).write_bytes(model.chat_template.encode())
         (folder / "README.md").write_text(model_card(model, Path(directory).name), "utf-8")
     return Path(directory)
 
@@ -263,6 +337,8 @@ def take_weights(model, source, where) -> None:
         weight.assign(other)
     if model.tokenizer is None:
         model.tokenizer = source.tokenizer
+    if getattr(model, "chat_template", None) is None:
+        model.chat_template = getattr(source, "chat_template", None)
 
 
 def _shapes(model) -> list[tuple[int, ...]]:

@@ -15,6 +15,7 @@ CORE = {
         "bart": "modelzoo.architectures.bart:build",
         "bert": "modelzoo.architectures.bert:build",
         "gpt": "modelzoo.architectures.gpt:build",
+        "modernbert": "modelzoo.architectures.modernbert:build",
         "recurrent": "modelzoo.architectures.recurrent:build",
         "t5": "modelzoo.architectures.t5:build",
         "transformer": "modelzoo.architectures.transformer:build",
@@ -24,6 +25,7 @@ CORE = {
         "masked-lm": "modelzoo.tasks.masked_lm:MaskedLMTask",
         "seq2seq-lm": "modelzoo.tasks.seq2seq_lm:Seq2SeqLMTask",
         "text-classification": "modelzoo.tasks.text_classification:TextClassificationTask",
+        "text-embedding": "modelzoo.tasks.text_embedding:TextEmbeddingTask",
     },
     "exporters": {
         "savedmodel": "modelzoo.export.savedmodel:export",

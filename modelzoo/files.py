@@ -12,7 +12,8 @@ from modelzoo.errors import OutputError
 
 __all__ = ["check_replaceable", "new_directory", "write_atomic"]
 
-_OURS = ("recipe.lock.toml", "manifest.json")
+# What tells a model directory, a bundle and a checkpoint from other directories.
+_OURS = ("recipe.lock.toml", "manifest.json", "model.safetensors")
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
@@ -43,8 +44,8 @@ def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
     A reader sees the old directory or the new one, never a half of either.
 
     Args:
-        force: replace an existing model directory or bundle. Anything else that stands there is
-            never removed.
+        force: replace an existing model directory, bundle or checkpoint. Anything else that
+            stands there is never removed.
 
     Raises:
         OutputError: `path` exists, cannot be written, or the disk is full; it is as it was before.
@@ -77,7 +78,7 @@ def check_replaceable(path: str | Path, force: bool) -> None:
     ours = path.is_dir() and (not any(path.iterdir()) or any((path / n).exists() for n in _OURS))
     if not ours:
         raise OutputError(
-            f"{path} is neither a model directory nor a bundle, and is not replaced",
+            f"{path} is no model directory, bundle or checkpoint, and is not replaced",
             next_step="take another name, or remove it yourself",
         )
 

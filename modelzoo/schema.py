@@ -16,7 +16,7 @@ from modelzoo.errors import ModelzooError, RecipeError, nearest
 if typing.TYPE_CHECKING:
     from modelzoo.recipe import Recipe
 
-__all__ = ["arguments", "validate_against"]
+__all__ = ["arguments", "defaults", "validate_against"]
 
 
 def validate_against(recipe: Recipe, function: Callable, table: str = "model") -> dict[str, object]:
@@ -85,6 +85,15 @@ def arguments(function: Callable) -> dict[str, tuple[object, bool]]:
     return {
         item.name: (hints[item.name], item.default is inspect.Parameter.empty)
         for item in parameters
+    }
+
+
+def defaults(function: Callable) -> dict[str, object]:
+    """The keyword-only parameters of `function` that have a default: name -> default."""
+    return {
+        item.name: item.default
+        for item in inspect.signature(function).parameters.values()
+        if item.default is not inspect.Parameter.empty
     }
 
 

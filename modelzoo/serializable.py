@@ -1,7 +1,7 @@
 """Importing this module registers the classes that a `.keras` file of the core may name."""
 
 from modelzoo.backbones import decoder, encoder, encoder_decoder, recurrent
-from modelzoo.tasks import causal_lm, masked_lm, seq2seq_lm, text_classification
+from modelzoo.tasks import causal_lm, masked_lm, seq2seq_lm, text_classification, text_embedding
 from modelzoo.training import optimizer
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "recurrent",
     "seq2seq_lm",
     "text_classification",
+    "text_embedding",
 ]

@@ -32,6 +32,8 @@ def changed(values: Values, changes: Mapping[str, object]) -> Values:
     """A checked copy of `values` with some of them changed. See `recipe.override`."""
     where = "an override"
     out = copy.deepcopy(values)
+    if changes.get("task", out.get("task")) != out.get("task"):
+        out.pop("task_options", None)  # those of the other task
     for key, value in changes.items():
         path = _override_path(key, value)
         table = out

@@ -76,7 +76,7 @@ def test_force_does_not_replace_what_is_not_ours(tmp_path, kind):
     else:
         target.write_text("precious")
     before = listing(tmp_path)
-    with pytest.raises(OutputError, match="neither a model directory nor a bundle"):
+    with pytest.raises(OutputError, match="no model directory, bundle or checkpoint"):
         write(target, force=True)
     assert listing(tmp_path) == before
     assert "precious" in (target / "chapter" if kind == "folder" else target).read_text()

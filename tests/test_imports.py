@@ -15,7 +15,7 @@ from tests.plugin_site import ROOT
 
 PACKAGE = ROOT / "modelzoo"
 HEAVY = {"ai_edge_litert", "h5py", "jax", "keras", "librosa", "numpy", "safetensors", "tensorflow"}
-HEAVY |= {"PIL", "pyarrow", "rich", "tokenizers"}
+HEAVY |= {"PIL", "gguf", "huggingface_hub", "jinja2", "pyarrow", "rich", "tokenizers"}
 LIGHT = (
     "callable_module",
     "cli",

@@ -16,6 +16,7 @@ def build(
     num_heads: int = 12,
     ffn_dim: int | None = None,
     max_length: int = 512,
+    position_offset: int = 0,
     num_segments: int = 2,
     pooler: bool = True,
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu",
@@ -28,6 +29,7 @@ def build(
 
     Args:
         ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
+        position_offset: rows of the position table before position 0 (RoBERTa: 2).
         num_segments: sentence A and B embeddings; 0 for none (DistilBERT, Sanh et al. 2019).
         pooler: a dense tanh layer over the first token, for next-sentence prediction and
             classification.
@@ -61,6 +63,7 @@ def build(
         vocab_size=vocab_size,
         num_layers=num_layers,
         max_length=max_length,
+        position_offset=position_offset,
         num_segments=num_segments,
         embedding_norm=True,
         final_norm=False,

@@ -20,14 +20,24 @@ def build(
     max_length: int = 1024,
     positions: Literal["learned", "sine", "rotary", "relative", "none"] = "learned",
     rotary_theta: float = 10_000.0,
-    norm: Literal["layer", "rms"] = "layer",
-    norm_position: Literal["pre", "post"] = "pre",
+    rotary_local_theta: float | None = None,
+    rotary_scaling: dict | None = None,
+    attention_pattern: tuple[Literal["global", "local"], ...] = ("global",),
+    sliding_window: int | None = None,
+    attention_scale: float | None = None,
+    attention_softcap: float | None = None,
+    qk_norm: bool = False,
+    norm: Literal["layer", "rms", "rms_unit_offset"] = "layer",
+    norm_position: Literal["pre", "post", "sandwich"] = "pre",
     norm_epsilon: float = 1e-5,
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu_tanh",
     gated: bool = False,
     attention_bias: bool = True,
+    attention_output_bias: bool | None = None,
     ffn_bias: bool = True,
     tie_embeddings: bool = True,
+    scale_embeddings: bool = False,
+    logit_softcap: float | None = None,
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
 ) -> keras.Model:
@@ -38,8 +48,13 @@ def build(
         head_dim: width of a head. Default: `hidden_dim / num_heads`.
         ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
         positions: `"rotary"` and `"relative"` (32 T5 buckets) live in attention.
-        norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on.
+        rotary_local_theta, rotary_scaling, attention_pattern, sliding_window, attention_scale,
+        attention_softcap, qk_norm, norm, attention_output_bias: see `TransformerConfig`.
+        norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on;
+            `"sandwich"` for Gemma 3.
         gated: a gated feed-forward layer, as in Llama with `activation="silu"`.
+        scale_embeddings: multiply token vectors by `sqrt(hidden_dim)` (Gemma).
+        logit_softcap: keep logits within it, `cap * tanh(logit / cap)` (Gemma 2).
 
     Returns: a `Decoder`. Inputs `token_ids` and `padding_mask` (B, T); output (B, T, hidden_dim).
 
@@ -58,12 +73,20 @@ def build(
         head_dim=head_dim,
         norm=norm,
         norm_position=norm_position,
+        qk_norm=qk_norm,
         norm_epsilon=norm_epsilon,
         activation=activation,
         gated=gated,
         attention_bias=attention_bias,
+        attention_output_bias=attention_output_bias,
+        attention_scale=attention_scale,
+        attention_softcap=attention_softcap,
+        attention_pattern=attention_pattern,
+        sliding_window=sliding_window,
         ffn_bias=ffn_bias,
         rotary_theta=rotary_theta if positions == "rotary" else None,
+        rotary_local_theta=rotary_local_theta,
+        rotary_scaling=rotary_scaling,
         dropout=dropout,
         attention_dropout=attention_dropout,
         residual_init_scale=(2 * max(num_layers, 1)) ** -0.5,  # Radford et al. 2019, 2.3
@@ -74,7 +97,9 @@ def build(
         num_layers=num_layers,
         max_length=max_length,
         positions=positions,
-        final_norm=norm_position == "pre",
+        final_norm=norm_position != "post",
+        embedding_scale=hidden_dim**0.5 if scale_embeddings else 1.0,
+        logit_softcap=logit_softcap,
         tie_embeddings=tie_embeddings,
         relative_buckets=32 if positions == "relative" else 0,
     )

@@ -23,6 +23,7 @@ def build(
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "relu",
     gated: bool = False,
     tie_embeddings: bool = True,
+    scale_logits: bool | None = None,
     norm_epsilon: float = 1e-6,
     initializer_range: float | None = None,
     dropout: float = 0.1,
@@ -32,8 +33,8 @@ def build(
     Args:
         num_decoder_layers: default: `num_layers`.
         max_length: longest source and target; relative positions themselves know no limit.
-        tie_embeddings: one table for source, target and logits; the logits are then scaled by
-            `hidden_dim ** -0.5`.
+        tie_embeddings: one table for source, target and logits.
+        scale_logits: by `hidden_dim ** -0.5`. Default: where the table is tied.
         initializer_range: of the matrices. Default: `hidden_dim ** -0.5`; the table starts at 1.
 
     Returns: an `EncoderDecoder`. Inputs `token_ids`, `padding_mask` (B, S), `decoder_token_ids`,
@@ -47,6 +48,7 @@ def build(
     from modelzoo.backbones.encoder_decoder import EncoderDecoder
     from modelzoo.layers.config import TransformerConfig
 
+    scale_logits = tie_embeddings if scale_logits is None else scale_logits
     config = TransformerConfig(
         hidden_dim=hidden_dim,
         num_heads=num_heads,
@@ -74,5 +76,5 @@ def build(
         relative_max_distance=relative_max_distance,
         embedding_range=1.0,
         tie_embeddings=tie_embeddings,
-        logit_scale=hidden_dim**-0.5 if tie_embeddings else 1.0,
+        logit_scale=hidden_dim**-0.5 if scale_logits else 1.0,
     )

@@ -13,16 +13,27 @@ from modelzoo.layers.config import TransformerConfig
 class Backbone(keras.Model):
     """A `keras.Model` built in its constructor, with all its weights, from plain values."""
 
-    def _remember(self, **options) -> None:
-        self._options = options
+    def _remember(self, arguments: dict) -> None:
+        """Keep a constructor's `locals()`: what it was called with."""
+        self._options = {
+            key: value
+            for key, value in arguments.items()
+            if key not in ("self", "kwargs", "__class__")
+        }
 
     def get_config(self):
-        options = {
-            key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-            for key, value in self._options.items()
-        }
+        options = {key: _plain(value) for key, value in self._options.items()}
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         return {**options, "name": self.name, "dtype": policy}
+
+
+def _plain(value):
+    """As JSON would have it."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def transformer_config(value) -> TransformerConfig:

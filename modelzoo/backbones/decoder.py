@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
@@ -32,24 +33,15 @@ class Decoder(Backbone):
         tie_embeddings: bool = True,
         embedding_scale: float = 1.0,
         relative_buckets: int = 0,
+        logit_softcap: float | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._remember(locals())
         config = transformer_config(config)
         policy = self.dtype_policy
-        self._remember(
-            config=config,
-            vocab_size=vocab_size,
-            num_layers=num_layers,
-            max_length=max_length,
-            positions=positions,
-            embedding_norm=embedding_norm,
-            final_norm=final_norm,
-            tie_embeddings=tie_embeddings,
-            embedding_scale=embedding_scale,
-            relative_buckets=relative_buckets,
-        )
         self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
+        self.logit_softcap = logit_softcap
 
         # === Layers ===
         stddev = config.initializer_range
@@ -94,7 +86,10 @@ class Decoder(Backbone):
 
     def logits(self, hidden):
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
-        return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+        logits = self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+        if self.logit_softcap is not None:
+            logits = self.logit_softcap * ops.tanh(logits / self.logit_softcap)
+        return logits
 
     def init_cache(self, batch_size: int, max_length: int) -> dict:
         """An empty cache for `max_length` tokens; see `TransformerStack.init_cache`."""

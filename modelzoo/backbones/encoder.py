@@ -26,6 +26,7 @@ class Encoder(Backbone):
         num_layers: int,
         max_length: int,
         positions: str = "learned",
+        position_offset: int = 0,
         num_segments: int = 0,
         embedding_norm: bool = False,
         final_norm: bool = True,
@@ -33,19 +34,9 @@ class Encoder(Backbone):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._remember(locals())
         config = transformer_config(config)
         policy = self.dtype_policy
-        self._remember(
-            config=config,
-            vocab_size=vocab_size,
-            num_layers=num_layers,
-            max_length=max_length,
-            positions=positions,
-            num_segments=num_segments,
-            embedding_norm=embedding_norm,
-            final_norm=final_norm,
-            pooler=pooler,
-        )
         self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
         self.num_segments = num_segments
 
@@ -59,6 +50,7 @@ class Encoder(Backbone):
             self.tokens,
             positions,
             max_length,
+            position_offset,
             num_segments=num_segments,
             norm=embedding_norm,
             dtype=policy,

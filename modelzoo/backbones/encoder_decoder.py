@@ -39,25 +39,9 @@ class EncoderDecoder(Backbone):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._remember(locals())
         config = transformer_config(config)
         policy = self.dtype_policy
-        self._remember(
-            config=config,
-            vocab_size=vocab_size,
-            num_layers=num_layers,
-            num_decoder_layers=num_decoder_layers,
-            max_length=max_length,
-            positions=positions,
-            position_offset=position_offset,
-            relative_buckets=relative_buckets,
-            relative_max_distance=relative_max_distance,
-            embedding_norm=embedding_norm,
-            embedding_scale=embedding_scale,
-            embedding_range=embedding_range,
-            final_norm=final_norm,
-            tie_embeddings=tie_embeddings,
-            logit_scale=logit_scale,
-        )
         self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
         self.logit_scale = logit_scale
 

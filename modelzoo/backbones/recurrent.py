@@ -32,16 +32,8 @@ class Recurrent(Backbone):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._remember(locals())
         policy = self.dtype_policy
-        self._remember(
-            vocab_size=vocab_size,
-            embedding_dim=embedding_dim,
-            hidden_dims=list(hidden_dims),
-            cell=cell,
-            tie_embeddings=tie_embeddings,
-            dropout=dropout,
-            initializer_range=initializer_range,
-        )
         self.vocab_size, self.embedding_dim, self.cell = vocab_size, embedding_dim, cell
         self.hidden_dims = tuple(hidden_dims)
         self.max_length = None  # no window: the state is all that is kept

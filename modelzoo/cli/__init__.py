@@ -37,6 +37,8 @@ COMMANDS = (
     Command("train", "modelzoo.cli.train", "train a model on your data", "make"),
     Command("evaluate", "modelzoo.cli.evaluate", "measure a model on your data", "make"),
     Command("run", "modelzoo.cli.run", "one input through a model or a bundle", "make"),
+    Command("weights", "modelzoo.cli.weights", "write a checkpoint that others open", "make"),
+    Command("search", "modelzoo.cli.search", "the passages nearest in meaning to a query", "make"),
     Command("export", "modelzoo.cli.export", "a model becomes a bundle for a device", "ship"),
     Command("verify", "modelzoo.cli.verify", "does the bundle answer as the model does", "ship"),
     Command("bench", "modelzoo.cli.bench", "latency, memory and size of a bundle", "ship"),
@@ -164,10 +166,25 @@ def _parse(command: object, argv: list[str]) -> argparse.Namespace:
         # A misspelt option often shows up as something else, such as a missing argument.
         _refuse_unknown_options(parser, argv[1:])
         raise
-    if extra:
+    if extra and not _take_late(parser, args, extra):
         _refuse_unknown_options(parser, extra)
         raise UsageError(f"too much: {' '.join(extra)}", next_step=f"{parser.prog} --help")
     return args
+
+
+def _take_late(parser: argparse.ArgumentParser, args: argparse.Namespace, extra: list[str]) -> bool:
+    """Gives a word that stands after an option to the optional argument that it was meant for.
+
+    argparse up to Python 3.12 gives such an argument up at the first option: `run DIR --json TEXT`.
+    """
+    if len(extra) != 1 or (extra[0].startswith("-") and extra[0] != "-"):
+        return False
+    for action in parser._actions:
+        if not action.option_strings and action.nargs == "?" and not action.type:
+            if getattr(args, action.dest) is action.default:
+                setattr(args, action.dest, extra[0])
+                return True
+    return False
 
 
 def _refuse_unknown_options(parser: argparse.ArgumentParser, argv: list[str]) -> None:

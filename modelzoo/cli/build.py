@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_set, exact, examples
+from modelzoo.cli.common import add_set, exact, examples, told_warnings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "build",
-        description="Build a Keras model from its recipe and write its directory.",
+        description="Build a Keras model from its recipe, or from a checkpoint, and write its "
+        "directory.",
         epilog=examples(
             "modelzoo build gpt-tiny",
             "modelzoo build gpt-small -o small --set num_layers=6 --set dropout=0",
             "modelzoo build my-recipe.toml --tokenizer tokenizer.json",
+            "modelzoo build hf://HuggingFaceTB/SmolLM2-135M -o smollm2",
+            "modelzoo build SmolLM2-135M-Instruct.Q4_1.gguf -o chat",
+            "modelzoo build minilm-l6 --weights all-MiniLM-L6-v2/ -o minilm",
         ),
     )
-    parser.add_argument("name", metavar="NAME", help="a recipe, a TOML file or a model directory")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="a recipe, a TOML file, a model directory, or a checkpoint: a directory in Hugging "
+        "Face layout, a .safetensors or .gguf file, hf://owner/name",
+    )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write it (default: NAME)")
     add_set(parser)
-    parser.add_argument("--weights", metavar="PATH", help="take weights from a model directory")
+    parser.add_argument(
+        "--weights", metavar="SOURCE", help="take weights from a model directory or a checkpoint"
+    )
     parser.add_argument("--tokenizer", metavar="PATH", help="take a tokenizer.json along")
     parser.add_argument("--force", action="store_true", help="replace an existing directory")
     return parser
@@ -28,16 +39,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     from modelzoo import registry
+    from modelzoo.build import build, save
     from modelzoo.files import check_replaceable
     from modelzoo.recipe import parse_set
+    from modelzoo.weights import is_source
+    from modelzoo.weights.derive import recipe_name
 
-    recipe = registry.recipe(args.name, parse_set(args.set))
-    output = args.output or recipe.name.rpartition("/")[2]
+    changes = parse_set(args.set)
+    source = is_source(args.name)
+    name = recipe_name(args.name) if source else registry.recipe(args.name, changes).name
+    output = args.output or name.rpartition("/")[2]
     check_replaceable(output, args.force)
 
-    from modelzoo.build import build, save
-
-    model = build(recipe, tokenizer=args.tokenizer, weights=args.weights)
+    with told_warnings():
+        model = build(args.name, tokenizer=args.tokenizer, weights=args.weights, **changes)
     save(model, output, force=args.force)
+    recipe = model.recipe
     print(f"{output}: {recipe.name}, {recipe.task}, {exact(model.count_params())} parameters")
     return 0

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["add_set", "count", "examples", "exact", "print_json", "printable", "table"]
+__all__ = [
+    "add_set",
+    "count",
+    "examples",
+    "exact",
+    "print_json",
+    "printable",
+    "table",
+    "told_warnings",
+]
 
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
@@ -25,6 +37,17 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)",
     )
+
+
+@contextmanager
+def told_warnings() -> Iterator[None]:
+    """Our own warnings, each as one line on standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            print(f"note: {warning.message}", file=sys.stderr)
 
 
 def count(number: int | None) -> str:

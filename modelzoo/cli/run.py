@@ -21,12 +21,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "run",
         description="Run text through a model: continue it, translate it, classify it, fill its "
-        "masks or embed it, whatever the model does.",
+        "masks or embed it, whatever the model does. With --chat, talk with it: one line is one "
+        "turn, /clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
             "modelzoo run sentiment.bundle - --json < reviews.txt",
+            'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
         ),
     )
     parser.add_argument("model", metavar="DIR|BUNDLE", help="a model directory or a bundle")
@@ -39,8 +41,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
+    group = parser.add_argument_group("chat")
+    group.add_argument("--chat", action="store_true", help="a conversation; INPUT is its one turn")
+    group.add_argument("--system", metavar="TEXT", help="what the model is told before it begins")
+
     group = parser.add_argument_group("generation")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="at most so many (64)")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="(64; in a chat 512)")
     group.add_argument("--temperature", type=float, metavar="X", help="0 is greedy (0)")
     group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
     group.add_argument("--top-p", type=float, metavar="P", help="draw from probability P's worth")
@@ -60,6 +66,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     model, ability = open_model(args.model, args.threads)
+    if args.chat:
+        return chat(model, args)
     options = options_for(ability, args)
     stream = ability == "generate" and args.stream and not args.json
     if args.stream is None:
@@ -74,6 +82,24 @@ def run(args: argparse.Namespace) -> int:
             answer = getattr(model, ability)(item, **options)
             _write((as_json if args.json else as_text)(ability, item, answer) + "\n")
     return 0
+
+
+def chat(model, args: argparse.Namespace) -> int:
+    """A conversation with the model.
+
+    Raises:
+        ModelzooError: it cannot chat, or an option does not fit.
+    """
+    from modelzoo.cli.chat_turns import converse
+
+    if not hasattr(model, "chat_session"):
+        raise ModelzooError(
+            "--chat does not fit: this model does not generate text from left to right",
+            where=args.model,
+            next_step="leave --chat out",
+        )
+    options = options_for("chat", args)
+    return converse(model.chat_session(), args, options, _write)
 
 
 def open_model(path: str, threads: int | None):
@@ -114,13 +140,18 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     if args.stop:
         generation["stop"] = args.stop
     answers = {} if args.top is None else {"top": args.top}
-    wrong = {} if ability == "generate" else dict(generation)
-    if ability != "generate" and args.stream is not None:
+    writes = ability in ("generate", "chat")
+    wrong = {} if writes else dict(generation)
+    if not writes and args.stream is not None:
         wrong["stream"] = args.stream
     if ability not in ("classify", "fill_mask"):
         wrong.update(answers)
     if ability != "classify" and args.pair is not None:
         wrong["pair"] = args.pair
+    if ability != "chat" and args.system is not None:
+        wrong["system"] = args.system
+    if ability == "chat" and args.truncate:
+        wrong["truncate"] = True
     if wrong:
         name = next(iter(wrong)).replace("_", "-")
         raise ModelzooError(
@@ -128,7 +159,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
             where=args.model,
             next_step=f"leave --{name} out",
         )
-    options = generation if ability == "generate" else {} if ability == "embed" else answers
+    options = generation if writes else {} if ability == "embed" else answers
     return {**options, "truncate": True} if args.truncate else options
 
 

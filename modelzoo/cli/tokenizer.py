@@ -10,7 +10,7 @@ from modelzoo.errors import ModelzooError, OutputError
 
 # Written out: the module that owns them is heavy, and `--help` must be quick. A test compares.
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
-TASKS = ("causal-lm", "masked-lm", "text-classification", "seq2seq-lm")
+TASKS = ("causal-lm", "masked-lm", "text-classification", "text-embedding", "seq2seq-lm")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:

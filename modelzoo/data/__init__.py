@@ -17,6 +17,7 @@ _HOMES = {
     "iterate_texts": "raw",
     "masked_lm_batches": "masked_lm",
     "pack_tokens": "packing",
+    "pair_batches": "text_pairs",
     "read_examples": "raw",
     "seq2seq_batches": "seq2seq",
     "split": "splitting",

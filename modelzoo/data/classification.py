@@ -13,7 +13,7 @@ from .batches import Batch, Batches
 from .packing import Ragged, encode_texts
 from .raw import CLASSIFICATION, read_examples
 
-__all__ = ["classification_batches", "label_names"]
+__all__ = ["classification_batches", "framed_texts", "label_names"]
 
 
 def classification_batches(
@@ -49,6 +49,41 @@ def classification_batches(
     first, second, found = _columns(examples)
     names = _names_of(found) if labels is None else tuple(map(str, labels))
     classes = _numbers(found, names)
+    tokens, segments = framed_texts(tokenizer, first, second, length, truncate)
+    token_rows, segment_rows = Ragged(tokens), Ragged(segments)
+    padding = tokenizer.roles.get("pad", 0)
+
+    def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        token_ids, mask = token_rows.padded(rows, length, padding)
+        segment_ids, _ = segment_rows.padded(rows, length, 0)
+        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
+        return x, classes[rows], np.ones(len(rows), np.float32)
+
+    return Batches(
+        make,
+        num_rows=len(tokens),
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        labels=names,
+    )
+
+
+def framed_texts(
+    tokenizer,
+    first: Sequence[str],
+    second: Sequence[str],
+    length: int,
+    truncate: bool,
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids and segments of texts, or of pairs of texts, framed for an encoder.
+
+    Args:
+        second: empty for single texts.
+
+    Raises:
+        OverflowTextError: a text is longer, and `truncate` is off.
+    """
     a_ids = [ids.tolist() for ids in encode_texts(tokenizer, first)]
     b_ids = [ids.tolist() for ids in encode_texts(tokenizer, second)] if second else None
     tokens, segments, cut = [], [], []
@@ -69,25 +104,9 @@ def classification_batches(
         warnings.warn(
             f"{len(cut)} of {len(tokens)} texts are longer than {length} tokens "
             f"(the longest: {max(cut)}) and are cut",
-            stacklevel=2,
+            stacklevel=3,
         )
-    token_rows, segment_rows = Ragged(tokens), Ragged(segments)
-    padding = tokenizer.roles.get("pad", 0)
-
-    def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        token_ids, mask = token_rows.padded(rows, length, padding)
-        segment_ids, _ = segment_rows.padded(rows, length, 0)
-        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
-        return x, classes[rows], np.ones(len(rows), np.float32)
-
-    return Batches(
-        make,
-        num_rows=len(tokens),
-        batch_size=batch_size,
-        seed=seed,
-        shuffle=shuffle,
-        labels=names,
-    )
+    return tokens, segments
 
 
 def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import DataError, nearest, require
 
-__all__ = ["READERS", "Record", "reader_of"]
+__all__ = ["READERS", "Record", "read_lines", "reader_of"]
 
 Record = tuple[dict, str]
 
@@ -41,14 +41,14 @@ def reader_of(path: Path) -> Callable[[Path, Collection[str]], Iterator[Record]]
 
 def read_text(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
     """The file is one document."""
-    text = "".join(_lines(path))
+    text = "".join(read_lines(path))
     if text.strip():
         yield {"text": text}, str(path)
 
 
 def read_jsonl(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
     """One JSON object a line; blank lines are skipped."""
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -69,7 +69,7 @@ def read_csv(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
     """The first row names the columns; the delimiter is "," or, in a .tsv, a tab."""
     csv.field_size_limit(max(_MAX_FIELD, csv.field_size_limit()))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(_lines(path), delimiter=delimiter, strict=True)
+    rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     try:
         for row in rows:
@@ -119,7 +119,7 @@ READERS: dict[str, Callable[[Path, Collection[str]], Iterator[Record]]] = {
 }
 
 
-def _lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     """The lines with their ends, decoded one by one so that an error knows its line."""
     offset = 0
     try:

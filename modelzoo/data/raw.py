@@ -16,12 +16,13 @@ from typing import Any
 from ..errors import DataError, nearest
 from .files import READERS, Record, reader_of
 
-__all__ = ["CLASSIFICATION", "SEQ2SEQ", "TEXT", "iterate_texts", "read_examples"]
+__all__ = ["CLASSIFICATION", "PAIRS", "SEQ2SEQ", "TEXT", "iterate_texts", "read_examples"]
 
 # What a task's examples must hold: one of these sets of fields.
 Fields = Sequence[str] | Sequence[Sequence[str]]
 TEXT = (("text",),)
 CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
+PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
 
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target")

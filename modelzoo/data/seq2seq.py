@@ -49,7 +49,8 @@ def seq2seq_batches(
     eos = tokenizer.role("eos")
     padding = tokenizer.roles.get("pad", eos)
     if start_token is None:
-        start_token = tokenizer.roles.get("pad", tokenizer.roles.get("bos", eos))
+        roles = tokenizer.roles
+        start_token = roles.get("start", roles.get("pad", roles.get("bos", eos)))
     target_length = target_length or length
     pairs = list(read_examples(examples, fields=SEQ2SEQ))
     sources = [pair["source"] for pair in pairs]

@@ -28,6 +28,7 @@ SPECIALS: dict[str, tuple[str, ...]] = {
     "causal-lm": ("<|endoftext|>",),
     "masked-lm": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "text-classification": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "text-embedding": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "seq2seq-lm": ("<pad>", "</s>", "<unk>"),
 }
 

@@ -13,12 +13,13 @@ from modelzoo.errors import TokenizerError
 from modelzoo.export.readme import readme
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
+from modelzoo.runtime.chat_template import FILE as CHAT_TEMPLATE
 
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 
 
 def write_sources(folder: Path, model, source: str) -> None:
-    """The tokenizer, byte for byte where it is a file, and the recipe's lock file."""
+    """The tokenizer, byte for byte where it is a file, chat template, the recipe's lock file."""
     import keras
 
     original = Path(source) / TOKENIZER
@@ -26,6 +27,8 @@ def write_sources(folder: Path, model, source: str) -> None:
         shutil.copyfile(original, folder / TOKENIZER)
     elif model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER)
+    if chat_template(model) is not None:
+        (folder / CHAT_TEMPLATE).write_bytes(chat_template(model).encode())
     write_lock(folder, model.recipe, keras=keras.__version__, backend=keras.backend.backend())
 
 
@@ -43,15 +46,29 @@ def draft_manifest(model, signatures, artifact, *, name, format, mode, options) 
         "max_length": max_length(signatures),
         "vocab_size": getattr(backbone, "vocab_size", None),
         "signatures": {key: {} for key in signatures},
-        "tokenizer": None
-        if tokenizer is None
-        else {"file": TOKENIZER, "roles": dict(tokenizer.roles)},
+        "tokenizer": None if tokenizer is None else tokenizer_entry(model),
         "labels": recipe.table("task_options").get("labels"),
         "processing": processing(signatures, tokenizer),
         "options": options,
         "recipe_digest": recipe.digest,
         "parameters": int(model.count_params()),
     }
+
+
+def tokenizer_entry(model) -> dict:
+    """The tokenizer's files and what a reader must know about it."""
+    entry = {"file": TOKENIZER, "roles": dict(model.tokenizer.roles)}
+    stops = sorted(model.tokenizer.stop_tokens - {model.tokenizer.roles.get("eos")})
+    if stops:
+        entry["stop_tokens"] = [model.tokenizer.id_to_token(id) for id in stops]
+    if chat_template(model) is not None:
+        entry["chat_template"] = CHAT_TEMPLATE
+    return entry
+
+
+def chat_template(model) -> str | None:
+    """The model's chat template, where it has one and reads text at all."""
+    return None if model.tokenizer is None else getattr(model, "chat_template", None)
 
 
 def max_length(signatures) -> int | None:

@@ -9,6 +9,7 @@ _TASKS = {
     "seq2seq-lm": "writes a target text for a source text",
     "masked-lm": "guesses masked tokens, and turns a text into a vector",
     "text-classification": "gives a text one of its labels",
+    "text-embedding": "turns a text into a vector",
 }
 
 
@@ -103,7 +104,7 @@ def _driving(manifest: dict) -> str:
         )
         if "start_token" in manifest["processing"]:
             lines.append(f"- The target begins with token {manifest['processing']['start_token']}.")
-    if "serve" in signatures:
+    if "serve" in signatures or "embed" in signatures:
         lines.append(
             "- `token_ids` are [CLS] text [SEP], padded with the pad token; `padding_mask` is 1 "
             "for tokens and 0 for padding; `segment_ids`, where there are any, are 0 for the first "

@@ -28,6 +28,7 @@ def python_code(manifest: dict) -> str:
         "seq2seq-lm": 'print(model.generate("In the beginning", max_new_tokens=20))',
         "masked-lm": 'print(model.embed("In the beginning"))',
         "text-classification": 'print(model.classify("a fine film", top=1))',
+        "text-embedding": 'print(model.embed("In the beginning"))',
     }.get(manifest["task"])
     if manifest["tokenizer"] is None or call is None:
         call = _RUN_BY_NAME.replace("<NAME>", name)

@@ -98,6 +98,7 @@ def compare_signatures(
     """The worst difference of each output of each signature, over a few texts."""
     worst: dict[str, dict[str, Difference]] = {name: {} for name in signatures}
     infos = {name: engine.signatures[name] for name in signatures}
+    states = {key for info in infos.values() for key in info.inputs}
     calls = signature_calls(infos, samples)
     name, arrays = next(calls)
     while True:
@@ -111,7 +112,8 @@ def compare_signatures(
                     f"the model itself gives no number (nan or infinite): {name}, {key}",
                     next_step="look at the loss that it was trained to",
                 )
-            worst[name][key] = difference(found[key], value).worse(worst[name].get(key))
+            found_here = difference(found[key], value, key in states)
+            worst[name][key] = found_here.worse(worst[name].get(key))
         try:
             name, arrays = calls.send(right)
         except StopIteration:

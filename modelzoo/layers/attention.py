@@ -10,6 +10,7 @@ from keras import ops
 
 from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import rotate
 from modelzoo.layers.projection import projection
 
@@ -37,23 +38,32 @@ class Attention(keras.layers.Layer):
         self.query = self._dense(config.num_heads * width, query_range, "query")
         self.key = self._dense(config.kv_heads * width, config.initializer_range, "key")
         self.value = self._dense(config.kv_heads * width, config.initializer_range, "value")
+        self.query_norm = self.key_norm = None
+        if config.qk_norm:
+            self.query_norm = make_norm(config, dtype=self.dtype_policy, name="query_norm")
+            self.key_norm = make_norm(config, dtype=self.dtype_policy, name="key_norm")
         output_range = config.initializer_range * config.residual_init_scale
-        self.output_projection = self._dense(config.hidden_dim, output_range, "output")
+        output_bias = config.attention_output_bias
+        self.output_projection = self._dense(config.hidden_dim, output_range, "output", output_bias)
         self.dropout = keras.layers.Dropout(config.attention_dropout, dtype=self.dtype_policy)
 
-    def _dense(self, units, stddev, name):
-        bias, policy = self.config.attention_bias, self.dtype_policy
+    def _dense(self, units, stddev, name, bias=None):
+        policy = self.dtype_policy
+        bias = self.config.attention_bias if bias is None else bias
         return projection(units, stddev, use_bias=bias, dtype=policy, name=name)
 
     def build(self, input_shape=None):
         config = self.config
         for layer in (self.query, self.key, self.value):
             layer.build((None, None, config.hidden_dim))
+        for norm in (self.query_norm, self.key_norm):
+            if norm is not None:
+                norm.build((None, None, None, config.size_per_head))
         self.output_projection.build((None, None, config.num_heads * config.size_per_head))
         self.built = True
 
     def call(self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None):
-        query = self._split(self.query(x), self.config.num_heads, (0, 2, 1, 3))  # (B, H, T, D)
+        query = self._split(self.query(x), self.config.num_heads, (0, 2, 1, 3), self.query_norm)
         if rotary is not None:
             query = rotate(query, rotary)
         key, value = memory if memory is not None else self.project_memory(x, rotary)
@@ -67,20 +77,23 @@ class Attention(keras.layers.Layer):
 
     def project_memory(self, x, rotary=None):
         """(B, S, hidden_dim) -> key (B, K, S, D) and value (B, K, D, S), as a cache holds them."""
-        key = self._split(self.key(x), self.config.kv_heads, (0, 2, 1, 3))
+        key = self._split(self.key(x), self.config.kv_heads, (0, 2, 1, 3), self.key_norm)
         value = self._split(self.value(x), self.config.kv_heads, (0, 2, 3, 1))
         return (key if rotary is None else rotate(key, rotary)), value
 
-    def _split(self, x, heads, order):
+    def _split(self, x, heads, order, norm=None):
+        """(B, T, heads * D) -> (B, heads, T, D) or another order, each head normalised."""
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         x = ops.reshape(x, (-1, length, heads, self.config.size_per_head))
-        return ops.transpose(x, order)
+        return ops.transpose(x if norm is None else norm(x), order)
 
     def _weights(self, query, key, bias):
         """Softmax of the scores, (B, H, T, S)."""
         config = self.config
         scores = ops.matmul(self._group(query) * config.score_scale, ops.swapaxes(key, 2, 3))
         scores = ops.cast(self._ungroup(scores), "float32")  # where the bias fits
+        if config.attention_softcap is not None:
+            scores = config.attention_softcap * ops.tanh(scores / config.attention_softcap)
         if bias is not None:
             scores = scores + bias
         return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)

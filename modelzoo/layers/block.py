@@ -11,17 +11,28 @@ from modelzoo.layers.norms import make_norm
 
 
 class TransformerBlock(keras.layers.Layer):
-    """x + attention, x + cross-attention, x + feed-forward, normalised before or after.
+    """x + attention, x + cross-attention, x + feed-forward, normalised before, after, or both.
 
     Call arguments: as `Attention`, and for decoders over an encoder `memory` (key, value) with its
     `memory_bias`. Returns x (B, T, hidden_dim), and with `cache` also the new cache.
     """
 
-    def __init__(self, config: TransformerConfig, cross_attention: bool = False, **kwargs):
+    def __init__(
+        self,
+        config: TransformerConfig,
+        cross_attention: bool = False,
+        attention_norm: bool = True,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)  # as Attention, whose bias passes through here
         self.config = config
         policy = self.dtype_policy
-        self.attention_norm = make_norm(config, dtype=policy, name="attention_norm")
+        self.attention_norm = self.attention_post_norm = self.ffn_post_norm = None
+        if attention_norm:
+            self.attention_norm = make_norm(config, dtype=policy, name="attention_norm")
+        if config.norm_position == "sandwich":
+            self.attention_post_norm = make_norm(config, dtype=policy, name="attention_post_norm")
+            self.ffn_post_norm = make_norm(config, dtype=policy, name="ffn_post_norm")
         self.attention = Attention(config, dtype=policy, name="attention")
         self.cross_attention = self.cross_attention_norm = None
         if cross_attention:
@@ -36,10 +47,12 @@ class TransformerBlock(keras.layers.Layer):
         for layer in (
             self.attention_norm,
             self.attention,
+            self.attention_post_norm,
             self.cross_attention_norm,
             self.cross_attention,
             self.ffn_norm,
             self.ffn,
+            self.ffn_post_norm,
         ):
             if layer is not None:
                 layer.build(shape)
@@ -70,13 +83,20 @@ class TransformerBlock(keras.layers.Layer):
         def attend_to_memory(x):
             return self.cross_attention(x, bias=memory_bias, memory=memory, training=training)
 
-        x = self._residual(x, self.attention_norm, attend, training)
+        x = self._residual(x, self.attention_norm, attend, training, self.attention_post_norm)
         if self.cross_attention is not None:
             x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
-        x = self._residual(x, self.ffn_norm, lambda x: self.ffn(x, training=training), training)
+
+        def feed_forward(x):
+            return self.ffn(x, training=training)
+
+        x = self._residual(x, self.ffn_norm, feed_forward, training, self.ffn_post_norm)
         return x if cache is None else (x, new_cache)
 
-    def _residual(self, x, norm, sublayer, training):
-        if self.config.norm_position == "pre":
-            return x + self.dropout(sublayer(norm(x)), training=training)
-        return norm(x + self.dropout(sublayer(x), training=training))
+    def _residual(self, x, norm, sublayer, training, post_norm=None):
+        if self.config.norm_position == "post":
+            return norm(x + self.dropout(sublayer(x), training=training))
+        output = sublayer(x if norm is None else norm(x))
+        if post_norm is not None:
+            output = post_norm(output)
+        return x + self.dropout(output, training=training)

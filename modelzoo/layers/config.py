@@ -6,13 +6,15 @@ values of it, not classes of their own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelzoo.errors import RecipeError, nearest
 
-NORMS = ("layer", "rms")
-NORM_POSITIONS = ("pre", "post")
+NORMS = ("layer", "rms", "rms_unit_offset")
+NORM_POSITIONS = ("pre", "post", "sandwich")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
+ATTENTION_KINDS = ("global", "local")
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,25 @@ class TransformerConfig:
         num_kv_heads: key and value heads; fewer than `num_heads` is grouped-query attention
             (Ainslie et al. 2023), one is multi-query. Default: `num_heads`.
         head_dim: width of a head, independent of `hidden_dim`. Default: `hidden_dim / num_heads`.
-        norm: `"layer"` (LayerNorm) or `"rms"` (RMSNorm, Zhang and Sennrich 2019).
-        norm_position: `"pre"` normalises what enters a sublayer, `"post"` the residual sum.
+        norm: `"layer"` (LayerNorm), `"rms"` (RMSNorm, Zhang and Sennrich 2019) or
+            `"rms_unit_offset"` (RMSNorm times `1 + weight`, as Gemma has it).
+        norm_position: `"pre"` normalises what enters a sublayer, `"post"` the residual sum, and
+            `"sandwich"` what enters a sublayer and what leaves it (Gemma 3).
+        norm_bias: LayerNorm adds a bias.
+        first_attention_norm: off where the embeddings are normalised already (ModernBERT).
+        qk_norm: normalise each head's queries and keys (Henry et al. 2020).
         activation: `"gelu"` (exact), `"gelu_tanh"`, `"relu"` or `"silu"`.
         gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
+        attention_output_bias: of the projection behind attention. Default: `attention_bias`.
         attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.
+        attention_softcap: keep scores within it, `cap * tanh(score / cap)` (Gemma 2).
+        attention_pattern: the kinds of the layers, repeated: five `"local"` and one `"global"`
+            for Gemma 3. A local layer sees `sliding_window` tokens.
+        sliding_window: tokens that a causal local layer sees, itself among them; one that looks
+            both ways sees half as many on either side.
         rotary_theta: base of rotary positions (Su et al. 2021); `None` has none.
+        rotary_local_theta: the same in local layers. Default: `rotary_theta`.
+        rotary_scaling: how global layers stretch positions; see `positions.rotary_rates`.
         residual_init_scale: factor on the initial weights that write to the residual stream
             (GPT-2: `1 / sqrt(2 * num_layers)`).
 
@@ -50,26 +65,46 @@ class TransformerConfig:
     head_dim: int | None = None
     norm: str = "layer"
     norm_position: str = "pre"
+    norm_bias: bool = True
+    first_attention_norm: bool = True
+    qk_norm: bool = False
     norm_epsilon: float = 1e-5
     activation: str = "gelu"
     gated: bool = False
     attention_bias: bool = True
+    attention_output_bias: bool | None = None
     ffn_bias: bool = True
     attention_scale: float | None = None
+    attention_softcap: float | None = None
+    attention_pattern: Sequence[str] = ("global",)
+    sliding_window: int | None = None
     rotary_theta: float | None = None
+    rotary_local_theta: float | None = None
+    rotary_scaling: Mapping[str, object] | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initializer_range: float = 0.02
     residual_init_scale: float = 1.0
 
     def __post_init__(self):
-        for key in ("hidden_dim", "num_heads", "ffn_dim", "num_kv_heads", "head_dim"):
+        for key in (
+            "hidden_dim",
+            "num_heads",
+            "ffn_dim",
+            "num_kv_heads",
+            "head_dim",
+            "sliding_window",
+        ):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise RecipeError(f"{key} must be at least 1, not {value}")
         _choice("norm", self.norm, NORMS)
         _choice("norm_position", self.norm_position, NORM_POSITIONS)
         _choice("activation", self.activation, ACTIVATIONS)
+        for kind in self.attention_pattern:
+            _choice("attention_pattern", kind, ATTENTION_KINDS)
+        if "local" in self.attention_pattern and self.sliding_window is None:
+            raise RecipeError("local layers need a sliding_window")
         if self.head_dim is None and self.hidden_dim % self.num_heads:
             raise RecipeError(
                 f"hidden_dim {self.hidden_dim} is not a multiple of num_heads {self.num_heads}",
@@ -92,6 +127,10 @@ class TransformerConfig:
     @property
     def size_per_head(self) -> int:
         return self.head_dim or self.hidden_dim // self.num_heads
+
+    def kind_of(self, layer: int) -> str:
+        """`"global"` or `"local"`, of a layer by its number."""
+        return self.attention_pattern[layer % len(self.attention_pattern)]
 
     @property
     def score_scale(self) -> float:

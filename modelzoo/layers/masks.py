@@ -29,6 +29,17 @@ def causal_bias(query_positions, num_keys: int):
     return ops.expand_dims(bias_from_visible(visible), 1)
 
 
+def window_bias(query_positions, num_keys: int, window: int, causal: bool):
+    """(B or 1, T) positions -> (B or 1, 1, T, S): what is too far away for a sliding window.
+
+    A causal query sees `window` slots, its own among them; else `window // 2` on either side.
+    """
+    slots = ops.reshape(ops.arange(num_keys, dtype="int32"), (1, 1, num_keys))
+    distance = ops.expand_dims(query_positions, -1) - slots
+    near = distance < window if causal else ops.abs(distance) <= window // 2
+    return ops.expand_dims(bias_from_visible(near), 1)
+
+
 def add_biases(*biases):
     """The sum of those that are not None, or None."""
     present = [bias for bias in biases if bias is not None]

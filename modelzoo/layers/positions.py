@@ -6,9 +6,19 @@ B batch, T tokens, S keys, D width. Positions are int32 (bfloat16 cannot count a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
+
+from modelzoo.errors import RecipeError, nearest
+
+# What each way to stretch rotary positions needs to know.
+ROTARY_SCALINGS = {
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_length"),
+}
 
 
 class LearnedPositions(keras.layers.Layer):
@@ -51,13 +61,49 @@ def sine_positions(positions, hidden_dim: int, dtype="float32"):
     return ops.cast(ops.reshape(pairs, (*angles.shape[:-1], 2 * half)), dtype)
 
 
-def rotary_angles(positions, head_dim: int, theta: float):
+def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) -> np.ndarray:
+    """How fast each pair of a head turns, radians a position: (head_dim / 2,) float32.
+
+    Args:
+        scaling: reads longer texts than the model was trained on. `{"type": "linear", "factor": 8}`
+            divides all rates (Chen et al. 2023). `{"type": "llama3", "factor": 32,
+            "low_freq_factor": 1, "high_freq_factor": 4, "original_max_length": 8192}` divides
+            those that turn less than `low_freq_factor` times in the original length, leaves those
+            above `high_freq_factor`, and blends between (Llama 3.1).
+
+    Raises:
+        RecipeError: another type, or a number of it is missing.
+
+    Example:
+        >>> rotary_rates(4, 10_000.0, {"type": "linear", "factor": 2}).tolist()
+        [0.5, 0.004999999888241291]
+    """
+    rates = theta ** (-np.arange(0, head_dim, 2, dtype="float64") / head_dim)
+    if scaling is not None:
+        kind = scaling.get("type")
+        if kind not in ROTARY_SCALINGS:
+            raise RecipeError(
+                f"rotary_scaling has the type {kind!r}, not one of {', '.join(ROTARY_SCALINGS)}",
+                did_you_mean=nearest(str(kind), ROTARY_SCALINGS),
+            )
+        missing = [key for key in ROTARY_SCALINGS[kind] if key not in scaling]
+        if missing:
+            raise RecipeError(f"rotary_scaling {kind} needs {', '.join(missing)}")
+        slow = rates / scaling["factor"]
+        share = np.zeros_like(rates)  # of the unscaled rate
+        if kind == "llama3":
+            low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+            turns = scaling["original_max_length"] * rates / (2 * math.pi)
+            share = np.clip((turns - low) / (high - low), 0, 1)
+        rates = (1 - share) * slow + share * rates
+    return rates.astype("float32")
+
+
+def rotary_angles(positions, rates):
     """Cosines and sines of rotary positions (Su et al. 2021), in float32.
 
-    (B or 1, T) int32 -> two of (B or 1, 1, T, head_dim).
+    (B or 1, T) int32 and `rotary_rates` -> two of (B or 1, 1, T, head_dim).
     """
-    half = head_dim // 2
-    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(theta) / half))
     angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
     angles = ops.expand_dims(ops.concatenate([angles, angles], axis=-1), 1)
     return ops.cos(angles), ops.sin(angles)

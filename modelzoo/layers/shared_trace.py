@@ -7,8 +7,8 @@ from collections.abc import Callable
 import keras
 
 
-def shared_trace(first: keras.layers.Layer) -> Callable:
-    """`call(layer, x, **inputs)` for layers that are built like `first`, for training.
+def shared_trace() -> Callable:
+    """`call(layer, x, **inputs)`, for the training of layers of one class and one configuration.
 
     While TensorFlow traces a graph, every layer would put its nodes into it, and tracing and
     optimising that graph takes longer than the steps that follow. This call puts one function
@@ -16,18 +16,27 @@ def shared_trace(first: keras.layers.Layer) -> Callable:
     takes half the time. Elsewhere it is a plain call.
     """
     if not _is_tracing():
-        return type(first).__call__
+        return keras.layers.Layer.__call__
     import tensorflow as tf
 
-    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-    def traced(trainable, other, x, inputs):
-        return first.stateless_call(trainable, other, x, **inputs)
+    functions = {}
+
+    def function_of(layer):
+        weights = tuple((weight.name, tuple(weight.shape)) for weight in layer.variables)
+        if weights not in functions:  # the first of its kind stands for all
+
+            @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+            def traced(trainable, other, x, inputs):
+                return layer.stateless_call(trainable, other, x, **inputs)
+
+            functions[weights] = traced
+        return functions[weights]
 
     def call(layer, x, training, **inputs):
         given = {key: value for key, value in inputs.items() if value is not None}
         trainable = [variable.value for variable in layer.trainable_variables]
         other = [variable.value for variable in layer.non_trainable_variables]
-        x, other = traced(trainable, other, x, {**given, "training": training})
+        x, other = function_of(layer)(trainable, other, x, {**given, "training": training})
         for variable, value in zip(layer.non_trainable_variables, other, strict=True):
             variable.assign(value)  # the seeds of dropout
         return x

@@ -12,9 +12,9 @@ from modelzoo.errors import RecipeError
 from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.cache import cache_names
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.masks import add_biases, causal_bias, padding_bias
+from modelzoo.layers.masks import add_biases, causal_bias, padding_bias, window_bias
 from modelzoo.layers.norms import make_norm
-from modelzoo.layers.positions import RelativeBias, rotary_angles
+from modelzoo.layers.positions import RelativeBias, rotary_angles, rotary_rates
 from modelzoo.layers.shared_trace import shared_trace
 
 
@@ -50,7 +50,13 @@ class TransformerStack(keras.layers.Layer):
         policy = self.dtype_policy
         self.config, self.causal = config, causal
         self.blocks = [
-            TransformerBlock(config, cross_attention, dtype=policy, name=f"block_{i}")
+            TransformerBlock(
+                config,
+                cross_attention,
+                attention_norm=config.first_attention_norm or i > 0,
+                dtype=policy,
+                name=f"block_{i}",
+            )
             for i in range(num_layers)
         ]
         self.relative_bias = None
@@ -111,22 +117,27 @@ class TransformerStack(keras.layers.Layer):
 
     def _run(self, x, positions, num_keys, bias, cache, memory, memory_mask, training):
         config = self.config
-        rotary = None
-        if config.rotary_theta is not None:
-            rotary = rotary_angles(positions, config.size_per_head, config.rotary_theta)
         if self.relative_bias is not None:
             bias = add_biases(bias, self.relative_bias(positions, num_keys=num_keys))
+        biases, rotary = {"global": bias, "local": None}, {"global": None, "local": None}
+        if "local" in config.attention_pattern:
+            near = window_bias(positions, num_keys, config.sliding_window, self.causal)
+            biases["local"] = add_biases(bias, near)
+        if config.rotary_theta is not None:
+            kinds = set(config.attention_pattern)
+            rotary = {kind: rotary_angles(positions, self._rates(kind)) for kind in kinds}
         memory_bias = None if memory_mask is None else padding_bias(memory_mask)
 
         new_cache = {}
-        call = shared_trace(self.blocks[0]) if training and not cache else TransformerBlock.__call__
+        call = shared_trace() if training and not cache else TransformerBlock.__call__
         for layer, block in enumerate(self.blocks):
             key, value = cache_names(layer)
+            kind = config.kind_of(layer)
             output = call(
                 block,
                 x,
-                bias=bias,
-                rotary=rotary,
+                bias=biases[kind],
+                rotary=rotary[kind],
                 memory=memory and (memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"]),
                 memory_bias=memory_bias,
                 cache=cache and (cache[key], cache[value]),
@@ -140,3 +151,9 @@ class TransformerStack(keras.layers.Layer):
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x, new_cache
+
+    def _rates(self, kind):
+        config = self.config
+        if kind == "local" and config.rotary_local_theta is not None:
+            return rotary_rates(config.size_per_head, config.rotary_local_theta)
+        return rotary_rates(config.size_per_head, config.rotary_theta, config.rotary_scaling)

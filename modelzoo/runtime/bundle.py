@@ -51,6 +51,12 @@ class Bundle:
         return self.directory / tokenizer["file"] if tokenizer else None
 
     @property
+    def chat_template_path(self) -> Path | None:
+        """`chat_template.jinja`, or None for a model that does not chat."""
+        name = (self.manifest.get("tokenizer") or {}).get("chat_template")
+        return self.directory / name if name else None
+
+    @property
     def processing(self) -> dict:
         return self.manifest.get("processing") or {}
 
@@ -163,7 +169,10 @@ def _check_fields(manifest: dict, where: Path) -> None:
         raise BundleError("the manifest has no proper (dict) 'tokenizer'", where=where)
 
     files = manifest["files"]
-    for name in [*files, manifest["model"], *([tokenizer.get("file")] if tokenizer else [])]:
+    read = [tokenizer.get("file")] if tokenizer else []
+    if tokenizer and tokenizer.get("chat_template") is not None:
+        read.append(tokenizer["chat_template"])
+    for name in [*files, manifest["model"], *read]:
         if not _is_inside(name):
             raise BundleError(
                 f"the manifest names a file outside the bundle: {name!r}", where=where
@@ -172,8 +181,9 @@ def _check_fields(manifest: dict, where: Path) -> None:
     prefix = manifest["model"].rstrip("/") + "/"
     if manifest["model"] not in files and not any(name.startswith(prefix) for name in files):
         raise BundleError(f"the manifest has no hash for the model {prefix[:-1]!r}", where=where)
-    if tokenizer and tokenizer["file"] not in files:
-        raise BundleError(f"the manifest has no hash for {tokenizer['file']!r}", where=where)
+    for name in read:
+        if name not in files:
+            raise BundleError(f"the manifest has no hash for {name!r}", where=where)
 
 
 def _is_inside(name: object) -> bool:

@@ -47,6 +47,9 @@ class Stepper(Protocol):
 class Generation:
     """An iterator over (row, token) that also says how each row ended.
 
+    Args:
+        start: the stepper's state already holds so many of the prompts' first tokens.
+
     Attributes:
         tokens: the tokens generated so far, one list a row.
         finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
@@ -59,9 +62,10 @@ class Generation:
         prompts: Sequence[Sequence[int]],
         sampling: Sampling | None = None,
         ranks: Sequence[int] | None = None,
+        start: int = 0,
     ):
         sampling = sampling or Sampling()
-        self._stepper = stepper
+        self._stepper, self._start = stepper, start
         self._prompts = [[int(token) for token in prompt] for prompt in prompts]
         self._limits = _limits(stepper, self._prompts, sampling)
         self._stop_tokens = frozenset(sampling.stop_tokens)
@@ -88,7 +92,7 @@ class Generation:
 
     def _loop(self) -> Iterator[tuple[int, int]]:
         stepper, prompts = self._stepper, self._prompts
-        prefill(stepper, prompts)
+        prefill(stepper, prompts, self._start)
         current = [prompt[-1] for prompt in prompts]
         positions = [len(prompt) - 1 for prompt in prompts]
         while None in self.finish_reasons:
@@ -164,7 +168,7 @@ def generate_results(
     """Continue texts (or lists of ids): one Result a prompt, its text without the prompt."""
     generation = _start(stepper, tokenizer, prompts, sampling, ranks)
     pieces: list[list[str]] = [[] for _ in prompts]
-    for row, piece in _pieces(generation, tokenizer, sampling):
+    for row, piece in text_pieces(generation, tokenizer, sampling):
         pieces[row].append(piece)
     rows = zip(pieces, generation.tokens, generation.finish_reasons, strict=True)
     return [Result("".join(texts), tuple(tokens), reason) for texts, tokens, reason in rows]
@@ -196,15 +200,18 @@ def generate_text(
     prompts = [prompts] if single else prompts
     if stream:
         generation = _start(stepper, tokenizer, prompts, sampling, ranks)
-        pieces = _pieces(generation, tokenizer, sampling)
+        pieces = text_pieces(generation, tokenizer, sampling)
         return (piece for _, piece in pieces) if single else pieces
     results = generate_results(stepper, tokenizer, prompts, sampling, ranks=ranks)
     return results[0].text if single else [result.text for result in results]
 
 
 def encode_prompt(tokenizer, text: str) -> list[int]:
-    """A text's ids; for an empty text the bos role, else eos, that a model starts from."""
-    token_ids = list(tokenizer.encode(text))
+    """A text's ids, behind those that the tokenizer puts before every text (Gemma's bos).
+
+    For an empty text the bos role, else eos, that a model starts from.
+    """
+    token_ids = [*tokenizer.prefix, *tokenizer.encode(text)]
     if token_ids:
         return token_ids
     for role in ("bos", "eos"):
@@ -270,11 +277,10 @@ def _limits(stepper: Stepper, prompts: list[list[int]], sampling: Sampling) -> l
 
 
 def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
-    """Encode the prompts, make "eos" a stop token, and begin."""
+    """Encode the prompts, stop at the tokenizer's own stop tokens too, and begin."""
     sampling = sampling or Sampling()
-    if "eos" in tokenizer.roles:
-        stop_tokens = (*sampling.stop_tokens, tokenizer.roles["eos"])
-        sampling = replace(sampling, stop_tokens=stop_tokens)
+    stop_tokens = (*sampling.stop_tokens, *tokenizer.stop_tokens)
+    sampling = replace(sampling, stop_tokens=stop_tokens)
     token_ids = [
         encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
         for prompt in prompts
@@ -282,7 +288,7 @@ def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
     return Generation(stepper, token_ids, sampling, ranks)
 
 
-def _pieces(generation: Generation, tokenizer, sampling) -> Iterator[tuple[int, str]]:
+def text_pieces(generation: Generation, tokenizer, sampling) -> Iterator[tuple[int, str]]:
     """(row, piece of text) as soon as a piece is certain."""
     stop = sampling.stop if sampling else ()
     rows = [RowText(tokenizer.stream(), stop) for _ in generation.tokens]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
 from modelzoo.runtime.bundle import Bundle, read_bundle
-from modelzoo.runtime.engine import open_engine
+from modelzoo.runtime.chat import ChatTemplate, no_template, template_tokens
+from modelzoo.runtime.chat_template import read_source
+from modelzoo.runtime.engine import open_engine, plan_steps
 from modelzoo.runtime.generation import (
     Result,
     duplicate_ranks,
@@ -18,6 +20,7 @@ from modelzoo.runtime.generation import (
     generate_text,
 )
 from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.session import ChatSession, Session
 from modelzoo.runtime.tokenizer import Tokenizer
 
 
@@ -44,14 +47,16 @@ def load(
     bundle = read_bundle(path)
     tokenizer = None
     if bundle.tokenizer_path:
-        roles = bundle.manifest["tokenizer"].get("roles")
-        tokenizer = Tokenizer.load(bundle.tokenizer_path, roles)
+        stated = bundle.manifest["tokenizer"]
+        tokenizer = Tokenizer.load(
+            bundle.tokenizer_path, stated.get("roles"), stated.get("stop_tokens", ())
+        )
     cache = None if weight_cache is None else os.fspath(weight_cache)
     return Model(bundle, tokenizer, open_engine(bundle, threads, cache))
 
 
 class Model:
-    """What a bundle can do: some of `generate`, `classify`, `embed` and `fill_mask`.
+    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -59,12 +64,15 @@ class Model:
         tokenizer: a `Tokenizer`, or None.
         engine: runs single signatures: `engine.run(name, arrays)`.
         abilities: the names of the methods that fit this bundle.
+        embedding_signature: the signature that `embed` runs, or None.
     """
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine):
         self.bundle, self.tokenizer, self.engine = bundle, tokenizer, engine
         self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
-        self.abilities = _abilities(engine.signatures, tokenizer)
+        self.embedding_signature = _embedding_signature(engine.signatures)
+        self.abilities = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)
+        self._chat = None
 
     def __repr__(self) -> str:
         return f"Model({self.manifest['name']!r}, task={self.task!r}, can={self.abilities})"
@@ -98,7 +106,7 @@ class Model:
         """
         self._need("generate")
         options = Sampling.of(**sampling)
-        texts = [text] if isinstance(text, str) else _many(text)
+        texts = [text] if isinstance(text, str) else many_texts(text)
         if stream:
             pieces = self._stream(texts, options, truncate)
             return (piece for _, piece in pieces) if isinstance(text, str) else pieces
@@ -111,7 +119,7 @@ class Model:
         """As `generate`, with each text's tokens and why it ended ("stop" or "length")."""
         self._need("generate")
         options = Sampling.of(**sampling)
-        texts = [self._prepared(text) for text in _many(texts)]
+        texts = [self._prepared(text) for text in many_texts(texts)]
         results = []
         for text, rank in zip(texts, duplicate_ranks(texts), strict=True):
             stepper, prompt = self._begin(text, options, truncate)
@@ -151,6 +159,42 @@ class Model:
             )
         return token
 
+    # === Conversation ===
+
+    def chat(
+        self, messages: str | Sequence[Mapping], stream: bool = False, **sampling
+    ) -> str | Iterator[str]:
+        """The model's next turn; what it has read in earlier calls it does not read again.
+
+        Args:
+            messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
+                one turn of the user.
+            stream: return an iterator of pieces instead.
+            sampling: as in `generate`; `max_new_tokens` is 512 here.
+
+        Raises:
+            OverflowTextError: longer than the model's window.
+            DataError: malformed messages, or such as the template refuses.
+            ModelzooError: a wrong option, or a bundle that does not chat.
+
+        Example:
+            >>> model.chat("Who wrote Hamlet?")
+            'William Shakespeare.'
+        """
+        if self._chat is None:
+            self._chat = self.chat_session()
+        return self._chat.chat(messages, stream, **sampling)
+
+    def chat_session(self) -> ChatSession:
+        """A conversation with a state of its own, beside that of `chat`."""
+        engine, path = self.engine, self.bundle.chat_template_path
+        if path is None and "generate" in self.abilities and "encode" not in engine.signatures:
+            raise no_template(self.bundle.directory)
+        self._need("chat")
+        template = ChatTemplate(read_source(path), template_tokens(self.tokenizer), path)
+        session = Session(lambda length: engine.stepper(), plan_steps(engine.signatures).max_length)
+        return ChatSession(session, self.tokenizer, template)
+
     # === One forward pass ===
 
     def classify(
@@ -179,9 +223,9 @@ class Model:
         """
         self._need("classify")
         _check_top(top)
-        if _is_one(text):
+        if is_one_text(text):
             return self._classify(text, top, truncate)
-        return [self._classify(one, top, truncate) for one in _many(text)]
+        return [self._classify(one, top, truncate) for one in many_texts(text)]
 
     def _classify(self, text, top, truncate) -> list[tuple[str, float]]:
         logits = self._serve("serve", text, truncate)[0]["logits"][0]
@@ -202,12 +246,20 @@ class Model:
             (2, 256)
         """
         self._need("embed")
-        name = _embedding_signature(self.engine.signatures)
-        rows = [
-            self._serve(name, one, truncate)[0]["embedding"][0]
-            for one in ([text] if _is_one(text) else _many(text))
-        ]
-        return rows[0] if _is_one(text) else np.stack(rows)
+        name = self.embedding_signature
+        texts = [text] if is_one_text(text) else many_texts(text)
+        inputs = [self._inputs(name, one, truncate)[0] for one in texts]
+        if not inputs:
+            raise ModelzooError("there is no text to embed: the list is empty")
+        # As many texts a call as the signature has rows; an exported one has a single row.
+        size = self.engine.signatures[name].inputs["token_ids"].shape[0]
+        vectors = []
+        for start in range(0, len(inputs), size):
+            group = inputs[start : start + size]
+            full = group + group[-1:] * (size - len(group))
+            arrays = {key: np.concatenate([row[key] for row in full]) for key in full[0]}
+            vectors.extend(self.engine.run(name, arrays)["embedding"][: len(group)])
+        return vectors[0] if is_one_text(text) else np.stack(vectors)
 
     def fill_mask(self, text: str | Sequence[str], top: int = 5, truncate: bool = False) -> list:
         """What may stand where the mask token does, the likeliest first.
@@ -229,7 +281,7 @@ class Model:
         self._need("fill_mask")
         _check_top(top)
         if not isinstance(text, str):
-            return [self.fill_mask(one, top, truncate) for one in _many(text)]
+            return [self.fill_mask(one, top, truncate) for one in many_texts(text)]
         mask = self.tokenizer.role("mask")
         outputs, token_ids = self._serve("serve", text, truncate, allow=("mask",))
         places = [place for place, token in enumerate(token_ids) if token == mask]
@@ -247,6 +299,11 @@ class Model:
 
     def _serve(self, name: str, text, truncate: bool, allow=()) -> tuple[dict, list[int]]:
         """Run a text, or a pair of texts, through a signature; its outputs and the token ids."""
+        inputs, token_ids = self._inputs(name, text, truncate, allow)
+        return self.engine.run(name, inputs), token_ids
+
+    def _inputs(self, name: str, text, truncate: bool, allow=()) -> tuple[dict, list[int]]:
+        """The arrays of a text, or of a pair of texts, for a signature, and the token ids."""
         length = self.engine.signatures[name].inputs["token_ids"].shape[1]
         a, b = text if isinstance(text, tuple) else (text, None)
         token_ids, segment_ids = self.tokenizer.encode_pair(
@@ -258,7 +315,7 @@ class Model:
         )
         if not token_ids:
             raise ModelzooError("the text has no tokens")
-        return self.engine.run(name, self._padded(name, token_ids, segment_ids)), token_ids
+        return self._padded(name, token_ids, segment_ids), token_ids
 
     def _padded(self, name: str, token_ids, segment_ids=None) -> dict[str, np.ndarray]:
         """(1, T) int32 arrays of those inputs that the signature has, padded on the right."""
@@ -306,11 +363,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def _abilities(signatures, tokenizer) -> tuple[str, ...]:
+def _abilities(signatures, tokenizer, chat_template=None) -> tuple[str, ...]:
     """What fits, as the signatures' outputs tell it."""
     if tokenizer is None:
         return ()
     able = ["generate"] if "decode" in signatures else []
+    if able and chat_template is not None and "encode" not in signatures:
+        able.append("chat")
     logits = signatures["serve"].outputs.get("logits") if "serve" in signatures else None
     if logits is not None and len(logits.shape) == 2:
         able.append("classify")
@@ -328,11 +387,12 @@ def _embedding_signature(signatures) -> str | None:
     return None
 
 
-def _is_one(text) -> bool:
+def is_one_text(text) -> bool:
+    """Whether it is a text or a pair, and not a list of them."""
     return isinstance(text, str | tuple)
 
 
-def _many(texts) -> list:
+def many_texts(texts) -> list:
     """A list of texts; refused here if it is none, by name and not by its first odd use."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ModelzooError(f"a text, or a list of texts, not {type(texts).__name__}")

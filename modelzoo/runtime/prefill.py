@@ -15,21 +15,27 @@ NOTHING = -1  # the token id that says "no token here"
 PASS_COST = 10
 
 
-def prefill(stepper, prompts: list[list[int]]) -> None:
-    """Take in all but each prompt's last token, which the first decode call is for."""
+def prefill(stepper, prompts: list[list[int]], start: int = 0) -> None:
+    """Take in all but each prompt's last token, which the first decode call is for.
+
+    Args:
+        start: the state already holds the tokens before this position.
+    """
     sizes = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
     longest = max(len(prompt) for prompt in prompts) - 1
-    for start, size in plan_chunks(longest, sizes, stepper.max_length):
+    for at, size in plan_chunks(longest, sizes, stepper.max_length, start):
         token_ids = np.full((len(prompts), size), NOTHING, np.int32)
         for row, prompt in enumerate(prompts):
-            history = prompt[start : min(start + size, len(prompt) - 1)]
+            history = prompt[at : min(at + size, len(prompt) - 1)]
             token_ids[row, : len(history)] = history
-        positions = np.arange(start, start + size, dtype=np.int32)
+        positions = np.arange(at, at + size, dtype=np.int32)
         stepper.prefill(token_ids, np.tile(positions, (len(prompts), 1)))
 
 
-def plan_chunks(length: int, sizes: Sequence[int], max_length: int | None) -> list[tuple[int, int]]:
-    """(start, size) of the prefill calls that take in `length` tokens.
+def plan_chunks(
+    length: int, sizes: Sequence[int], max_length: int | None, start: int = 0
+) -> list[tuple[int, int]]:
+    """(start, size) of the prefill calls that take in the tokens from `start` to `length`.
 
     The size that costs least for each useful token is taken each time. A chunk that would pass the
     end of the window starts earlier instead, and takes in again what is already there.
@@ -38,9 +44,8 @@ def plan_chunks(length: int, sizes: Sequence[int], max_length: int | None) -> li
     [(0, 4), (4, 4), (7, 4)]
     """
     chunks = []
-    start = 0
     sizes = [size for size in sizes if max_length is None or size <= max_length]
-    if length and not sizes:
+    if start < length and not sizes:
         raise ModelzooError("no prefill size of this model fits its window")
     while start < length:
         left = length - start

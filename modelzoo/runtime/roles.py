@@ -17,6 +17,7 @@ WELL_KNOWN = {
     "cls": ("[CLS]", "<cls>", "<s>"),
     "sep": ("[SEP]", "<sep>", "</s>"),
     "mask": ("[MASK]", "<mask>"),
+    "start": (),  # what a decoder's target begins with, where that is not pad
 }
 
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -47,9 +48,12 @@ class Tokenizer:
         backend: the Hugging Face tokenizer to wrap. It is taken over: truncation and padding are
             switched off, and special tokens in text are encoded as the text they are.
         roles: role -> token or id, over what the well-known names give: `{"eos": "<|im_end|>"}`.
+        stop_tokens: tokens that end a text, besides eos.
 
     Attributes:
-        roles: role -> id, of pad, bos, eos, unk, cls, sep and mask those that there are.
+        roles: role -> id, of pad, bos, eos, unk, cls, sep, mask and start those that there are.
+        stop_tokens: ids that end a text, eos among them.
+        prefix: ids that the file itself puts before a text, a bos for one.
         special_ids: ids of all control tokens.
         vocab_size: highest id + 1, what an embedding table needs.
 
@@ -60,7 +64,10 @@ class Tokenizer:
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, roles: Mapping[str, str | int] | None = None
+        self,
+        backend: tokenizers.Tokenizer,
+        roles: Mapping[str, str | int] | None = None,
+        stop_tokens: Iterable[str] = (),
     ) -> None:
         backend.no_truncation()
         backend.no_padding()
@@ -75,6 +82,12 @@ class Tokenizer:
             id for id, token in backend.get_added_tokens_decoder().items() if token.special
         )
         self.roles: dict[str, int] = find_roles(vocabulary, roles)
+        self.stop_tokens: frozenset[int] = frozenset(
+            find_roles(vocabulary, {"eos": token})["eos"] for token in stop_tokens
+        ) | ({self.roles["eos"]} if "eos" in self.roles else set())
+        self.prefix: tuple[int, ...] = tuple(
+            itertools.takewhile(self.special_ids.__contains__, backend.encode("a").ids)
+        )
 
         decoder = None if backend.decoder is None else json.loads(backend.decoder.__getstate__())
         self._decoder = decoder
@@ -92,7 +105,10 @@ class Tokenizer:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, roles: Mapping[str, str | int] | None = None
+        cls,
+        path: str | os.PathLike,
+        roles: Mapping[str, str | int] | None = None,
+        stop_tokens: Iterable[str] = (),
     ) -> Tokenizer:
         """Reads a `tokenizer.json`, or the one in a directory.
 
@@ -111,11 +127,16 @@ class Tokenizer:
             ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise TokenizerError(f"cannot read the tokenizer: {error}", where=path) from error
-        return cls.from_str(text, roles, where=path)
+        return cls.from_str(text, roles, stop_tokens, where=path)
 
     @classmethod
     def from_str(
-        cls, text: str, roles: Mapping[str, str | int] | None = None, *, where: object = None
+        cls,
+        text: str,
+        roles: Mapping[str, str | int] | None = None,
+        stop_tokens: Iterable[str] = (),
+        *,
+        where: object = None,
     ) -> Tokenizer:
         """Reads the text of a `tokenizer.json`; `where` is named in errors."""
         try:
@@ -126,7 +147,7 @@ class Tokenizer:
                 where=where,
                 next_step="copy it from its source again, or `modelzoo tokenizer train` one",
             ) from error
-        return cls(backend, roles)
+        return cls(backend, roles, stop_tokens)
 
     def to_str(self) -> str:
         return self._backend.to_str(pretty=True)
@@ -255,7 +276,8 @@ class Tokenizer:
         return f"Tokenizer({model}, vocab_size={self.vocab_size}, roles={self.roles})"
 
     def __reduce__(self) -> tuple:
-        return _restore, (self.to_str(), self.roles)
+        stops = [self.id_to_token(id) for id in self.stop_tokens]
+        return _restore, (self.to_str(), self.roles, stops)
 
     # === Helpers ===
 
@@ -269,8 +291,8 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
 
-def _restore(text: str, roles: dict[str, int]) -> Tokenizer:
-    return Tokenizer.from_str(text, roles)
+def _restore(text: str, roles: dict[str, int], stop_tokens: list[str]) -> Tokenizer:
+    return Tokenizer.from_str(text, roles, stop_tokens)
 
 
 def _not_text(texts: list, error: TypeError) -> TokenizerError:

@@ -6,33 +6,62 @@ they are exported. So there is one way from text to arrays and from arrays to an
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs
-from modelzoo.runtime.model import Model
+from modelzoo.runtime.model import Model, is_one_text, many_texts
 from modelzoo.tasks.stepper import compiled, power_of_two
+
+_BATCH = 8  # texts in a call; more of them are no quicker on a CPU, and less alike
 
 
 class Answers:
-    """Mixed into a `TaskModel` whose `export_signatures(max_length)` has `serve` and `embed`."""
+    """Mixed into a `TaskModel` whose `export_signatures(max_length)` has `embed`, maybe `serve`."""
 
     def embed(self, text, truncate: bool = False):
-        """A text's vector, the mean over its tokens, of length 1; see `runtime.Model.embed`."""
-        return self._over_keras(text, truncate).embed(text, truncate)
+        """A text's vector, for a list of N texts (N, width); see `runtime.Model.embed`.
 
-    def _over_keras(self, text, truncate: bool) -> Model:
-        """The runtime's `Model` over this one, with signatures just long enough for the texts."""
+        A list is worked through in batches of texts of similar length.
+        """
+        texts = [text] if is_one_text(text) else many_texts(text)
+        if len(texts) < 2:
+            return self._over_keras(text, truncate).embed(text, truncate)
+        similar: dict[int, list[int]] = {}  # padded length -> rows of the list
+        for row, one in enumerate(texts):
+            similar.setdefault(self._padded_length(one), []).append(row)
+        vectors: list = [None] * len(texts)
+        for rows in similar.values():
+            group = [texts[row] for row in rows]
+            runtime = self._over_keras(group, truncate, min(_BATCH, power_of_two(len(rows), 1)))
+            for row, vector in zip(rows, runtime.embed(group, truncate), strict=True):
+                vectors[row] = vector
+        return np.stack(vectors)
+
+    def _padded_length(self, text) -> int:
+        """Tokens of a text, or of a pair, with the control tokens around them: of few sizes."""
+        tokenizer, parts = self.need_tokenizer(), text if isinstance(text, tuple) else (text,)
+        length = 3 + sum(len(tokenizer.encode(part)) for part in parts)
+        limit = getattr(self, "max_length", None) or self.backbone.max_length
+        return min(power_of_two(length, 16), limit or length)
+
+    def _over_keras(self, text, truncate: bool, batch: int | None = None) -> Model:
+        """The runtime's `Model` over this one, with signatures just long enough for the texts.
+
+        Args:
+            batch: rows of the signatures; then there is only what gives an embedding.
+        """
         tokenizer = self.need_tokenizer()
-        longest = 1
-        for one in [text] if isinstance(text, str | tuple) else text:
-            parts = one if isinstance(one, tuple) else (one,)
-            longest = max(longest, 3 + sum(len(tokenizer.encode(str(part))) for part in parts))
-        length = min(power_of_two(longest, 16), self.backbone.max_length or longest)
-        engine = self.compile_once(f"engine/{length}", lambda: KerasEngine(self, length))
+        texts = [text] if is_one_text(text) else many_texts(text)
+        length = max(map(self._padded_length, texts), default=16)
+        engine = self.compile_once(
+            f"engine/{length}/{batch}", lambda: KerasEngine(self, length, batch)
+        )
         recipe = self.recipe
         manifest = {
             "name": recipe.name if recipe else self.name,
@@ -43,14 +72,26 @@ class Answers:
 
 
 class KerasEngine:
-    """Runs a model's export signatures in Keras, by name, with numpy arrays in and out."""
+    """Runs a model's export signatures in Keras, by name, with numpy arrays in and out.
 
-    def __init__(self, model, length: int):
+    Args:
+        length: tokens of a text.
+        batch: rows of `embed`, which then is the only one; `None` for all signatures, one row each.
+    """
+
+    def __init__(self, model, length: int, batch: int | None = None):
         signatures = model.export_signatures(max_length=length)
+        if batch is not None:
+            signatures = {"embed": signatures["embed"]}
         self.signatures, self._functions = {}, {}
         for name, signature in signatures.items():
-            inputs = {key: TensorInfo(s.shape, s.dtype) for key, s in signature.inputs.items()}
-            self._functions[name] = function = compiled(signature.function, model)
+            inputs = {
+                key: TensorInfo((batch or 1, *spec.shape[1:]), spec.dtype)
+                for key, spec in signature.inputs.items()
+            }
+            # A partial of its own for each shape, or TensorFlow counts them as one function that
+            # is traced again and again, and warns.
+            self._functions[name] = function = compiled(partial(signature.function), model)
             blank = {key: ops.zeros(info.shape, info.dtype) for key, info in inputs.items()}
             outputs = {
                 key: TensorInfo(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))

@@ -18,6 +18,7 @@ class TaskModel(keras.Model):
         backbone: the model without a head.
         recipe: what it was built from, or `None`.
         tokenizer: turns its text into ids and back, or `None`.
+        chat_template: Jinja source that makes a conversation a text, or `None`.
     """
 
     def __init__(self, backbone: keras.Model, **kwargs):
@@ -25,6 +26,7 @@ class TaskModel(keras.Model):
         self.backbone = backbone
         self.recipe = None
         self.tokenizer = None
+        self.chat_template = None
         self._compiled = {}
 
     def get_config(self):

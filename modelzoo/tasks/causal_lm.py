@@ -9,8 +9,10 @@ from keras import ops
 
 from modelzoo.runtime.generation import encode_prompt, generate_text, generate_tokens
 from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.session import ChatSession
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.chat import chat_session, fits
 from modelzoo.tasks.scores import token_scores
 from modelzoo.tasks.stepper import KerasStepper, compile_steps, window
 
@@ -30,6 +32,7 @@ class CausalLM(TaskModel):
 
     def __init__(self, backbone, **kwargs):
         super().__init__(backbone, **kwargs)
+        self._chat = None
         self.built = True
 
     def call(self, inputs, training=None):
@@ -63,12 +66,37 @@ class CausalLM(TaskModel):
             pass
         return generation.tokens
 
+    def chat(self, messages, *, stream: bool = False, **sampling):
+        """The model's next turn; what it has read in earlier calls it does not read again.
+
+        Args:
+            messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
+                one turn of the user.
+            stream: give an iterator over pieces instead.
+            **sampling: as in `generate`; `max_new_tokens` is 512 here.
+
+        Raises:
+            OverflowTextError: longer than the model's window.
+            DataError: malformed messages, or such as the model's template refuses.
+            ModelzooError: no chat template, or a wrong option.
+        """
+        if self._chat is None or not fits(self._chat, self):
+            self._chat = self.chat_session()
+        return self._chat.chat(messages, stream, **sampling)
+
+    def chat_session(self) -> ChatSession:
+        """A conversation with a state of its own, beside that of `chat`."""
+        return chat_session(self)
+
     def stepper(self, prompts, sampling: Sampling) -> KerasStepper:
         """A fresh state with a row for each of the token prompts."""
         longest = max((len(prompt) for prompt in prompts), default=1)
         slots, prefill = window(self.backbone.max_length, longest, sampling.max_new_tokens)
-        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
-        return KerasStepper(self.backbone, steps, len(prompts), slots, prefill)
+        return KerasStepper(self.backbone, self.steps(), len(prompts), slots, prefill)
+
+    def steps(self):
+        """The compiled `prefill` and `decode`; see `KerasStepper`."""
+        return self.compile_once("steps", lambda: compile_steps(self.backbone, self))
 
     def export_signatures(self, max_length: int | None = None, prefill_length: int = 64) -> dict:
         """`prefill` and `decode` for one text of at most `max_length` tokens."""

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.layers.feed_forward import activation
+from modelzoo.layers.norms import make_norm
 from modelzoo.layers.projection import projection
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
@@ -28,11 +29,11 @@ class MaskedLM(Answers, TaskModel):
         config, policy = backbone.config, self.dtype_policy
         stddev = config.initializer_range
         self.next_sentence = next_sentence
-        self.transform = projection(config.hidden_dim, stddev, dtype=policy, name="transform")
-        self.activation = activation(config.activation)
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=config.norm_epsilon, dtype=policy, name="norm"
+        self.transform = projection(
+            config.hidden_dim, stddev, use_bias=config.ffn_bias, dtype=policy, name="transform"
         )
+        self.activation = activation(config.activation)
+        self.norm = make_norm(config, dtype=policy, name="norm")
         self.bias = self.add_weight(
             shape=(backbone.vocab_size,), initializer="zeros", name="decoder_bias"
         )

@@ -131,7 +131,9 @@ class Seq2SeqLM(TaskModel):
 
 
 def start_token(tokenizer) -> int:
-    """What a target begins with: the pad token, as T5 has it."""
+    """What a target begins with: the role "start", else the pad token, as T5 has it."""
+    if "start" in tokenizer.roles:
+        return tokenizer.roles["start"]
     if "pad" not in tokenizer.roles:
         raise TokenizerError("the tokenizer has no pad token for targets to begin with")
     return tokenizer.roles["pad"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import keras
 import numpy as np
 from keras import ops
@@ -18,27 +20,57 @@ from modelzoo.tasks.scores import macro_f1
 class TextClassifier(Answers, TaskModel):
     """Any text backbone with a linear layer over one vector a text.
 
+    Args:
+        hidden_activation: of one more layer before it, as RoBERTa (`"tanh"`) and DistilBERT
+            (`"relu"`) have it; `None` for none.
+
     Call: the backbone's inputs -> logits (B, num_labels).
     """
 
-    def __init__(self, backbone, num_labels: int = 2, dropout: float = 0.1, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        num_labels: int = 2,
+        dropout: float = 0.1,
+        hidden_activation: str | None = None,
+        **kwargs,
+    ):
         super().__init__(backbone, **kwargs)
         self.num_labels, self.dropout_rate = num_labels, dropout
+        self.hidden_activation = hidden_activation
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         policy = self.dtype_policy
-        self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
         config = getattr(backbone, "config", None)
-        self.classifier.build((None, config.hidden_dim if config else backbone.hidden_dims[-1]))
+        self.width = config.hidden_dim if config else backbone.hidden_dims[-1]
+        self.hidden = None
+        if hidden_activation is not None:
+            self.hidden = projection(
+                self.width, 0.02, activation=hidden_activation, dtype=policy, name="hidden"
+            )
+        self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
+        self.build()
+
+    def build(self, input_shape=None):
+        for layer in (self.hidden, self.classifier):
+            if layer is not None:
+                layer.build((None, self.width))
         self.built = True
 
     def get_config(self):
-        config = {"num_labels": self.num_labels, "dropout": self.dropout_rate}
+        config = {
+            "num_labels": self.num_labels,
+            "dropout": self.dropout_rate,
+            "hidden_activation": self.hidden_activation,
+        }
         return {**super().get_config(), **config}
 
     def call(self, inputs, training=None):
         mask = inputs.get("padding_mask") if isinstance(inputs, dict) else None
         vector = pool(self.backbone(inputs, training=training), mask)
-        return self.classifier(self.dropout(vector, training=training))
+        vector = self.dropout(vector, training=training)
+        if self.hidden is not None:
+            vector = self.dropout(self.hidden(vector), training=training)
+        return self.classifier(vector)
 
     def classify(self, text, top: int | None = None, truncate: bool = False) -> list:
         """Labels and their probabilities; see `runtime.Model.classify`."""
@@ -58,18 +90,27 @@ class TextClassificationTask(Task):
 
     Args:
         labels: their names in the order of the logits; empty takes the data's, sorted.
+        dropout, hidden_activation: see `TextClassifier`.
     """
 
     name = "text-classification"
     fields = (("text", "label"), ("text_a", "text_b", "label"))
 
-    def __init__(self, *, labels: list[str] | None = None, dropout: float = 0.1):
+    def __init__(
+        self,
+        *,
+        labels: list[str] | None = None,
+        dropout: float = 0.1,
+        hidden_activation: Literal["tanh", "relu", "gelu"] | None = None,
+    ):
         if labels is not None and len(set(labels)) < max(2, len(labels)):
             raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
         self.labels, self.dropout = labels, dropout
+        self.hidden_activation = hidden_activation
 
     def model(self, backbone) -> TextClassifier:
-        return TextClassifier(backbone, len(self.labels or ("0", "1")), self.dropout)
+        count = len(self.labels or ("0", "1"))
+        return TextClassifier(backbone, count, self.dropout, self.hidden_activation)
 
     def losses(self):
         return token_loss(), [token_accuracy()]

@@ -29,6 +29,7 @@ def test_defaults_are_a_published_model(name):
         "bart": "bart-base",
         "bert": "bert-base",
         "gpt": "gpt-small",
+        "modernbert": "modernbert-base",
         "recurrent": "lstm-medium",
         "t5": "t5-small",
         "transformer": "transformer-base",

@@ -11,7 +11,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli
-from modelzoo.errors import OutputError
+from modelzoo.errors import ModelzooError, OutputError
 from tests.plugin_site import ROOT
 
 
@@ -152,3 +152,11 @@ def test_every_command_that_is_there_ends_its_help_with_examples(capsys):
         assert all(line.startswith("  modelzoo ") for line in examples), examples
         seen.append(command.name)
     assert {"list", "show", "find", "cp", "plugins", "new-plugin"} <= set(seen)
+
+
+def test_an_optional_argument_may_stand_after_the_options():
+    assert cli.parse(["run", "DIR", "--json", "some text"]).input == "some text"
+    assert cli.parse(["run", "DIR", "--json", "-"]).input == "-"
+    assert cli.parse(["run", "DIR", "text", "--json"]).input == "text"
+    with pytest.raises(ModelzooError, match="too much: more"):
+        cli.parse(["run", "DIR", "text", "--json", "more"])

@@ -59,6 +59,7 @@ FAMILIES = {
     "transformer": ("transformer", "seq2seq-lm", _SEQ, {}),
     "bert": ("bert", "masked-lm", _ONE, {}),
     "bert classifier": ("bert", "text-classification", _ONE, {"max_length": 24}),
+    "embedder": ("bert", "text-embedding", _ONE, {}),
     "gpt classifier": ("gpt", "text-classification", _ONE, {}),
 }
 FLOAT16 = ("gpt", "t5")

@@ -122,7 +122,7 @@ def test_an_existing_output_is_kept_unless_forced(no_child, tmp_path):
     (target / "letter.txt").write_text("dear")
     with pytest.raises(OutputError, match="exists"):
         modelzoo.export("gpt-tiny", target)
-    with pytest.raises(OutputError, match="neither a model directory nor a bundle"):
+    with pytest.raises(OutputError, match="no model directory, bundle or checkpoint"):
         modelzoo.export("gpt-tiny", target, force=True)
     assert (target / "letter.txt").read_text() == "dear"
 

@@ -12,6 +12,7 @@ from modelzoo.layers.positions import (
     LearnedPositions,
     RelativeBias,
     rotary_angles,
+    rotary_rates,
     rotate,
     sine_positions,
 )
@@ -40,7 +41,9 @@ def test_sine_positions_are_the_papers_formula():
 
 def turned(vector: np.ndarray, position: int, theta: float = 10_000.0) -> np.ndarray:
     x = ops.reshape(ops.cast(vector, "float32"), (1, 1, 1, -1))
-    return number(rotate(x, rotary_angles(positions(position), len(vector), theta))).reshape(-1)
+    return number(
+        rotate(x, rotary_angles(positions(position), rotary_rates(len(vector), theta)))
+    ).reshape(-1)
 
 
 def test_a_rotary_score_depends_on_the_distance_alone():

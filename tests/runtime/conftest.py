@@ -136,6 +136,7 @@ class PieceTokenizer:
         self.pieces = list(pieces)
         self.vocab_size = len(self.pieces) + 1
         self.roles = {"eos": len(self.pieces)}
+        self.stop_tokens, self.prefix = frozenset(self.roles.values()), ()
 
     def encode(self, text):
         ids = []

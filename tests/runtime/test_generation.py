@@ -255,6 +255,6 @@ def test_empty_prompt_starts_from_eos_or_says_what_is_missing(fakes):
     result = generate_results(model.stepper(), tokenizer, [""], sampling)[0]
     expected = model.greedy([12], 6)
     assert list(result.tokens) == expected[: (expected + [12]).index(12)]
-    tokenizer.roles = {}
+    tokenizer.roles, tokenizer.stop_tokens = {}, frozenset()
     with pytest.raises(ModelzooError, match="no bos or eos"):
         generate_text(model.stepper(), tokenizer, "", sampling)

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from modelzoo.errors import ModelzooError, RecipeError
-from modelzoo.tasks.encoding import mean_embedding, pool
+from modelzoo.tasks.encoding import embedding, pool
 from modelzoo.tasks.masked_lm import MaskedLM, MaskedLMTask
 from modelzoo.tasks.text_classification import TextClassificationTask, TextClassifier
 from tests.core import (
@@ -115,7 +115,7 @@ def test_an_encoder_is_read_at_its_pooler_or_its_first_token():
 
 def test_an_embedding_is_the_mean_of_real_tokens_of_length_one():
     hidden = np.random.default_rng(1).normal(size=(2, 6, 3))
-    got = number(mean_embedding(ops.cast(hidden, "float32"), MASK))
+    got = number(embedding(ops.cast(hidden, "float32"), MASK))
     mean = (hidden * MASK[:, :, None]).sum(1)
     assert_near(got, mean / np.linalg.norm(mean, axis=-1, keepdims=True))
 

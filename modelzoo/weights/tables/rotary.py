@@ -1,0 +1,112 @@
+"""Rotary positions and kinds of layers, in the several ways that `config.json` has had them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modelzoo.errors import WeightsError, nearest
+
+_KINDS = {"full_attention": "global", "sliding_attention": "local"}
+# Their names of what stretches positions, and ours; see `layers.positions.rotary_rates`.
+_SCALING = {
+    "factor": "factor",
+    "low_freq_factor": "low_freq_factor",
+    "high_freq_factor": "high_freq_factor",
+    "original_max_position_embeddings": "original_max_length",
+}
+_SCALING_TYPES = ("default", "linear", "llama3")
+
+
+def read_rotary(config: Mapping, theta: float) -> dict:
+    """`rotary_theta` and `rotary_scaling` of a model with one kind of layers."""
+    parameters = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    theta = parameters.get("rope_theta", config.get("rope_theta", theta))
+    return {"rotary_theta": float(theta), "rotary_scaling": _read_scaling(parameters)}
+
+
+def write_rotary(values: Mapping) -> dict:
+    scaling = _write_scaling(values.get("rotary_scaling"))
+    theta = values["rotary_theta"]
+    # Both spellings: the second is what transformers read before version 5.
+    old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
+    return {"rope_parameters": {"rope_theta": theta, **scaling}, **old}
+
+
+def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequence[str]) -> dict:
+    """The same of a model with global and local layers, and their `attention_pattern`.
+
+    Args:
+        theta, local_theta: where the file says nothing.
+        pattern: of a file that lists no `layer_types`.
+    """
+    parameters = config.get("rope_parameters") or {}
+    if "full_attention" in parameters:
+        far, near = parameters["full_attention"], parameters.get("sliding_attention") or {}
+    else:
+        far = {
+            "rope_theta": config.get("global_rope_theta", config.get("rope_theta", theta)),
+            **(config.get("rope_scaling") or {}),
+        }
+        near = {"rope_theta": config.get("local_rope_theta", config.get("rope_local_base_freq"))}
+    kinds = config.get("layer_types")
+    if kinds:
+        wrong = [kind for kind in kinds if kind not in _KINDS]
+        if wrong:
+            raise WeightsError(f"layers of the type {wrong[0]!r} are not supported")
+        pattern = shortest_period([_KINDS[kind] for kind in kinds])
+    return {
+        "rotary_theta": float(far.get("rope_theta") or theta),
+        "rotary_local_theta": float(near.get("rope_theta") or local_theta),
+        "attention_pattern": list(pattern),
+        **({"rotary_scaling": _read_scaling(far)} if _read_scaling(far) else {}),
+    }
+
+
+def write_layers(values: Mapping) -> dict:
+    pattern, layers = values["attention_pattern"], values["num_layers"]
+    names = {ours: theirs for theirs, ours in _KINDS.items()}
+    far, near = values["rotary_theta"], values["rotary_local_theta"]
+    return {
+        "layer_types": [names[pattern[i % len(pattern)]] for i in range(layers)],
+        "rope_parameters": {
+            "full_attention": {"rope_theta": far, **_write_scaling(values.get("rotary_scaling"))},
+            "sliding_attention": {"rope_theta": near, "rope_type": "default"},
+        },
+    }
+
+
+def shortest_period(kinds: Sequence[str]) -> list[str]:
+    """The shortest list that, repeated and cut, gives `kinds`.
+
+    >>> shortest_period(["a", "b", "b", "a", "b"])
+    ['a', 'b', 'b']
+    """
+    for size in range(1, len(kinds) + 1):
+        if all(kind == kinds[i % size] for i, kind in enumerate(kinds)):
+            return list(kinds[:size])
+    return list(kinds)
+
+
+def _read_scaling(parameters: Mapping) -> dict | None:
+    kind = parameters.get("rope_type") or parameters.get("type") or "default"
+    if kind not in _SCALING_TYPES:
+        raise WeightsError(
+            f"rotary positions of the type {kind!r} are not supported",
+            did_you_mean=nearest(str(kind), _SCALING_TYPES),
+            next_step=f"there is {', '.join(_SCALING_TYPES)}",
+        )
+    if parameters.get("partial_rotary_factor", 1.0) != 1.0:
+        raise WeightsError("rotary positions on a part of a head are not supported")
+    if kind == "default":
+        return None
+    found = {ours: parameters[key] for key, ours in _SCALING.items() if key in parameters}
+    if kind == "linear":
+        found = {"factor": found.get("factor")}
+    return {"type": kind, **found}
+
+
+def _write_scaling(scaling: Mapping | None) -> dict:
+    if not scaling:
+        return {"rope_type": "default"}
+    numbers = {key: scaling[ours] for key, ours in _SCALING.items() if ours in scaling}
+    return {"rope_type": scaling["type"], **numbers}

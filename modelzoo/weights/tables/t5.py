@@ -1,0 +1,119 @@
+"""T5, versions 1.0 and 1.1."""
+
+from modelzoo.errors import WeightsError
+from modelzoo.weights.table import Head, Table, Value, linear, rms_norm, rules, same
+
+_FEED_FORWARD = {
+    "relu": ("relu", False),
+    "gated-gelu": ("gelu_tanh", True),
+    "gated-silu": ("silu", True),
+}
+
+
+def _attention(theirs: str, ours: str) -> tuple:
+    parts = {"q": "query", "k": "key", "v": "value", "o": "output"}
+    return rules(*(linear(f"{theirs}.{their}", f"{ours}/{our}") for their, our in parts.items()))
+
+
+def _layer(side: str, ffn: int) -> tuple:
+    """A layer of the encoder or decoder; its sublayers are numbered, feed-forward last."""
+    return rules(
+        rms_norm("0.layer_norm", "attention_norm"),
+        _attention("0.SelfAttention", "attention"),
+        rms_norm("1.layer_norm", "cross_attention_norm") if ffn == 2 else (),
+        _attention("1.EncDecAttention", "cross_attention") if ffn == 2 else (),
+        rms_norm(f"{ffn}.layer_norm", "ffn_norm"),
+        linear(f"{ffn}.DenseReluDense.wi", "ffn/up"),
+        linear(f"{ffn}.DenseReluDense.wi_0", "ffn/gate"),
+        linear(f"{ffn}.DenseReluDense.wi_1", "ffn/up"),
+        linear(f"{ffn}.DenseReluDense.wo", "ffn/down"),
+        theirs=f"{side}.block.{{i}}.layer.",
+        ours=f"{side}/block_{{i}}/",
+    )
+
+
+def _stack(side: str) -> tuple:
+    bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    return rules(
+        same(bias, f"{side}/relative_bias/embeddings"),
+        rms_norm(f"{side}.final_layer_norm", f"{side}/final_norm"),
+    )
+
+
+def _read(config, names) -> dict:
+    kind = config.get("feed_forward_proj", "relu")
+    if kind not in _FEED_FORWARD:
+        raise WeightsError(
+            f"feed_forward_proj {kind!r} is not supported",
+            next_step=f"there is {', '.join(_FEED_FORWARD)}",
+        )
+    activation, gated = _FEED_FORWARD[kind]
+    tied = config.get("tie_word_embeddings", True)
+    # From version 5 on, transformers ties every T5, and says apart from that what v1.1 means.
+    scaled = config.get("scale_decoder_outputs", tied)
+    return {
+        "activation": activation,
+        "gated": gated,
+        "tie_embeddings": bool(tied or "lm_head.weight" not in names),
+        "scale_logits": bool(scaled),
+        "num_decoder_layers": config.get("num_decoder_layers") or config["num_layers"],
+    }
+
+
+def _write(values) -> dict:
+    kinds = {pair: kind for kind, pair in _FEED_FORWARD.items()}
+    kind = kinds.get((values["activation"], values["gated"]))
+    if kind is None:
+        raise WeightsError(
+            f"a t5 has no feed-forward layer with activation {values['activation']!r} and "
+            f"gated = {values['gated']}"
+        )
+    return {
+        "feed_forward_proj": kind,
+        "tie_word_embeddings": values["tie_embeddings"],
+        "scale_decoder_outputs": values["scale_logits"],
+        "num_decoder_layers": values["num_decoder_layers"],
+        "is_encoder_decoder": True,
+    }
+
+
+T5 = Table(
+    model_type="t5",
+    architecture="t5",
+    prefix="",
+    rules=rules(
+        same("shared.weight", "encoder_embedding/tokens/embeddings"),
+        _stack("encoder"),
+        _stack("decoder"),
+        linear("lm_head", "head"),
+    ),
+    layer_rules=_layer("encoder", ffn=1),
+    decoder_rules=_layer("decoder", ffn=2),
+    values=(
+        Value("vocab_size", "vocab_size"),
+        Value("d_model", "hidden_dim"),
+        Value("num_layers", "num_layers"),
+        Value("num_heads", "num_heads"),
+        Value("d_kv", "head_dim"),
+        Value("d_ff", "ffn_dim"),
+        Value("n_positions", "max_length", 512),
+        Value("relative_attention_num_buckets", "relative_buckets", 32),
+        Value("relative_attention_max_distance", "relative_max_distance", 128),
+        Value("layer_norm_epsilon", "norm_epsilon", 1e-6),
+        Value("dropout_rate", "dropout", 0.1),
+    ),
+    heads={
+        "seq2seq-lm": Head(
+            ("T5ForConditionalGeneration",),
+            copies={
+                "encoder.embed_tokens.weight": "shared.weight",
+                "decoder.embed_tokens.weight": "shared.weight",
+                "lm_head.weight": "shared.weight",
+            },
+        )
+    },
+    # A table that old files hold and no model reads.
+    ignored=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
+    read=_read,
+    write=_write,
+)

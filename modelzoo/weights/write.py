@@ -1,0 +1,159 @@
+"""From a Keras model to a directory in Hugging Face layout, through the tables that read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelzoo.errors import WeightsError, require
+from modelzoo.files import new_directory
+from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
+from modelzoo.weights.sentence_transformers import sentence_transformers_files
+from modelzoo.weights.table import Head, Rule, Table
+from modelzoo.weights.tables import TABLES
+
+_ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
+_IDS = ("pad", "bos", "eos")  # what config.json names by id
+
+
+def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
+    """Write `config.json`, `model.safetensors` and the tokenizer's files; nothing is pickled.
+
+    `transformers` opens the directory with `from_pretrained`, `modelzoo build DIR` too.
+
+    Args:
+        model: with a recipe whose architecture has a table; float32 is written.
+        force: replace an existing checkpoint.
+
+    Raises:
+        WeightsError: Hugging Face has no counterpart of the model.
+        OutputError: the directory exists, or cannot be written; nothing is lost then.
+
+    Example:
+        >>> write_checkpoint(modelzoo.load("my-gpt"), "my-gpt-hf")
+        PosixPath('my-gpt-hf')
+    """
+    save_file = require("safetensors.numpy", "tensorflow").save_file
+    table, values, rules = _table_for(model)
+    head = table.heads[model.recipe.task]
+    tensors = _tensors(model, table, head, rules)
+    config = {**table.write_config(values), **_config(model, head)}
+    with new_directory(directory, force) as folder:
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        _write_json(folder / "config.json", config)
+        for name, content in _extras(model, config).items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            _write_json(path, content)
+        if model.tokenizer is not None:
+            model.tokenizer.save(folder / "tokenizer.json")
+        if model.chat_template is not None:
+            (folder / "chat_template.jinja").write_text(model.chat_template, "utf-8")
+    return Path(directory)
+
+
+def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
+    """The first table that says everything of this model, its values and its rules."""
+    recipe, weights, values = model.recipe, weights_by_path(model), model_values(model.recipe)
+    reasons = []
+    tables = [table for table in TABLES.values() if table.architecture == recipe.architecture]
+    for table in sorted(tables, key=lambda table: -len(table.fixed)):  # the most particular first
+        if recipe.task not in table.heads:
+            reasons.append(f"a {table.model_type} has no task {recipe.task}")
+            continue
+        try:
+            table.write_config(values)
+        except WeightsError as error:
+            reasons.append(error.what)
+            continue
+        options = recipe.table("task_options")
+        head = table.heads[recipe.task]
+        if any(options.get(key) != value for key, value in head.options.items()):
+            reasons.append(f"a {table.model_type} has another head")
+            continue
+        rules = _chosen(rules_for(table.all_rules(recipe.task, values), weights), values)
+        missing = set(weights) - {path for rule in rules for path in rule.ours}
+        if not missing:
+            return table, values, rules
+        reasons.append(f"a {table.model_type} has no {min(missing)}")
+    raise WeightsError(
+        f"Hugging Face has no counterpart of {recipe.name}: "
+        + ("; ".join(dict.fromkeys(reasons)) or f"the architecture {recipe.architecture}"),
+        next_step=f"there is one of {', '.join(sorted({t.architecture for t in TABLES.values()}))}",
+    )
+
+
+def _chosen(rules: list[Rule], values: Mapping) -> list[Rule]:
+    """One rule a weight: a gated T5 calls `wi_1` what a plain one calls `wi`."""
+    kept: dict[tuple[str, ...], Rule] = {}
+    for rule in rules:
+        if rule.ours not in kept or values.get("gated"):
+            kept[rule.ours] = rule
+    return list(kept.values())
+
+
+def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
+    from keras import ops
+
+    weights = weights_by_path(model)
+    bare = head.classes[0].endswith("Model")  # a backbone alone has names without the prefix
+    tensors = {}
+    for rule in rules:
+        name = rule.theirs.removeprefix(table.prefix) if bare else rule.theirs
+        arrays = [ops.convert_to_numpy(weights[path]) for path in rule.ours]
+        tensors[name] = to_theirs(rule, arrays)
+    return tensors
+
+
+def _config(model, head: Head) -> dict:
+    """What config.json says beside the sizes: the class, the special tokens, the labels."""
+    recipe, tokenizer = model.recipe, model.tokenizer
+    classes = head.classes
+    if recipe.task == "masked-lm" and len(classes) > 1 and not model.next_sentence:
+        classes = classes[1:]
+    config = {"architectures": [classes[0]], "dtype": "float32"}
+    roles = {} if tokenizer is None else tokenizer.roles
+    config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
+    if tokenizer is not None:
+        if "start" in tokenizer.roles or recipe.task == "seq2seq-lm":
+            start = tokenizer.roles.get("start", tokenizer.roles.get("pad"))
+            config["decoder_start_token_id"] = start
+    labels = recipe.table("task_options").get("labels")
+    if labels:
+        config["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        config["label2id"] = {label: i for i, label in enumerate(labels)}
+    return config
+
+
+def _extras(model, config: Mapping) -> dict[str, object]:
+    """The other small JSON files, by name."""
+    tokenizer, recipe = model.tokenizer, model.recipe
+    found: dict[str, object] = {}
+    if tokenizer is not None:
+        names = {
+            f"{role}_token": tokenizer.id_to_token(tokenizer.roles[role])
+            for role in _ROLES
+            if role in tokenizer.roles
+        }
+        found["tokenizer_config.json"] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": model.backbone.max_length,
+            **names,
+        }
+    if recipe.task in ("causal-lm", "seq2seq-lm"):
+        keys = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+        found["generation_config.json"] = {key: config[key] for key in keys if key in config}
+        if tokenizer is not None and len(tokenizer.stop_tokens) > 1:
+            stops = sorted(tokenizer.stop_tokens)
+            found["generation_config.json"]["eos_token_id"] = stops
+    if recipe.task == "text-embedding":
+        width = model.backbone.config.hidden_dim
+        options = recipe.table("task_options")
+        found.update(sentence_transformers_files(options, model.max_length, width))
+    return found
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")

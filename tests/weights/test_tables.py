@@ -1,0 +1,132 @@
+"""Every table maps a whole model, in both directions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import modelzoo
+from modelzoo.errors import WeightsError
+from modelzoo.weights import open_checkpoint, read_weights, write_checkpoint
+from modelzoo.weights.mapping import model_values
+from modelzoo.weights.table import Rule
+from modelzoo.weights.tables import TABLES
+from modelzoo.weights.tables.rotary import read_layers, read_rotary, write_layers, write_rotary
+from tests.core import randomise
+
+_SMALL = {"vocab_size": 23, "num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_length": 32}
+_LLAMA = {"vocab_size": 23, "hidden_dim": 16, "num_heads": 2, "num_kv_heads": 1, "max_length": 32}
+_LLAMA = {**_LLAMA, "ffn_dim": 24, "num_layers": 2}
+# A small model of each table: the recipe that it is cut from, and what is changed.
+MODELS = {
+    "bart": ("bart-base", {**_SMALL, "ffn_dim": 24}),
+    "bert": ("bert-base", {**_SMALL, "ffn_dim": 24}),
+    "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
+    "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
+    "gpt2": ("gpt-small", {**_SMALL, "ffn_dim": 24}),
+    "llama": ("smollm2-135m", {**_LLAMA, "head_dim": 8}),
+    "modernbert": ("ettin-17m", {**_SMALL, "ffn_dim": 24, "num_layers": 4}),
+    "openai-gpt": ("gpt-1", _SMALL),
+    "qwen2": (
+        "smollm2-135m",
+        {**_LLAMA, "attention_bias": True, "attention_output_bias": False, "norm_epsilon": 1e-6},
+    ),
+    "qwen3": ("qwen3-0.6b", {**_LLAMA, "head_dim": 8}),
+    "roberta": ("roberta-base", {**_SMALL, "ffn_dim": 24}),
+    "t5": ("t5-v1.1-small", {**_SMALL, "ffn_dim": 24, "head_dim": 8}),
+}
+
+
+def made(kind: str, **more):
+    name, changes = MODELS[kind]
+    return randomise(modelzoo.build(name, compile=False, **{**changes, **more}))
+
+
+def test_every_table_is_tested():
+    assert set(MODELS) == set(TABLES)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_what_is_written_reads_back_bit_by_bit(kind, tmp_path):
+    model = made(kind)
+    write_checkpoint(model, tmp_path / "out")
+    checkpoint = open_checkpoint(tmp_path / "out")
+    assert checkpoint.config["model_type"] == kind
+    again = modelzoo.build(tmp_path / "out", compile=False)
+    assert again.recipe.task == model.recipe.task
+    for one, other in zip(model.weights, again.weights, strict=True):
+        if "seed" not in one.path:
+            np.testing.assert_array_equal(one, other, err_msg=one.path)
+    # The recipe came through the file too, all of it that shapes the model.
+    ours, theirs = model_values(model.recipe), model_values(again.recipe)
+    free = {"initializer_range", "dropout", "attention_dropout"}
+    assert {k: v for k, v in ours.items() if k not in free} == {
+        k: list(v) if isinstance(ours[k], list) else v for k, v in theirs.items() if k not in free
+    }
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_recipe_takes_the_weights_that_belong_to_it_and_no_others(kind, tmp_path):
+    write_checkpoint(made(kind), tmp_path / "out")
+    name, changes = MODELS[kind]
+    modelzoo.build(name, weights=tmp_path / "out", compile=False, **changes)
+    with pytest.raises(WeightsError, match="num_heads is 4 here and 2 there"):
+        modelzoo.build(name, weights=tmp_path / "out", compile=False, **{**changes, "num_heads": 4})
+
+
+def test_a_rule_of_a_layer_names_the_layer_on_both_sides():
+    rule = Rule("h.{i}.w", ("block_{i}/a", "block_{i}/b")).at(12)
+    assert (rule.theirs, rule.ours) == ("h.12.w", ("block_12/a", "block_12/b"))
+
+
+def test_rotary_positions_read_as_each_version_wrote_them():
+    old = {"rope_theta": 5.0, "rope_scaling": {"type": "linear", "factor": 2.0}}
+    new = {"rope_parameters": {"rope_theta": 5.0, "rope_type": "linear", "factor": 2.0}}
+    wanted = {"rotary_theta": 5.0, "rotary_scaling": {"type": "linear", "factor": 2.0}}
+    assert read_rotary(old, 1.0) == read_rotary(new, 1.0) == wanted
+    assert read_rotary(write_rotary(wanted), 1.0) == wanted
+    assert read_rotary({}, 7.0) == {"rotary_theta": 7.0, "rotary_scaling": None}
+
+
+def test_layer_kinds_read_as_each_version_wrote_them():
+    values = {
+        "rotary_theta": 9.0,
+        "rotary_local_theta": 4.0,
+        "attention_pattern": ["local", "local", "global"],
+    }
+    written = write_layers({**values, "num_layers": 7})
+    assert read_layers(written, 1.0, 1.0, ["global"]) == values
+    old = {"rope_theta": 9.0, "rope_local_base_freq": 4.0}
+    assert read_layers(old, 1.0, 1.0, ["local", "local", "global"]) == values
+
+
+@pytest.mark.parametrize(
+    ("scaling", "message"),
+    [
+        ({"rope_type": "yarn", "factor": 2.0}, "'yarn' are not supported"),
+        ({"rope_type": "default", "partial_rotary_factor": 0.5}, "a part of a head"),
+    ],
+)
+def test_rotary_positions_of_another_kind_are_refused(scaling, message):
+    with pytest.raises(WeightsError, match=message):
+        read_rotary({"rope_parameters": {"rope_theta": 1.0, **scaling}}, 1.0)
+
+
+def test_a_model_without_counterpart_is_refused_with_the_reasons(tmp_path):
+    model = made("gpt2", positions="relative")
+    with pytest.raises(WeightsError, match="no counterpart of gpt-small") as caught:
+        write_checkpoint(model, tmp_path / "out")
+    assert "positions = 'learned'" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_head_that_the_checkpoint_lacks_starts_at_random_and_is_named(tmp_path):
+    write_checkpoint(made("bert"), tmp_path / "out")
+    name, changes = MODELS["bert"]
+    with pytest.warns(UserWarning, match="no weights for classifier/kernel, classifier/bias"):
+        model = modelzoo.build(
+            name, weights=tmp_path / "out", compile=False, task="text-classification", **changes,
+        )  # fmt: skip
+    loaded = read_weights(model, open_checkpoint(tmp_path / "out"))
+    assert set(loaded.fresh) == {"classifier/kernel", "classifier/bias"}
+    assert any("cls.predictions" in name for name in loaded.left_out)
