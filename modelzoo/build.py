@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from modelzoo import registry
@@ -88,8 +89,12 @@ def build(
     if tokenizer is not None:
         check_vocabulary(tokenizer, arguments.get("vocab_size"))
     need_keras()  # what could be wrong without it has been told by now
+    from modelzoo.layers.initial import blank_weights
+
     registry.import_for(recipe)
-    model = task_of(recipe).model(architecture(**arguments))
+    with blank_weights() if checkpoint is not None else nullcontext():
+        backbone = architecture(**arguments)
+    model = task_of(recipe).model(backbone)
     model.recipe, model.tokenizer = recipe, tokenizer
     if checkpoint is not None:
         _take_checkpoint(model, checkpoint)

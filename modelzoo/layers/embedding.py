@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.initial import normal
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import LearnedPositions, sine_positions
 
@@ -25,7 +26,7 @@ class TokenEmbedding(keras.layers.Layer):
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
             shape=(self.vocab_size, self.hidden_dim),
-            initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
+            initializer=normal(self.initializer_range),
             name="embeddings",
         )
         self.built = True

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError, nearest
+from modelzoo.layers.initial import normal
 
 # What each way to stretch rotary positions needs to know.
 ROTARY_SCALINGS = {
@@ -40,7 +41,7 @@ class LearnedPositions(keras.layers.Layer):
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
             shape=(self.max_length + self.offset, self.hidden_dim),
-            initializer=keras.initializers.RandomNormal(stddev=self.initializer_range),
+            initializer=normal(self.initializer_range),
             name="embeddings",
         )
         self.built = True
@@ -138,7 +139,7 @@ class RelativeBias(keras.layers.Layer):
     def build(self, input_shape=None):
         self.embeddings = self.add_weight(
             shape=(self.num_buckets, self.num_heads),
-            initializer=keras.initializers.RandomNormal(stddev=self.stddev),
+            initializer=normal(self.stddev),
             name="embeddings",
         )
         self.built = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from modelzoo.layers.initial import normal
+
 
 def projection(units: int, stddev: float, **kwargs) -> keras.layers.Dense:
     """A dense layer whose kernel starts normal with `stddev`; `kwargs` are those of `Dense`.
@@ -12,5 +14,4 @@ def projection(units: int, stddev: float, **kwargs) -> keras.layers.Dense:
         >>> projection(4, 0.02, use_bias=False).use_bias
         False
     """
-    normal = keras.initializers.RandomNormal(stddev=stddev)
-    return keras.layers.Dense(units, kernel_initializer=normal, **kwargs)
+    return keras.layers.Dense(units, kernel_initializer=normal(stddev), **kwargs)
