@@ -234,7 +234,7 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
     recipe = recipe_of(model)
     options = train_options(recipe)
     examples = task_of(recipe).examples(raw)
-    model.recipe = recipe = with_labels(recipe, examples)
+    model.recipe = recipe = task_of(recipe).completed(recipe, examples)
     labels = recipe.table("task_options").get("labels")
     if labels and len(labels) != model.num_labels:
         raise DataError(
@@ -301,15 +301,6 @@ def recipe_of(model) -> Recipe:
     return model.recipe
 
 
-def with_labels(recipe: Recipe, examples) -> Recipe:
-    """The recipe with its classes: those of the examples, unless it names its own."""
-    if recipe.task != "text-classification" or recipe.table("task_options").get("labels"):
-        return recipe
-    from modelzoo.data.classification import label_names
-
-    return override(recipe, {"task_options.labels": list(label_names(examples))})
-
-
 def task_of(recipe: Recipe):
     """The recipe's task, made with its `[task_options]`."""
     if recipe.task is None:
@@ -329,9 +320,11 @@ def take_weights(model, source, where) -> None:
         into, of = model.backbone, source.backbone
     if _shapes(into) != _shapes(of):
         what = f"{len(into.weights)} weights here and {len(of.weights)} there"
-        for weight, shape in zip(into.weights, _shapes(of), strict=False):
-            if tuple(weight.shape) != shape:
-                what = f"{weight.path} is {tuple(weight.shape)} here and {shape} there"
+        for ours, theirs in zip(_shapes(into), _shapes(of), strict=False):
+            if ours != theirs:
+                what = f"{ours[0]} is {ours[1]} here and {theirs[1]} there"
+                if ours[0] != theirs[0]:
+                    what = f"{ours[0]} is here what {theirs[0]} is there"
                 break
         raise ModelDirectoryError(
             what,
@@ -346,8 +339,9 @@ def take_weights(model, source, where) -> None:
         model.chat_template = getattr(source, "chat_template", None)
 
 
-def _shapes(model) -> list[tuple[int, ...]]:
-    return [tuple(weight.shape) for weight in model.weights]
+def _shapes(model) -> list[tuple[str, tuple[int, ...]]]:
+    """Path, without the model's own name, and shape of each weight."""
+    return [(weight.path.partition("/")[2], tuple(weight.shape)) for weight in model.weights]
 
 
 def need_keras():

@@ -10,6 +10,7 @@ from keras import ops
 
 from modelzoo.errors import RecipeError
 from modelzoo.layers.projection import projection
+from modelzoo.recipe import override
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import encoder_signatures, pool
@@ -111,6 +112,14 @@ class TextClassificationTask(Task):
     def model(self, backbone) -> TextClassifier:
         count = len(self.labels or ("0", "1"))
         return TextClassifier(backbone, count, self.dropout, self.hidden_activation)
+
+    def completed(self, recipe, examples):
+        """With the classes of the examples, unless it names its own."""
+        from modelzoo.data.classification import label_names
+
+        if self.labels:
+            return recipe
+        return override(recipe, {"task_options.labels": list(label_names(examples))})
 
     def losses(self):
         return token_loss(), [token_accuracy()]

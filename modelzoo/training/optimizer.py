@@ -58,24 +58,38 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+class MatricesDecay:
+    """Mixed into an optimizer: vectors, which are norms and biases, do not decay (as in BERT, GPT).
+
+    A part of the class, because Keras does not save what `exclude_from_weight_decay` was told.
+    """
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1 and super()._use_weight_decay(variable)
+
+
 @keras.saving.register_keras_serializable("modelzoo")
-class AdamW(keras.optimizers.AdamW):
+class SGD(MatricesDecay, keras.optimizers.SGD):
+    """Keras' SGD."""
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class Adafactor(MatricesDecay, keras.optimizers.Adafactor):
+    """Keras' Adafactor (Shazeer and Stern 2018)."""
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class AdamW(MatricesDecay, keras.optimizers.AdamW):
     """Keras' AdamW (Loshchilov and Hutter 2019) with one fused update a variable on TensorFlow.
 
     The formula and the state are Keras'. Some thirty small operations on every weight become three
     passes over memory, which also halves the graph that is to be traced and optimized. And where a
     batch reads a row of an embedding twice, its two gradients are summed before they are squared.
-
-    Vectors, which are norms and biases, do not decay (as in BERT and GPT). This is part of the
-    class, because Keras does not save what `exclude_from_weight_decay` was told.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._scalars = None
-
-    def _use_weight_decay(self, variable):
-        return len(variable.shape) > 1 and super()._use_weight_decay(variable)
 
     # === On TensorFlow: one pass over memory for the norm, one for the decay, one for the rest ===
 
@@ -139,9 +153,9 @@ def make_optimizer(options: TrainOptions, total_steps: int | None = None):
         "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
     }
     if options.optimizer == "sgd":
-        return keras.optimizers.SGD(weight_decay=options.weight_decay, **common)
+        return SGD(weight_decay=options.weight_decay, **common)
     if options.optimizer == "adafactor":
-        return keras.optimizers.Adafactor(weight_decay=options.weight_decay, **common)
+        return Adafactor(weight_decay=options.weight_decay, **common)
     decay = options.weight_decay if options.optimizer == "adamw" else 0.0
     return AdamW(
         weight_decay=decay,

@@ -21,7 +21,6 @@ from modelzoo.build import (
     save,
     task_of,
     train_tokenizer_for,
-    with_labels,
 )
 from modelzoo.errors import RecipeError
 from modelzoo.files import check_replaceable
@@ -88,7 +87,7 @@ def train(
         "start": None if start is None else str(Path(start).resolve()),
         "tokenizer": None if tokenizer is None else _digest([tokenizer.to_str()]),
     }
-    recipe = with_labels(recipe, examples)
+    recipe = task_of(recipe).completed(recipe, examples)
     task = task_of(recipe)
     if held_out is None:
         examples, held_out = split(examples, options.validation_fraction, options.seed)
