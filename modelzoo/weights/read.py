@@ -60,7 +60,7 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
     rules = rules_for(table.all_rules(recipe.task, values), weights)
     present = [rule for rule in rules if rule.theirs in tensors]
     fresh = _fresh(model, weights, rules, tensors)
-    _check_names(checkpoint.where, table, values, weights, rules, tensors, head, fresh)
+    _check_names(checkpoint.where, table, weights, rules, tensors, head, fresh)
     _check_shapes(checkpoint.where, present, tensors, weights)
     for rule in present:
         array = tensors[rule.theirs].read()
@@ -125,9 +125,7 @@ def _canonical(checkpoint: Checkpoint, table: Table) -> dict[str, Tensor]:
             full = full.removesuffix(old) + new if full.endswith(old) else full
         found[full] = checkpoint.tensors[name]
     # The prefix was put before a head's names too, where the file leaves it out of the backbone's.
-    known = {name for head in table.heads.values() for name in head.copies}
-    known |= {rule.theirs for head in table.heads.values() for rule in head.rules}
-    known |= {rule.theirs for rule in table.rules}
+    known = _spared(table)
     bare = {name.removeprefix(table.prefix): name for name in found if table.prefix}
     for name in known & set(bare) - set(found):
         found[name] = found.pop(bare[name])
@@ -168,12 +166,10 @@ def _fresh(model, weights, rules, tensors) -> list[str]:
     return [] if found else head
 
 
-def _check_names(where, table, values, weights, rules, tensors, head, fresh) -> None:
+def _check_names(where, table, weights, rules, tensors, head, fresh) -> None:
     wanted = {path: rule.theirs for rule in rules for path in rule.ours}
     # A weight with two names (T5's `wi` and `wi_1`) needs one of them.
-    for rule in rules:
-        if rule.theirs in tensors:
-            wanted.update((path, rule.theirs) for path in rule.ours)
+    wanted.update({path: r.theirs for r in rules if r.theirs in tensors for path in r.ours})
     missing = sorted(
         {
             wanted.get(path, path)
@@ -181,17 +177,9 @@ def _check_names(where, table, values, weights, rules, tensors, head, fresh) -> 
             if path not in fresh and wanted.get(path) not in tensors
         }
     )
-    every = [_pattern(rule.theirs) for rule in _every_rule(table)]
-    copies = {name for one in table.heads.values() for name in one.copies}
-    used = {rule.theirs for rule in rules}
-    layers = _pattern_of_layers(table, values)
+    known = {rule.theirs for rule in rules} | _spared(table)
     unexpected = sorted(
-        name
-        for name in tensors
-        if name not in used
-        and name not in copies
-        and not _is_ignored(name, table)
-        and (not any(pattern.fullmatch(name) for pattern in every) or layers.fullmatch(name))
+        name for name in tensors if name not in known and not _is_ignored(name, table)
     )
     if missing or unexpected:
         raise WeightsError(
@@ -205,22 +193,18 @@ def _check_names(where, table, values, weights, rules, tensors, head, fresh) -> 
             next_step="check that the checkpoint is whole, and of the recipe's model",
         )
     for copy, original in head.copies.items():
-        if copy in tensors and copy not in used:
+        if copy in tensors and copy not in {rule.theirs for rule in rules}:
             _check_copy(where, copy, original, tensors)
 
 
-def _pattern_of_layers(table: Table, values: Mapping) -> re.Pattern:
-    """Layers that the model does not have: numbers from its count on."""
-    rules = [*table.layer_rules, *table.decoder_rules]
-    if not rules:
-        return re.compile(r"(?!)")
-    count = max(int(values["num_layers"]), int(values.get("num_decoder_layers") or 0))
-    inside = "|".join(str(i) for i in range(count))
-    return re.compile(
-        "|".join(
-            re.escape(rule.theirs).replace(r"\{i\}", rf"(?!(?:{inside})\.)\d+") for rule in rules
-        )
-    )
+def _spared(table: Table) -> set[str]:
+    """What a model may leave unread: a pooler, another task's head, copies of other tensors."""
+    heads = table.heads.values()
+    return {
+        *(rule.theirs for rule in table.rules),
+        *(rule.theirs for head in heads for rule in head.rules),
+        *(name for head in heads for name in head.copies),
+    }
 
 
 def _check_copy(where, copy: str, original: str | None, tensors) -> None:

@@ -85,6 +85,14 @@ def test_layers_that_the_configuration_does_not_have_are_not_passed_over(folder)
     refused(folder, r"it has no place for 9 tensors: model\.layers\.1\.")
 
 
+def test_biases_that_the_configuration_denies_are_not_passed_over(folder):
+    def add(tensors):
+        tensors["model.layers.0.self_attn.q_proj.bias"] = np.ones(16, "float32")
+
+    edit_tensors(folder, add)
+    refused(folder, "it has no place for 1 tensor: model.layers.0.self_attn.q_proj.bias")
+
+
 def test_wrong_shapes_are_all_named_and_no_weight_has_changed(folder):
     def cut(tensors):
         tensors["model.norm.weight"] = tensors["model.norm.weight"][:3]
