@@ -43,6 +43,8 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
     with new_directory(directory, force) as folder:
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
         _write_json(folder / "config.json", config)
+        # The package makes a file that no one else may read.
+        os.chmod(folder / "model.safetensors", (folder / "config.json").stat().st_mode)
         for name, content in _extras(model, config).items():
             path = folder / name
             path.parent.mkdir(exist_ok=True)

@@ -449,3 +449,20 @@ def test_a_web_page_suggests_its_address(page, meant):
 def test_a_path_is_not_the_hub():
     for path in ("gpt2", "./hf", "a/b", "C:/models/gpt2", "model.safetensors", "https://a.b/c"):
         assert not is_hub(path)
+
+
+def test_a_place_on_the_hub_builds_as_its_files_on_disk_do(hub, tmp_path):
+    import numpy as np
+
+    import modelzoo
+    from modelzoo.weights import write_checkpoint
+    from tests.weights.test_tables import made
+
+    model = made("qwen3")
+    folder = write_checkpoint(model, tmp_path / "out")
+    hub.add("acme/tiny-Qwen", {path.name: path.read_bytes() for path in folder.iterdir()})
+    again = modelzoo.build("hf://acme/tiny-Qwen@main", compile=False)
+    assert again.recipe.name == "tiny-qwen"
+    for one, other in zip(model.weights, again.weights, strict=True):
+        if "seed" not in one.path:
+            np.testing.assert_array_equal(one, other)
