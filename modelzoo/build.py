@@ -320,7 +320,8 @@ def take_weights(model, source, where) -> None:
         into, of = model.backbone, source.backbone
     if _shapes(into) != _shapes(of):
         what = f"{len(into.weights)} weights here and {len(of.weights)} there"
-        for ours, theirs in zip(_shapes(into), _shapes(of), strict=False):
+        pairs = zip(_shapes(into), _shapes(of), strict=False)
+        for ours, theirs in pairs if len(into.weights) == len(of.weights) else ():
             if ours != theirs:
                 what = f"{ours[0]} is {ours[1]} here and {theirs[1]} there"
                 if ours[0] != theirs[0]:
