@@ -23,7 +23,7 @@ __all__ = [
 Values = dict[str, object]
 
 SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extends")
-TABLES = ("model", "tokenizer", "task_options", "train", "export")
+TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
 # What the parameter count depends on: once one of these differs, a stated count is only a guess.
 _SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
 

@@ -25,6 +25,8 @@ class Mode:
         min_cosine: between an output and Keras'.
         same_text: whether greedy generation must give Keras' tokens, one by one.
         formats: those of the core's formats that have the mode.
+        quantized: weights are whole numbers; a task's metric is then held against float32 too.
+        max_loss: how much the loss of held-out text may grow, as a share.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Mode:
     min_cosine: float
     same_text: bool
     formats: tuple[str, ...]
+    quantized: bool = False
+    max_loss: float = 0.0
 
     def allowed(self, largest: float) -> float:
         """The absolute error allowed in an output whose largest number is `largest`.
@@ -48,10 +52,14 @@ MODES = {
     mode.name: mode
     for mode in (
         # Sums in another order differ by about 1e-6 of the largest number; this leaves a margin.
-        Mode("float32", 4, 1e-4, 1e-5, 0.9999, True, ("tflite", "savedmodel")),
+        Mode("float32", 4, 1e-4, 1e-5, 0.9999, True, ("tflite", "savedmodel", "litertlm")),
         # Rounding to 11 bits is 5e-4 a weight at most; through a deep model it grew to 4e-3 of the
         # largest number, over every family of the zoo.
-        Mode("float16", 2, 1e-2, 2e-2, 0.999, False, ("tflite",)),
+        Mode("float16", 2, 1e-2, 2e-2, 0.999, False, ("tflite", "litertlm")),
+        # What single numbers do says little of quantized answers: the direction of a whole output
+        # is held instead, and what the answers are for.
+        Mode("int8", 1, 0.1, 0.25, 0.999, False, ("tflite", "litertlm"), True, 0.02),
+        Mode("int4", 0.5, 0.5, 0.6, 0.95, False, ("tflite", "litertlm"), True, 0.10),
     )
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.errors import ExportError
 from modelzoo.export.artifact import Artifact
 from modelzoo.export.precision import Mode
+from modelzoo.export.quantize import minimum_bytes, quantization_of, quantize
 from modelzoo.export.sizes import TABLES, check_size
 from modelzoo.signature import Signature
 
@@ -30,6 +32,7 @@ def export(
     """
     from modelzoo.export.graph import expected_bytes, write_saved_model
     from modelzoo.export.tflite_file import check_operations, check_stored_once, read_file
+    from modelzoo.layers.lookup import device_lookups
 
     weights = sum(weight.shape.num_elements() for weight in model.weights)
     if 4 * weights > LIMIT:
@@ -38,12 +41,22 @@ def export(
             f"holds {LIMIT / 1e9:.1f} GB at most",
             next_step="--format savedmodel has no such limit",
         )
-    variables = write_saved_model(signatures, scratch / "graph")
-    (folder / NAME).write_bytes(convert(scratch / "graph", list(signatures), mode))
-    file = read_file(folder / NAME)
+    with device_lookups():
+        variables = write_saved_model(signatures, scratch / "graph")
+    written = scratch / NAME if mode.quantized else folder / NAME
+    written.write_bytes(convert(scratch / "graph", list(signatures), mode))
+    shutil.rmtree(scratch / "graph")
+    names = {layer.name for layer in model._flatten_layers()}
+    file = read_file(written, names)
     check_operations(file)
-    expected = expected_bytes(variables, mode.bytes_per_weight)
     check_stored_once(file, [variable.numpy() for variable in variables])
+    if mode.quantized:
+        how = quantization_of(model.recipe)
+        expected = minimum_bytes(file, mode, how)
+        quantize(written, folder / NAME, file, mode, how)
+        file = read_file(folder / NAME)
+    else:
+        expected = expected_bytes(variables, mode.bytes_per_weight)
     check_size("the constants of model.tflite take", file.constant_bytes, expected, TABLES)
     facts = {
         "bytes": file.size,
@@ -83,8 +96,8 @@ def _float16(converter) -> None:
     converter.target_spec.supported_types = [tf.float16]
 
 
-# mode -> what it sets on the converter
-_CONFIGURE = {"float32": _float32, "float16": _float16}
+# mode -> what it sets on the converter; what is quantized is quantized afterwards
+_CONFIGURE = {"float32": _float32, "float16": _float16, "int8": _float32, "int4": _float32}
 
 
 def _explained(error) -> ExportError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +36,26 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Product:
+    """An operation that reads a constant matrix: FULLY_CONNECTED or EMBEDDING_LOOKUP.
+
+    Attributes:
+        output: the name of the tensor that it writes.
+        path: the layer that it comes from, "block_0/attention/key"; "" where the name says none.
+        shape: of the matrix, (outputs, inputs), or (ids, width) of a table.
+        buffer: the matrix's buffer; signatures share it.
+        table: it is read by id, or is as tall as one that is: a head over the vocabulary.
+    """
+
+    operation: str
+    output: str
+    path: str
+    shape: tuple[int, ...]
+    buffer: int
+    table: bool = False
+
+
+@dataclass(frozen=True)
 class File:
     """A TFLite file.
 
@@ -42,11 +63,13 @@ class File:
         size: bytes of the file.
         operations: signature -> Counter of operation names; custom ones as CUSTOM:name.
         constants: every buffer that a tensor reads, once.
+        products: of all signatures.
     """
 
     size: int
     operations: dict[str, Counter]
     constants: tuple[Constant, ...]
+    products: tuple[Product, ...] = ()
 
     @cached_property
     def constant_bytes(self) -> int:
@@ -57,8 +80,12 @@ class File:
         return dict(sorted(sum(self.operations.values(), Counter()).items()))
 
 
-def read_file(path: str | os.PathLike) -> File:
-    """Read a file's operations and constants."""
+def read_file(path: str | os.PathLike, layers: Collection[str] = ()) -> File:
+    """Read a file's operations and constants.
+
+    Args:
+        layers: names of the model's layers, which the products' paths are made of.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     data = Path(path).read_bytes()
@@ -84,12 +111,14 @@ def read_file(path: str | os.PathLike) -> File:
     }
     operations: dict[str, Counter] = {}
     constants: dict[int, Constant] = {}
+    products: list[Product] = []
     for index in range(model.SubgraphsLength()):
         graph = model.Subgraphs(index)
         title = titles.get(index, f"subgraph {index}")
         operations[title] = Counter(
             operation(graph.Operators(i)) for i in range(graph.OperatorsLength())
         )
+        products += _products(model, graph, operation, frozenset(layers))
         for i in range(graph.TensorsLength()):
             tensor = graph.Tensors(i)
             buffer = model.Buffers(tensor.Buffer())
@@ -104,7 +133,46 @@ def read_file(path: str | os.PathLike) -> File:
             constants[tensor.Buffer()] = Constant(
                 tensor.Name().decode(), shape, size, raw.view(dtype)
             )
-    return File(len(data), operations, tuple(constants.values()))
+    return File(len(data), operations, tuple(constants.values()), _with_tables(products))
+
+
+def _products(model, graph, operation, layers) -> list[Product]:
+    found = []
+    for i in range(graph.OperatorsLength()):
+        op = graph.Operators(i)
+        name = operation(op)
+        if name not in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP"):
+            continue
+        matrix, output = graph.Tensors(op.Inputs(1)), graph.Tensors(op.Outputs(0))
+        buffer = model.Buffers(matrix.Buffer())
+        if buffer.DataLength() or buffer.Size():  # else it is computed, and no weight
+            shape = tuple(matrix.ShapeAsNumpy().tolist())
+            title = output.Name().decode()
+            found.append(Product(name, title, _layer_path(title, layers), shape, matrix.Buffer()))
+    return found
+
+
+def _with_tables(products: list[Product]) -> tuple[Product, ...]:
+    """Say which products are tables: those that are looked up, and heads as tall as one."""
+    heights = {p.shape[0] for p in products if p.operation == "EMBEDDING_LOOKUP"}
+    return tuple(replace(p, table=p.shape[0] in heights) for p in products)
+
+
+def _layer_path(name: str, layers: Collection[str]) -> str:
+    """The layer behind a tensor's name, as far as the name tells.
+
+    TensorFlow numbers a scope that it enters again.
+
+    >>> _layer_path("block_0_1/ffn_1/up_1/Tensordot/MatMul3", {"block_0", "ffn", "up"})
+    'block_0/ffn/up'
+    """
+    path = []
+    for part in name.partition(";")[0].split("/"):
+        part = part if part in layers else re.sub(r"_\d+$", "", part)
+        if part not in layers:
+            break
+        path.append(part)
+    return "/".join(path)
 
 
 def check_operations(file: File) -> None:

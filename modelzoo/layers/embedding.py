@@ -7,6 +7,7 @@ from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.initial import normal
+from modelzoo.layers.lookup import lookup
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import LearnedPositions, sine_positions
 
@@ -33,7 +34,7 @@ class TokenEmbedding(keras.layers.Layer):
 
     def call(self, token_ids):
         ids = ops.maximum(ops.cast(token_ids, "int32"), 0)
-        return ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
+        return ops.cast(lookup(self.embeddings, ids), self.compute_dtype)
 
     def logits(self, x):
         # Tied, so a bundle stores the table once.

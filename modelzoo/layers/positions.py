@@ -14,6 +14,7 @@ from keras import ops
 
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.initial import normal
+from modelzoo.layers.lookup import lookup
 
 # What each way to stretch rotary positions needs to know.
 ROTARY_SCALINGS = {
@@ -47,7 +48,7 @@ class LearnedPositions(keras.layers.Layer):
         self.built = True
 
     def call(self, positions):
-        return ops.take(self.embeddings, positions + self.offset, axis=0)
+        return lookup(self.embeddings, positions + self.offset)
 
 
 def sine_positions(positions, hidden_dim: int, dtype="float32"):
@@ -103,19 +104,20 @@ def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) ->
 def rotary_angles(positions, rates):
     """Cosines and sines of rotary positions (Su et al. 2021), in float32.
 
-    (B or 1, T) int32 and `rotary_rates` -> two of (B or 1, 1, T, head_dim).
+    (B or 1, T) int32 and `rotary_rates` -> two of (B or 1, 1, T, head_dim). The first half of the
+    sines is negative: what `rotate` would else have to do for each layer.
     """
     angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
-    angles = ops.expand_dims(ops.concatenate([angles, angles], axis=-1), 1)
-    return ops.cos(angles), ops.sin(angles)
+    cos, sin = ops.expand_dims(ops.cos(angles), 1), ops.expand_dims(ops.sin(angles), 1)
+    return ops.concatenate([cos, cos], axis=-1), ops.concatenate([-sin, sin], axis=-1)
 
 
 def rotate(x, angles):
     """Turn (B, heads, T, head_dim) by `rotary_angles`; the halves are the pairs (as in Llama)."""
     cos, sin = angles
     low, high = ops.split(x, 2, axis=-1)
-    turned = ops.concatenate([-high, low], axis=-1)
-    return x * ops.cast(cos, x.dtype) + turned * ops.cast(sin, x.dtype)
+    swapped = ops.concatenate([high, low], axis=-1)
+    return x * ops.cast(cos, x.dtype) + swapped * ops.cast(sin, x.dtype)
 
 
 class RelativeBias(keras.layers.Layer):

@@ -8,7 +8,6 @@ An engine has:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,41 +35,75 @@ class SignatureInfo:
 
 
 @dataclass(frozen=True)
+class Window:
+    """The signatures over one size of state.
+
+    Attributes:
+        slots: positions that the state has room for; None for a state that does not grow.
+        calls: T -> signature that takes in T tokens; 1 is `decode`, whose logits a prefill leaves
+            unread: for a few tokens that is cheaper than a padded chunk.
+        state: names and shapes of what is carried over.
+    """
+
+    slots: int | None
+    calls: Mapping[int, str]
+    state: Mapping[str, TensorInfo]
+
+    def holds(self, position: int, length: int = 1) -> bool:
+        """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
+        return length in self.calls and (self.slots is None or position < self.slots)
+
+
+@dataclass(frozen=True)
 class StepPlan:
     """How a decoder's signatures make a stepper.
 
     Attributes:
-        prefills: T -> signature that takes in T tokens; 1 is `decode` itself, whose logits are
-            left unread: for a few tokens that is cheaper than a padded chunk.
-        decodes: (limit, signature), the lowest limit first: `decode_256` sees the slots 0..255.
-        state: names and shapes of what is carried over.
+        windows: the smallest first. A token costs what its window has slots, so a stepper begins
+            in the first, and moves its state to a larger one when positions call for it.
         context: inputs that the encoder provides.
-        max_length: slots of the window, None for recurrent state.
     """
 
-    prefills: Mapping[int, str]
-    decodes: tuple[tuple[float, str], ...]
-    state: Mapping[str, TensorInfo]
+    windows: tuple[Window, ...]
     context: tuple[str, ...]
     batch_size: int
     vocab_size: int
-    max_length: int | None
 
-    def decode_at(self, position: int) -> str:
-        """The `decode` that reads least of the state and yet sees this position."""
-        return next(name for limit, name in self.decodes if position < limit)
+    @property
+    def max_length(self) -> int | None:
+        return self.windows[-1].slots
 
-    def signature_for(self, token_ids: np.ndarray, positions: np.ndarray) -> str:
-        """The signature for a chunk; refuses one that would pass the window's end.
+    @property
+    def prefill_lengths(self) -> tuple[int, ...]:
+        return tuple(sorted({length for window in self.windows for length in window.calls}))
 
-        The device would write it over earlier slots without a word.
+    def window_for(self, positions: np.ndarray, now: Window) -> Window:
+        """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
+
+        Raises:
+            ModelzooError: the chunk passes the end of the last window. The device would write it
+                over earlier slots without a word.
         """
-        last = int(positions.max())
+        last, length = int(positions.max()), positions.shape[1]
+        if now.holds(last, length):
+            return now
         if self.max_length is not None and last >= self.max_length:
             raise ModelzooError(f"position {last} is outside the window of {self.max_length}")
-        if token_ids.shape[1] == 1:
-            return self.decode_at(last)
-        return self.prefills[token_ids.shape[1]]
+        smallest = now.slots or 0
+        for window in self.windows:
+            if (window.slots or 0) >= smallest and window.holds(last, length):
+                return window
+        raise ModelzooError(
+            f"no signature takes in {length} tokens at a time; there is "
+            f"{', '.join(map(str, self.prefill_lengths))}"
+        )
+
+
+def grown(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A state's tensor with more slots, zeros behind those that it had."""
+    larger = np.zeros(shape, array.dtype)
+    larger[tuple(slice(size) for size in array.shape)] = array
+    return larger
 
 
 def open_engine(
@@ -112,7 +145,7 @@ def open_engine(
 
 
 def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
-    """Read the plan from the signatures' names and shapes.
+    """Read the plan from the signatures: `decode`, `decode_*`, `prefill*`, and their shapes.
 
     Raises:
         ModelzooError: no `decode`, so the model does not generate.
@@ -121,30 +154,31 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
     if "decode" not in signatures:
         raise ModelzooError(f"this model has no decode signature; it has {', '.join(signatures)}")
     inputs, outputs = signatures["decode"].inputs, signatures["decode"].outputs
-    state = {name: info for name, info in inputs.items() if name in outputs}
-    context = tuple(name for name in inputs if name not in {*state, "token_ids", "positions"})
+    names = [name for name in inputs if name in outputs]
+    context = tuple(name for name in inputs if name not in {*names, "token_ids", "positions"})
     encoder = signatures.get("encode")
     for name in context:
         if encoder is None or name not in {**encoder.outputs, **encoder.inputs}:
             raise BundleError(f"signature decode needs {name!r}, and nothing provides it")
-    prefills = {
-        info.inputs["token_ids"].shape[1]: name
-        for name, info in signatures.items()
-        if name.startswith("prefill")
-    }
-    windows = [info.shape[2] for name, info in state.items() if name.startswith("kv_cache_k")]
-    max_length = max(windows, default=None)
-    limits = {name: re.fullmatch(r"decode_(\d+)", name) for name in signatures}
-    buckets = [(float(match[1]), name) for name, match in limits.items() if match]
+    calls: dict[int | None, dict[int, str]] = {}
+    states: dict[int | None, dict[str, TensorInfo]] = {}
+    for name, info in signatures.items():
+        if name.startswith(("decode", "prefill")):
+            state = {key: info.inputs[key] for key in names}
+            slots = min((t.shape[2] for k, t in state.items() if _is_keys(k)), default=None)
+            calls.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
+            states[slots] = state
+    sizes = sorted(calls, key=lambda slots: slots or 0)
     return StepPlan(
-        prefills=dict(sorted({**prefills, 1: "decode"}.items())),
-        decodes=(*sorted(buckets), (float("inf"), "decode")),
-        state=state,
+        windows=tuple(Window(n, dict(sorted(calls[n].items())), states[n]) for n in sizes),
         context=context,
         batch_size=inputs["token_ids"].shape[0],
         vocab_size=outputs["logits"].shape[-1],
-        max_length=max_length,
     )
+
+
+def _is_keys(name: str) -> bool:
+    return name.startswith("kv_cache_k")
 
 
 def checked_inputs(name: str, info: SignatureInfo, inputs: Mapping) -> dict[str, np.ndarray]:

@@ -15,7 +15,14 @@ from functools import cache
 import numpy as np
 
 from modelzoo.errors import BundleError, MissingDependencyError, ModelzooError
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs, plan_steps
+from modelzoo.runtime.engine import (
+    SignatureInfo,
+    TensorInfo,
+    Window,
+    checked_inputs,
+    grown,
+    plan_steps,
+)
 from modelzoo.runtime.native_log import errors_in, mute_exit, native_log
 
 
@@ -29,7 +36,7 @@ class LiteRTEngine:
 
     def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
         self.threads = threads or default_threads()
-        cache_file = ""
+        cache_file = ":memory:"  # one packed copy for all signatures, and no file
         if weight_cache is not None:
             # Named by the model's content: packed weights of another model are never picked up.
             os.makedirs(weight_cache, exist_ok=True)
@@ -122,26 +129,24 @@ class LiteRTEngine:
 
 
 class LiteRTStepper:
-    """`generation.Stepper` over an engine's decoder, with buffers of its own."""
+    """`generation.Stepper` over an engine's decoder, with buffers of its own.
+
+    Attributes:
+        window: the state's present size; it grows with the positions.
+    """
 
     def __init__(self, engine: LiteRTEngine, source: Mapping[str, np.ndarray] | None):
         self._engine = engine
         self._plan = plan = plan_steps(engine.signatures)
         self.batch_size, self.vocab_size = plan.batch_size, plan.vocab_size
         self.max_length = plan.max_length
-        self.prefill_lengths = tuple(plan.prefills)
+        self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
 
-        self._shared = {name: engine._input("decode", name) for name in plan.state}
-        for name, tensor in plan.state.items():
-            self._shared[name].write(np.zeros(tensor.shape, tensor.dtype))
-        if plan.context:
-            self._encode(source)
+        self._context = self._encode(source) if plan.context else {}
         self._logits = engine._output("decode", "logits")
-        self._calls = {
-            name: self._bind(name, engine.signatures[name])
-            for name in {*plan.prefills.values(), *(name for _, name in plan.decodes)}
-        }
+        self._logits_dtype = engine.signatures["decode"].outputs["logits"].dtype
+        self._enter(plan.windows[0], {})
 
     def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
         """Take in a chunk (1, T), T one of `prefill_lengths`."""
@@ -154,40 +159,58 @@ class LiteRTStepper:
         return logits.astype(np.float32, copy=False).reshape(self.batch_size, self.vocab_size)
 
     def _step(self, token_ids, positions) -> None:
-        name = self._plan.signature_for(token_ids, positions)
-        index, ids, places, ins, outs = self._calls[name]
+        window = self._plan.window_for(positions, self.window)
+        if window is not self.window:
+            self._enter(window, self.read_state())
+        length = token_ids.shape[1]
+        if length not in self._calls:
+            self._calls[length] = self._bind(window.calls[length])
+        name, index, ids, places, ins, outs = self._calls[length]
         with self._engine._lock:
             ids.write(token_ids)
             if places is not None:
                 places.write(positions)
-            self._engine._model.run_by_index(index, ins, outs)
+            self._engine._invoke(name, index, ins, outs)
 
-    def _bind(self, name: str, info: SignatureInfo) -> tuple:
+    def read_state(self) -> dict[str, np.ndarray]:
+        """Copies of the state's tensors, as they are now."""
+        return {name: _read(self._state[name], info) for name, info in self.window.state.items()}
+
+    def _enter(self, window: Window, state: Mapping[str, np.ndarray]) -> None:
+        """Go on in another window, with what the present one holds; the rest is zeros."""
+        self.window = window
+        self._state, self._calls = {}, {}  # the old buffers go before the new ones come
+        decode = window.calls[1]
+        for name, info in window.state.items():
+            array = np.zeros(info.shape, info.dtype)
+            self._state[name] = self._engine._input(decode, name)
+            self._state[name].write(grown(state[name], info.shape) if name in state else array)
+
+    def _bind(self, name: str) -> tuple:
         """Everything of a call that does not change from token to token."""
-        own = {
-            key: self._engine._input(name, key) for key in info.inputs if key not in self._shared
+        engine, info = self._engine, self._engine.signatures[name]
+        shared = {**self._context, **self._state}
+        inputs = {
+            key: shared[key] if key in shared else engine._input(name, key) for key in info.inputs
         }
-        inputs = {**self._shared, **own}
-        decode = name.startswith("decode")
-        if decode:
-            self._logits_dtype = info.outputs["logits"].dtype
         outs = [
             self._logits
-            if decode and key == "logits"
-            else self._shared[key]
-            if key in self._plan.state
-            else self._engine._output(name, key)
+            if key == "logits"
+            else self._state[key]  # in place: the same buffer goes in and comes out
+            if key in self._state
+            else engine._output(name, key)
             for key in info.outputs
         ]
         return (
-            self._engine._model.get_signature_index(name),
-            own["token_ids"],
-            own.get("positions"),
-            [inputs[key] for key in info.inputs],
+            name,
+            engine._model.get_signature_index(name),
+            inputs["token_ids"],
+            inputs.get("positions"),
+            list(inputs.values()),
             outs,
         )
 
-    def _encode(self, source: Mapping[str, np.ndarray] | None) -> None:
+    def _encode(self, source: Mapping[str, np.ndarray] | None) -> dict:
         """Run the encoder into the buffers that the decoder reads; its inputs stay too."""
         engine, info = self._engine, self._engine.signatures["encode"]
         arrays = checked_inputs("encode", info, source or {})
@@ -203,7 +226,7 @@ class LiteRTStepper:
                 shared[name].write(array)
         with engine._lock:
             engine._call("encode", list(ins.values()), list(outs.values()))
-        self._shared.update(shared)
+        return shared
 
 
 def default_threads() -> int:

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, require
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs, plan_steps
+from modelzoo.runtime.engine import (
+    SignatureInfo,
+    TensorInfo,
+    checked_inputs,
+    grown,
+    plan_steps,
+)
 
 
 class SavedModelEngine:
@@ -76,9 +82,10 @@ class SavedModelStepper:
         self._plan = plan = plan_steps(engine.signatures)
         self.batch_size, self.vocab_size = plan.batch_size, plan.vocab_size
         self.max_length = plan.max_length
-        self.prefill_lengths = tuple(plan.prefills)
+        self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
-        self._state = {name: np.zeros(t.shape, t.dtype) for name, t in plan.state.items()}
+        self.window = plan.windows[0]
+        self._state = {n: np.zeros(t.shape, t.dtype) for n, t in self.window.state.items()}
         self._context = {}
         if plan.context:
             arrays = checked_inputs("encode", engine.signatures["encode"], source or {})
@@ -95,7 +102,12 @@ class SavedModelStepper:
         return logits.astype(np.float32, copy=False).reshape(self.batch_size, self.vocab_size)
 
     def _step(self, token_ids, positions) -> dict:
-        name = self._plan.signature_for(token_ids, positions)
+        window = self._plan.window_for(positions, self.window)
+        if window is not self.window:
+            shapes = {name: info.shape for name, info in window.state.items()}
+            self._state = {n: grown(np.asarray(v), shapes[n]) for n, v in self._state.items()}
+            self.window = window
+        name = window.calls[token_ids.shape[1]]
         inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}
         wanted = self._engine.signatures[name].inputs
         outputs = self._engine._call(name, {key: inputs[key] for key in wanted})

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import keras
-from keras import ops
 
 from modelzoo.runtime.generation import encode_prompt, generate_text, generate_tokens
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.runtime.session import ChatSession
-from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.chat import chat_session, fits
+from modelzoo.tasks.decoding import PREFILL_LENGTHS, step_signatures
 from modelzoo.tasks.scores import token_scores
 from modelzoo.tasks.stepper import KerasStepper, compile_steps, window
 
@@ -98,41 +97,27 @@ class CausalLM(TaskModel):
         """The compiled `prefill` and `decode`; see `KerasStepper`."""
         return self.compile_once("steps", lambda: compile_steps(self.backbone, self))
 
-    def export_signatures(self, max_length: int | None = None, prefill_length: int = 64) -> dict:
-        """`prefill` and `decode` for one text of at most `max_length` tokens."""
+    def export_signatures(
+        self,
+        max_length: int | None = None,
+        windows: tuple[int, ...] | None = None,
+        prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS,
+    ) -> dict:
+        """`prefill_{T}` and `decode` for one text of at most `max_length` tokens.
+
+        Args:
+            windows, prefill_lengths: see `tasks.decoding.step_signatures`.
+        """
         slots = self.backbone.max_length
-        if slots is not None:
-            slots = min(max_length or slots, slots)
-            prefill_length = min(prefill_length, slots)
+        if slots is None:  # recurrent: each step of a chunk is unrolled
+            prefill_lengths = sorted({min(length, 32) for length in prefill_lengths})
         else:
-            prefill_length = min(prefill_length, 32)  # recurrent steps are unrolled
-        state = {
-            name: TensorSpec(tuple(value.shape))
-            for name, value in self.backbone.init_cache(1, slots).items()
-        }
+            slots = min(max_length or slots, slots)
 
-        def step(inputs):
-            cache = {name: inputs[name] for name in state}
-            return self.backbone.step(inputs["token_ids"], inputs["positions"], cache)
+        def step(token_ids, positions, cache, inputs):
+            return self.backbone.step(token_ids, positions, cache)
 
-        def decode(inputs):
-            logits, cache = step(inputs)
-            return {"logits": ops.cast(logits, "float32"), **cache}
-
-        return step_signatures(step, decode, prefill_length, state)
-
-
-def step_signatures(step, decode, prefill_length: int, tensors: dict) -> dict[str, Signature]:
-    """`prefill`, which gives no logits and so computes none, and `decode` of one token."""
-
-    def signature(function, length):
-        ids = TensorSpec((1, length), "int32")
-        return Signature(function, {"token_ids": ids, "positions": ids, **tensors})
-
-    return {
-        "prefill": signature(lambda inputs: step(inputs)[1], prefill_length),
-        "decode": signature(decode, 1),
-    }
+        return step_signatures(step, self.backbone.init_cache, slots, windows, prefill_lengths)
 
 
 class CausalLMTask(Task):

@@ -6,14 +6,13 @@ import math
 
 import keras
 import numpy as np
-from keras import ops
 
 from modelzoo.errors import OverflowTextError, TokenizerError
 from modelzoo.runtime.generation import duplicate_ranks, generate_text
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.causal_lm import step_signatures
+from modelzoo.tasks.decoding import step_signatures
 from modelzoo.tasks.scores import token_scores
 from modelzoo.tasks.stepper import (
     KerasStepper,
@@ -90,18 +89,19 @@ class Seq2SeqLM(TaskModel):
         self,
         max_length: int | None = None,
         source_length: int | None = None,
-        prefill_length: int = 16,
+        windows: tuple[int, ...] | None = None,
+        prefill_lengths: tuple[int, ...] = (16,),
     ) -> dict:
-        """`encode` for a source of `source_length` tokens, `prefill`, `decode` for its target."""
+        """`encode` for a source of `source_length` tokens, `prefill_{T}`, `decode` for its target.
+
+        Args:
+            windows, prefill_lengths: see `tasks.decoding.step_signatures`.
+        """
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)
         ids = TensorSpec((1, length), "int32")
         config = self.backbone.config
         heads, width = config.kv_heads, config.size_per_head
-        state = {
-            name: TensorSpec(tuple(value.shape))
-            for name, value in self.backbone.init_cache(1, slots).items()
-        }
         memory = {}
         for layer in range(len(self.backbone.decoder.blocks)):
             memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
@@ -110,24 +110,15 @@ class Seq2SeqLM(TaskModel):
         def encode(inputs):
             return self.backbone.encode(inputs["token_ids"], inputs["padding_mask"])
 
-        def step(inputs):
-            return self.backbone.step(
-                inputs["token_ids"],
-                inputs["positions"],
-                {name: inputs[name] for name in state},
-                {name: inputs[name] for name in memory},
-                inputs["padding_mask"],
-            )
+        def step(token_ids, positions, cache, inputs):
+            read = {name: inputs[name] for name in memory}
+            return self.backbone.step(token_ids, positions, cache, read, inputs["padding_mask"])
 
-        def decode(inputs):
-            logits, cache = step(inputs)
-            return {"logits": ops.cast(logits, "float32"), **cache}
-
-        tensors = {"padding_mask": ids, **memory, **state}
-        return {
-            "encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}),
-            **step_signatures(step, decode, min(prefill_length, slots), tensors),
-        }
+        context = {"padding_mask": ids, **memory}
+        steps = step_signatures(
+            step, self.backbone.init_cache, slots, windows, prefill_lengths, context
+        )
+        return {"encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}), **steps}
 
 
 def start_token(tokenizer) -> int:

@@ -1,0 +1,51 @@
+"""Rows of a table by their ids, in the form that suits where the graph is going.
+
+On a device GATHER would keep a table in float32, and a second copy of one that is tied:
+quantizers know tables by the operation EMBEDDING_LOOKUP. The TFLite converter makes one of a
+function that says it implements it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+from keras import ops
+
+_FOR_DEVICE: ContextVar[bool] = ContextVar("_FOR_DEVICE", default=False)
+
+
+def lookup(table, ids):
+    """table (V, D), ids (…) int32 within 0..V-1 -> (…, D).
+
+    Example:
+        >>> lookup(ops.eye(3), ops.array([2])).shape
+        (1, 3)
+    """
+    if not _FOR_DEVICE.get():
+        return ops.take(table, ids, axis=0)
+    rows = _embedding_lookup()(ops.convert_to_tensor(table), ops.reshape(ids, (-1,)))
+    return ops.reshape(rows, (*ids.shape, table.shape[-1]))
+
+
+@contextmanager
+def device_lookups() -> Iterator[None]:
+    """Graphs that are traced in here are for the TFLite converter."""
+    token = _FOR_DEVICE.set(True)
+    try:
+        yield
+    finally:
+        _FOR_DEVICE.reset(token)
+
+
+@cache
+def _embedding_lookup():
+    import tensorflow as tf
+
+    return tf.function(
+        lambda table, ids: tf.gather(table, ids),
+        autograph=False,
+        experimental_implements="embedding_matmul",
+    )
