@@ -28,6 +28,7 @@ CORE = {
         "text-embedding": "modelzoo.tasks.text_embedding:TextEmbeddingTask",
     },
     "exporters": {
+        "litertlm": "modelzoo.export.litertlm:export",
         "savedmodel": "modelzoo.export.savedmodel:export",
         "tflite": "modelzoo.export.tflite:export",
     },

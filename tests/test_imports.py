@@ -38,7 +38,7 @@ FLOORS = (
     {"backbones"},
     {"architectures"},
     {"tasks", "weights"},
-    {"build", "card", "counting", "export", "serializable", "testing", "training"},
+    {"bench", "build", "card", "counting", "export", "serializable", "testing", "training"},
     {"cli", "__main__"},
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
-from pathlib import Path
 
 from modelzoo.cli.common import examples, print_json, table
-from modelzoo.errors import ModelzooError
+
+# Columns of the table, where a run has them: key of the report -> title
+_COLUMNS = {
+    "threads": "threads",
+    "load_s": "load_s",
+    "first_token_ms": "first_token_ms",
+    "prefill_tokens_s": "prefill_tokens_s",
+    "decode_tokens_s": "decode_tokens_s",
+    "limit_tokens_s": "limit_tokens_s",
+    "share": "share",
+    "resident_mb": "resident_mb",
+    "peak_mb": "peak_mb",
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "bench",
-        description="Measure a bundle: load time, size, memory, and tokens a second or latency. "
-        "Each number of threads is measured in a process of its own.",
+        description="Measure a bundle: load time, size, memory, tokens a second beside what this "
+        "machine's memory bandwidth allows, and latency. Each number of threads is measured in a "
+        "process of its own.",
         epilog=examples(
             "modelzoo bench gpt.bundle",
             "modelzoo bench gpt.bundle --threads 4 --prompt-tokens 256 --new-tokens 64",
+            "modelzoo bench gpt.bundle --chart gpt.png",
             "modelzoo bench sentiment.bundle --json",
         ),
     )
@@ -28,177 +39,76 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--prompt-tokens", type=int, default=128, metavar="N", help="(128)")
     parser.add_argument("--new-tokens", type=int, default=32, metavar="N", help="(32)")
+    parser.add_argument(
+        "--chart",
+        metavar="FILE.png",
+        help='draw a chart too, over an older one; needs pip install "modelzoo[chart]"',
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.litert import default_threads
+    from modelzoo.bench import bench, check_chart, draw
 
-    for name in ("threads", "prompt_tokens", "new_tokens"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ModelzooError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
-    bundle = read_bundle(args.bundle)
-    files = [bundle.directory / name for name in bundle.manifest["files"]]
-    model = bundle.model_path
-    report = {
-        "bundle": str(args.bundle),
-        "name": bundle.manifest["name"],
-        "format": bundle.manifest["format"],
-        "precision": bundle.manifest.get("precision"),
-        "parameters": bundle.manifest.get("parameters"),
-        "bundle_bytes": sum(path.stat().st_size for path in files),
-        "model_bytes": sum(p.stat().st_size for p in files if p == model or model in p.parents),
-        "runs": [
-            _in_a_child(args.bundle, threads, args.prompt_tokens, args.new_tokens)
-            for threads in range(1, (args.threads or default_threads()) + 1)
-        ],
-    }
+    if args.chart is not None:
+        check_chart(args.chart)
+    report = bench(args.bundle, args.threads, args.prompt_tokens, args.new_tokens)
     if args.json:
         print_json(report)
     else:
         print(as_text(report))
+    if args.chart is not None:
+        draw(report, args.chart)
     return 0
 
 
 def as_text(report: dict) -> str:
+    """A line of sizes, a table of runs, one of latencies, and what the limit is."""
+    runs = report["runs"]
     head = (
         f"{report['name']} ({report['format']}, {report['precision'] or 'unknown precision'}): "
         f"model {report['model_bytes'] / 1e6:,.1f} MB, "
         f"bundle {report['bundle_bytes'] / 1e6:,.1f} MB"
     )
-    columns = [key for key in report["runs"][0] if key != "signatures"]
-    rows = [[_shown(run[key]) for key in columns] for run in report["runs"]]
-    parts = [head, "", table(columns, rows, right=",".join(columns))]
+    keys = [key for key in _COLUMNS if key in runs[0]]
+    titles = [_COLUMNS[key] for key in keys]
+    rows = [[_shown(key, run[key]) for key in keys] for run in runs]
+    parts = [head, "", table(titles, rows, right=",".join(titles))]
+    measures = ("p50_ms", "p95_ms", "items_s")
     latencies = [
-        (run["threads"], name, *(f"{value[key]:.2f}" for key in ("p50_ms", "p95_ms")))
-        for run in report["runs"]
+        (run["threads"], name, value["batch_size"], *(_shown(key, value[key]) for key in measures))
+        for run in runs
         for name, value in run["signatures"].items()
     ]
     if latencies:
-        header = ("threads", "signature", "p50_ms", "p95_ms")
-        parts += ["", table(header, latencies, right="threads,p50_ms,p95_ms")]
+        header = ("threads", "signature", "batch", *measures)
+        parts += ["", table(header, latencies, right=",".join({*header} - {"signature"}))]
+    if "share" in runs[0]:
+        parts += ["", *_limits(report)]
     return "\n".join(parts)
 
 
-def _shown(value) -> str:
+def _limits(report: dict) -> list[str]:
+    """What the column `share` is the share of."""
+    run = report["runs"][0]
+    speeds = ", ".join(f"{run['bandwidth_gb_s']:.1f}" for run in report["runs"])
+    lines = [
+        f"prompt {run['prompt_tokens']:,}, new {run['new_tokens']:,} tokens. limit: a token reads "
+        f"{run['token_bytes'] / 1e6:,.1f} MB of weights and live state, and memory gives {speeds} "
+        "GB/s with these threads"
+    ]
+    cache = report["machine"]["cache_bytes"]
+    if run["token_bytes"] < cache:
+        lines.append(
+            f"that fits this processor's cache of {cache / 1e6:,.0f} MB: the limit does not bind"
+        )
+    return lines
+
+
+def _shown(key: str, value) -> str:
     if value is None:
         return "-"
+    if key == "share":
+        return f"{value:.2f}"
     return f"{value:,.3g}" if isinstance(value, float) and value < 100 else f"{value:,.0f}"
-
-
-def _in_a_child(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dict:
-    """Measure in a fresh process: load time and memory are then those of this bundle alone."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, path, threads, prompt_tokens, new_tokens).result()
-
-
-def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dict:
-    """The numbers of one process: seconds, milliseconds, tokens a second, and megabytes."""
-    from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.engine import open_engine
-
-    start = time.perf_counter()
-    bundle = read_bundle(path)
-    checked = time.perf_counter()
-    engine = open_engine(bundle, threads)
-    loaded = time.perf_counter()
-    report = {"threads": threads, "check_s": checked - start, "load_s": loaded - checked}
-    vocab_size = bundle.manifest.get("vocab_size") or 1
-    if "decode" in engine.signatures:
-        report |= measure_generation(engine, vocab_size, prompt_tokens, new_tokens)
-    report["memory_mb"] = None  # last, but shown before the signatures
-    report["signatures"] = {
-        name: _latency(lambda: engine.run(name, arrays))  # noqa: B023 (called at once)
-        for name, info in engine.signatures.items()
-        if not name.startswith(("prefill", "decode"))
-        for arrays in [some_inputs(info, vocab_size)]
-    }
-    peak = peak_memory()
-    report["memory_mb"] = None if peak is None else peak / 1e6
-    return report
-
-
-def measure_generation(engine, vocab_size: int, prompt_tokens: int, new_tokens: int) -> dict:
-    """Prefill and decode speed, greedy, from a prompt of that many tokens (or what fits)."""
-    import numpy as np
-
-    from modelzoo.runtime.generation import generate_tokens
-    from modelzoo.runtime.sampling import Sampling
-
-    source = None
-    if "encode" in engine.signatures:
-        source = some_inputs(engine.signatures["encode"], vocab_size)
-    window = engine.stepper(source).max_length
-    if window is not None:
-        new_tokens = min(new_tokens, max(1, window // 2))
-        prompt_tokens = max(1, min(prompt_tokens, window - new_tokens + 1))
-    if source is not None:
-        prompt_tokens = 1  # the decoder of an encoder-decoder begins with its start token
-    prompt = np.random.default_rng(0).integers(0, vocab_size, prompt_tokens).tolist()
-    first, steps, sampling = [], [], Sampling(max_new_tokens=new_tokens)
-    for attempt in range(4):
-        run = generate_tokens(engine.stepper(source), [prompt], sampling)
-        times = [time.perf_counter()]
-        times += [time.perf_counter() for _ in run]
-        if attempt:  # the first one packs weights and fills caches
-            first.append(times[1] - times[0])
-            steps += [later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)]
-    to_first, step = float(np.median(first)), float(np.median(steps or first))
-    report = {"prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
-    if prompt_tokens > 1:
-        report["prefill_tokens_s"] = (prompt_tokens - 1) / max(to_first - step, 1e-9)
-    return report | {"first_token_ms": to_first * 1e3, "decode_tokens_s": 1 / step}
-
-
-def some_inputs(info, vocab_size: int) -> dict:
-    """Full-length inputs for a signature: random ids and numbers, nothing masked."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for name, tensor in info.inputs.items():
-        if "mask" in name:
-            arrays[name] = np.ones(tensor.shape, tensor.dtype)
-        elif "token_ids" in name:
-            arrays[name] = rng.integers(0, vocab_size, tensor.shape).astype(tensor.dtype)
-        elif np.issubdtype(np.dtype(tensor.dtype), np.floating):
-            arrays[name] = rng.normal(size=tensor.shape).astype(tensor.dtype)
-        else:
-            arrays[name] = np.zeros(tensor.shape, tensor.dtype)
-    return arrays
-
-
-def _latency(call) -> dict[str, float]:
-    """Milliseconds of a call, over twenty calls or three seconds."""
-    import numpy as np
-
-    call()
-    times, begin = [], time.perf_counter()
-    while len(times) < 20 and (len(times) < 3 or time.perf_counter() - begin < 3):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
-    p50, p95 = np.percentile(times, [50, 95])
-    return {"p50_ms": float(p50), "p95_ms": float(p95)}
-
-
-def peak_memory() -> int | None:
-    """Bytes of memory that this process has had resident at most; None where no one tells."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss: that one counts what the parent had before this process began.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    if os.name == "nt":
-        return None
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=examples(
             "modelzoo export runs/gpt -o gpt.bundle",
             "modelzoo export runs/gpt -o gpt.bundle --set export.max_length=256 --force",
-            "modelzoo export runs/bert -o bert.bundle --quantize float16",
+            "modelzoo export runs/bert -o bert.bundle --quantize int8",
             "modelzoo export runs/t5 -o t5.bundle --format savedmodel",
         ),
     )
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--format", default="tflite", metavar="FORMAT", help="tflite, savedmodel (tflite)"
     )
-    parser.add_argument("--quantize", metavar="MODE", help="float32, float16 (float32)")
+    parser.add_argument("--quantize", metavar="MODE", help="float32, float16, int8, int4 (float32)")
     add_set(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing BUNDLE")
     return parser
@@ -96,8 +96,9 @@ def figures(parity: dict) -> str:
 
     rows = []
     for name, outputs in parity["signatures"].items():
-        key = worst_output(outputs)
-        rows.append(_row(name, key, outputs[key]))
+        if outputs:
+            key = worst_output(outputs)
+            rows.append(_row(name, key, outputs[key]))
     generation = parity.get("generation", {})
     rows += [
         _row("generation", key, value)
@@ -110,6 +111,13 @@ def figures(parity: dict) -> str:
     if greedy:
         ties = f" ({greedy['ties']} ties)" if greedy["ties"] else ""
         text += f"\n\ngreedy text: {greedy['equal']} of {greedy['compared']} tokens equal{ties}"
+    held_out = parity.get("held_out")
+    if held_out:
+        text += (
+            f"\n\nheld-out text, {held_out['metric']}: {held_out['bundle']:.4g} beside "
+            f"{held_out['float32']:.4g} in float32 ({held_out['change']:+.2%}; "
+            f"{held_out['allowed']:+.0%} is allowed)"
+        )
     return text
 
 

@@ -13,7 +13,10 @@ from modelzoo.errors import DataError, ModelzooError
 
 # What a model may be able to do, in the order in which the command looks for it.
 ABILITIES = ("generate", "classify", "fill_mask", "embed")
-_GENERATION = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
+_GENERATION = (
+    *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
+    "when_full",
+)
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -28,6 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
             "modelzoo run sentiment.bundle - --json < reviews.txt",
+            "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/.cache/modelzoo",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
         ),
     )
@@ -39,6 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--top", type=int, metavar="N", help="only the N likeliest answers")
     parser.add_argument("--truncate", action="store_true", help="cut a text that is too long")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
+    parser.add_argument(
+        "--weight-cache",
+        metavar="DIR",
+        help="keep packed weights there: the next start is faster (TFLite bundles)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
     group = parser.add_argument_group("chat")
@@ -54,6 +63,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--repetition-penalty", type=float, metavar="X", help="above 1 repeats less (1)"
     )
     group.add_argument("--seed", type=int, metavar="N", help="of the random numbers (0)")
+    group.add_argument(
+        "--when-full",
+        choices=("stop", "slide"),
+        help="at the end of the model's window stop, or leave out the beginning and go on (stop)",
+    )
     group.add_argument("--stop", action="append", metavar="TEXT", help="end there (repeatable)")
     group.add_argument(
         "--stream",
@@ -65,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    model, ability = open_model(args.model, args.threads)
+    model, ability = open_model(args.model, args.threads, args.weight_cache)
     if args.chat:
         return chat(model, args)
     options = options_for(ability, args)
@@ -102,7 +116,7 @@ def chat(model, args: argparse.Namespace) -> int:
     return converse(model.chat_session(), args, options, _write)
 
 
-def open_model(path: str, threads: int | None):
+def open_model(path: str, threads: int | None, weight_cache: str | None = None):
     """The model behind a bundle or a model directory, and what it can do.
 
     Raises:
@@ -113,12 +127,13 @@ def open_model(path: str, threads: int | None):
     if is_bundle(path):
         from modelzoo.runtime.model import load
 
-        model = load(path, threads=threads)
+        model = load(path, threads=threads, weight_cache=weight_cache)
         able = [name for name in ABILITIES if name in model.abilities]
     else:
-        if threads is not None:
+        given = {"threads": threads, "weight-cache": weight_cache}
+        for option in (name for name, value in given.items() if value is not None):
             raise ModelzooError(
-                "--threads is for bundles", where=path, next_step="leave --threads out"
+                f"--{option} is for bundles", where=path, next_step=f"leave --{option} out"
             )
         import modelzoo
 

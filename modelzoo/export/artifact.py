@@ -9,8 +9,11 @@ Exporters run in the child process, on Keras' TensorFlow backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelzoo.signature import Signature
 
 __all__ = ["WORK", "Artifact"]
 
@@ -24,10 +27,15 @@ class Artifact:
     Attributes:
         model: the file or directory, relative to the bundle's folder.
         facts: figures for `parity.json`: operations, bytes, expected bytes.
+        reference: of a quantized file, the same in float32 among what is only needed on the way:
+            it tells which layer differs first.
         engine: `engine(bundle) -> engine` for a format that `modelzoo.runtime` does not run; it
             must offer what `runtime.engine` describes.
+        signatures: what went into the file, where it is not all that the exporter was given.
     """
 
     model: str
     facts: dict = field(default_factory=dict)
+    reference: Path | None = None
     engine: Callable | None = None
+    signatures: Mapping[str, Signature] | None = None

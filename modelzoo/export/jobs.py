@@ -14,6 +14,8 @@ from modelzoo.export import bundle as files
 from modelzoo.export.artifact import WORK
 from modelzoo.export.options import export_options
 from modelzoo.export.precision import mode_for
+from modelzoo.export.prepare import prepare
+from modelzoo.export.quantize import quantization_of
 from modelzoo.runtime.bundle import read_bundle, write_manifest
 
 Progress = Callable[[str], None]
@@ -29,7 +31,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     Returns:
         The content of `parity.json`, and `manifest`.
     """
-    from modelzoo.export.verify import verify
+    from modelzoo.export.verify import located, verify
     from modelzoo.runtime.model import load as load_bundle
 
     exporter = registry.exporter(job["format"])
@@ -37,13 +39,20 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     model = open_model(job["model"], progress)
     options = export_options(model, job["options"])
     signatures = model.export_signatures(**options)
+    weights = model.get_weights() if mode.quantized else None
     folder = Path(job["folder"])
     scratch = folder / WORK
     scratch.mkdir(exist_ok=True)
 
+    if mode.quantized:
+        progress(f"preparing the weights for {mode.name}")
+        prepare(model, mode, quantization_of(model.recipe))
     progress(f"converting to {job['format']}")
     artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
-    shutil.rmtree(scratch)
+    if mode.quantized:  # what it is held against is the model as it was
+        model = open_model(job["model"], progress)
+        model.set_weights(weights)
+        signatures = model.export_signatures(**options)
     files.write_sources(folder, model, job["model"])
     manifest = files.draft_manifest(
         model,
@@ -62,8 +71,17 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         loaded = load_bundle(folder)
         engine, tokenizer = loaded.engine, loaded.tokenizer
     else:
+        loaded = None
         engine, tokenizer = artifact.engine(read_bundle(folder)), model.tokenizer
-    figures = verify(engine, model, signatures, tokenizer, mode, progress)
+    signatures = artifact.signatures or signatures
+    try:
+        figures = verify(engine, model, signatures, tokenizer, mode, progress, loaded)
+    except ExportError as error:
+        if artifact.reference is None:
+            raise
+        found = folder / artifact.model
+        raise located(error, artifact.reference, found, engine, model, mode) from error
+    shutil.rmtree(scratch)
     parity = {**artifact.facts, **_terms(job["format"], mode), **figures}
     manifest = files.finish(folder, manifest, engine, parity)
     return {"parity": parity, "manifest": manifest}
@@ -74,13 +92,26 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     from modelzoo.export.verify import verify
     from modelzoo.runtime.model import load as load_bundle
 
-    bundle = load_bundle(job["bundle"])
-    manifest = bundle.manifest
+    found = read_bundle(job["bundle"])
+    manifest = found.manifest
     mode = mode_for(manifest.get("precision"), manifest["format"])
     model = open_model(job["model"], progress)
     signatures = model.export_signatures(**manifest.get("options", {}))
-    figures = verify(bundle.engine, model, signatures, bundle.tokenizer, mode, progress)
-    return {"parity": {**_terms(manifest["format"], mode), **figures}, "manifest": manifest}
+    facts, bundle = {}, None
+    if manifest["format"] == "litertlm":
+        from modelzoo.export import litertlm
+
+        artifact = litertlm.reopen(model, signatures, mode)
+        engine, tokenizer = artifact.engine(found), model.tokenizer
+        signatures, facts = artifact.signatures, artifact.facts
+    else:
+        bundle = load_bundle(job["bundle"])
+        engine, tokenizer = bundle.engine, bundle.tokenizer
+    figures = verify(engine, model, signatures, tokenizer, mode, progress, bundle)
+    return {
+        "parity": {**facts, **_terms(manifest["format"], mode), **figures},
+        "manifest": manifest,
+    }
 
 
 def open_model(name: str, progress: Progress):

@@ -4,7 +4,7 @@ The work is litert-quantizer's. What is decided here is which weights get how ma
 fully connected layers and tables hold, except where the recipe's `[quantize]` table says otherwise.
 
     [quantize]
-    block_size = 32                       # weights that share a scale, int4
+    block_size = 32                       # weights that share a scale and an offset, int4
     [quantize.layers]
     "block_0/ffn/down" = "int8"           # a layer that 4 bits harm
     "head" = "float32"
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelzoo.errors import ExportError, require
+from modelzoo.export.affine import OFFSETS
 from modelzoo.export.precision import Mode
 from modelzoo.export.tflite_file import File, Product
 from modelzoo.recipe import Recipe
@@ -34,11 +35,13 @@ class Quantization:
 
     Args:
         block_size: neighbouring weights of an output that share a scale, in int4.
+        smooth: even out the channels of activations first, int8 (Xiao et al. 2022).
         layers: layer path -> the least precision that it is given. A path is the end of one, part
             by part, with `*` and `?`: "block_*/attention/value".
     """
 
     block_size: Literal[32, 64, 128, 256] = 32
+    smooth: bool = True
     layers: Mapping[str, str] = field(default_factory=dict)
 
     def precision(self, path: str, mode: Mode) -> str:
@@ -47,7 +50,12 @@ class Quantization:
         return max([mode.name, *wanted], key=PRECISIONS.index)
 
 
-def quantization(*, block_size: Literal[32, 64, 128, 256] = 32, layers: dict | None = None):
+def quantization(
+    *,
+    block_size: Literal[32, 64, 128, 256] = 32,
+    smooth: bool = True,
+    layers: dict | None = None,
+) -> Quantization:
     """`[quantize]` as `Quantization`; the schema of the table.
 
     Raises:
@@ -59,7 +67,7 @@ def quantization(*, block_size: Literal[32, 64, 128, 256] = 32, layers: dict | N
                 f"quantize.layers: {pattern!r} is to be {name!r}, which is not a precision",
                 next_step=f"there is {', '.join(PRECISIONS)}",
             )
-    return Quantization(block_size, dict(layers or {}))
+    return Quantization(block_size, smooth, dict(layers or {}))
 
 
 def quantization_of(recipe: Recipe | None) -> Quantization:
@@ -84,7 +92,7 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
         ExportError: a pattern of `layers` that fits no layer.
     """
     require("litert_quantizer", "tensorflow")
-    from litert_quantizer import qtyping
+    from litert_quantizer import algorithm_manager, qtyping
     from litert_quantizer.quantizer import Quantizer
 
     unused = [
@@ -98,22 +106,21 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
             f"quantize.layers names {unused[0]!r}, and no layer has that path",
             next_step=f"there is {', '.join(known[:12])}{' …' if len(known) > 12 else ''}",
         )
-    names = qtyping.TFLOperationName
     work = Quantizer(str(source))
-    for product in file.products:
-        precision = precision_of(product, mode, how)
+    algorithms = algorithm_manager.AlgorithmName
+    for operation, precision, exact, regex in _configs(file, mode, how):
         if precision == "float32":
+            work.update_quantization_recipe(regex, operation, algorithm_key=algorithms.NO_QUANTIZE)
             continue
-        granularity = (
-            qtyping.QuantGranularity.CHANNELWISE
-            if precision == "int8"
-            else qtyping.QuantGranularity(f"BLOCKWISE_{how.block_size}")
-        )
+        blocks = "CHANNELWISE" if precision == "int8" else f"BLOCKWISE_{how.block_size}"
         work.add_dynamic_config(
-            regex=f"(^|;){re.escape(product.output)};",
-            operation_name=getattr(names, product.operation),
+            regex=regex,
+            operation_name=getattr(qtyping.TFLOperationName, operation),
             num_bits=8 if precision == "int8" else 4,
-            granularity=granularity,
+            granularity=qtyping.QuantGranularity(blocks),
+            algorithm_key=algorithms.DEQUANTIZED_WEIGHT_RECOVERY
+            if exact
+            else algorithms.MIN_MAX_UNIFORM_QUANT,
         )
     if not work.get_quantization_recipe():
         raise ExportError(
@@ -124,14 +131,38 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
     target.write_bytes(result.quantized_model)
 
 
+def _configs(file: File, mode: Mode, how: Quantization):
+    """(operation, precision, whether weights are integers times scales already, regular expression
+    of outputs), the rule before its exceptions.
+
+    Few of them: the quantizer tries each on each operation of the file.
+    """
+    split = {product.path for product in file.products if OFFSETS in product.output}
+    groups: dict[str, dict[tuple, list[str]]] = {}
+    for product in file.products:
+        precision = precision_of(product, mode, how)
+        kind = precision, precision == "int4" and product.path in split
+        groups.setdefault(product.operation, {}).setdefault(kind, []).append(product.output)
+    for operation, kinds in groups.items():
+        rule = max(kinds, key=lambda kind: len(kinds[kind]))
+        if rule[0] != "float32":
+            yield operation, *rule, ".*"
+        for kind, outputs in kinds.items():
+            if kind != rule:
+                names = "|".join(re.escape(name) for name in dict.fromkeys(outputs))
+                yield operation, *kind, f"(^|;)({names});"
+
+
 def precision_of(product: Product, mode: Mode, how: Quantization) -> str:
     """The precision of one product's weights.
 
-    A table that is read by id, the head over it or beside it, and what does not divide into blocks
-    have 8 bits at least: four are too few for rare tokens, and a tied table is stored once.
+    A table that is read by id, the head over it or beside it, a block's offsets, and what does not
+    divide into blocks have 8 bits at least: four are too few for rare tokens, and a tied table is
+    stored once.
     """
     precision = how.precision(product.path, mode)
-    if precision == "int4" and (product.table or product.shape[-1] % how.block_size):
+    coarse = product.table or OFFSETS in product.output or product.shape[-1] % how.block_size
+    if precision == "int4" and coarse:
         return "int8"
     return precision
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelzoo.export.readme_code import python_code, tflite_code
+from modelzoo.export.readme_code import litertlm_code, python_code, tflite_code
 
 _TASKS = {
     "causal-lm": "continues a text, one token after another",
@@ -15,13 +15,14 @@ _TASKS = {
 
 def readme(manifest: dict, parity: dict) -> str:
     """Markdown, from nothing but the manifest and the figures."""
+    python = litertlm_code if manifest["format"] == "litertlm" else python_code
     parts = [
         f"# {manifest['name']}",
         _summary(manifest, parity),
         "## Signatures\n\n" + _signatures(manifest),
         "## How to drive it\n\n" + _driving(manifest),
         "## Verified\n\n" + _figures(manifest, parity),
-        "## Run it\n\nEvery program here runs inside this directory.\n\n" + python_code(manifest),
+        "## Run it\n\nEvery program here runs inside this directory.\n\n" + python(manifest),
     ]
     if manifest["format"] == "tflite":
         parts.append(tflite_code(manifest))
@@ -73,6 +74,13 @@ def _tensors(tensors: dict) -> str:
 
 def _driving(manifest: dict) -> str:
     signatures, tokenizer = manifest["signatures"], manifest["tokenizer"]
+    if manifest["format"] == "litertlm":
+        return (
+            f"- LiteRT-LM does it all: `{manifest['model']}` holds the graph, the tokenizer, the "
+            "chat template and the tokens that end a text.\n"
+            f"- A text has {manifest['max_length']} tokens at most. The caches have slots to spare "
+            "behind that, for the filling of a prompt's last chunk."
+        )
     lines = []
     if tokenizer:
         roles = ", ".join(f"{role} {token}" for role, token in sorted(tokenizer["roles"].items()))
@@ -81,16 +89,29 @@ def _driving(manifest: dict) -> str:
             f"tokens: {roles or 'none'}."
         )
     if "decode" in signatures:
-        prefill = signatures.get("prefill", signatures["decode"])
-        length = prefill["inputs"]["token_ids"]["shape"][1]
+        lengths = sorted(
+            {
+                signature["inputs"]["token_ids"]["shape"][1]
+                for name, signature in signatures.items()
+                if name.startswith(("prefill", "decode"))
+            }
+        )
+        chunks = " or ".join(map(str, lengths[1:] or lengths))
+        windows = any(name.startswith("decode_") for name in signatures)
         lines += [
             "- What is input and output of a signature under one name is state. It begins as "
             "zeros. Pass one buffer as both: it is updated in place.",
-            f"- `prefill` takes in all tokens of the prompt but the last, {length} a call, at "
+            f"- `prefill_*` takes in all tokens of the prompt but the last, {chunks} a call, at "
             "consecutive `positions` that start at 0; what is left over in the last call gets "
             "the token id -1. Then `decode` takes one token at its position, and gives the logits "
             "of the next.",
         ]
+        if windows:
+            lines.append(
+                "- `decode_256` and its like do the same over smaller caches, and so in less time: "
+                "slot equals position, so begin with the smallest, and when a text outgrows it copy "
+                "its slots to the front of the next larger one."
+            )
         if manifest["max_length"]:
             lines.append(
                 f"- Positions end at {manifest['max_length'] - 1}. A call that would pass the end "
@@ -122,9 +143,9 @@ def _figures(manifest: dict, parity: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in parity["versions"].items())
     rows = ["| signature | output | max error | allowed | cosine |", "|---|---|---|---|---|"]
     for name, outputs in parity["signatures"].items():
-        worst = max(
-            outputs, key=lambda key: outputs[key]["max_abs_error"] / outputs[key]["allowed"]
-        )
+        if not outputs:  # all state, which a quantized model may hold in numbers of its own
+            continue
+        worst = worst_output(outputs)
         named = [key for key in ("logits", "nsp_logits", "embedding") if key in outputs]
         for key in dict.fromkeys([*named, worst]):
             figure = outputs[key]
@@ -133,6 +154,8 @@ def _figures(manifest: dict, parity: dict) -> str:
                 f"| {figure['cosine']:.7f} |"
             )
     text = f"Against the Keras model, on the device runtime ({versions}):\n\n" + "\n".join(rows)
+    if "litert_lm" in parity:
+        text += "\n\n" + _litert_lm(parity["litert_lm"])
     generation = parity.get("generation")
     if generation:
         errors = {k: v for k, v in generation.items() if isinstance(v, dict) and "allowed" in v}
@@ -145,4 +168,23 @@ def _figures(manifest: dict, parity: dict) -> str:
                 + (f", {greedy['ties']} were ties" if greedy["ties"] else "")
                 + "."
             )
+    held_out = parity.get("held_out")
+    if held_out:
+        text += (
+            f"\n\nOn held-out English text, {held_out['metric']}: {held_out['bundle']:.4g} beside "
+            f"{held_out['float32']:.4g} in float32."
+        )
     return text
+
+
+def _litert_lm(figures: dict) -> str:
+    """What LiteRT-LM itself wrote, beside Keras."""
+    text = (
+        f"LiteRT-LM {figures['version']} ran this file: {figures['equal']} of {figures['texts']} "
+        "greedy texts are Keras', letter by letter"
+    )
+    chat = figures.get("chat")
+    if chat:
+        same = "Keras' too" if chat["reply"] == chat["keras"] else f"{chat['keras']!r} in Keras"
+        text += f"; its reply to {chat['question']!r} was {chat['reply']!r}, {same}"
+    return text + "."

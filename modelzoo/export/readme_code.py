@@ -104,6 +104,43 @@ for key, value in signature(**inputs).items():
 }
 
 
+def litertlm_code(manifest: dict) -> str:
+    """Python with LiteRT-LM: a chat where there is a template, else a text that goes on."""
+    chats = "chat_template" in (manifest["tokenizer"] or {})
+    code = _LITERTLM + (_LITERTLM_CHAT if chats else _LITERTLM_TEXT)
+    return "\n\n".join(
+        (
+            "### Python, with LiteRT-LM",
+            "`pip install litert-lm-api`. Kotlin, Swift and C++ open the same file with "
+            "[LiteRT-LM](https://github.com/google-ai-edge/LiteRT-LM).",
+            f"```python\n{code.replace('<MODEL>', manifest['model']).strip()}\n```",
+        )
+    )
+
+
+_LITERTLM = """
+import litert_lm
+
+# With a directory as cache_dir, the next start is faster; else it writes beside the model.
+engine = litert_lm.Engine("<MODEL>", cache_dir=":nocache")
+greedy = litert_lm.SamplerConfig(top_k=1)
+"""
+_LITERTLM_CHAT = """\
+with engine.create_conversation(sampler_config=greedy, max_output_tokens=40) as conversation:
+    message = conversation.send_message("What is the capital of France?")
+    print("".join(part["text"] for part in message["content"]))
+"""
+_LITERTLM_TEXT = """\
+with engine.create_session(
+    apply_prompt_template=False, sampler_config=greedy, max_output_tokens=20
+) as session:
+    session.run_prefill(["In the beginning"])
+    for part in session.run_decode_async():
+        print(part.texts[0], end="", flush=True)
+print()
+"""
+
+
 # === The other languages ===
 
 

@@ -65,7 +65,7 @@ def export(
         "operations": {name: sum(counts.values()) for name, counts in file.operations.items()},
         "operation_kinds": file.kinds(),
     }
-    return Artifact(NAME, facts)
+    return Artifact(NAME, facts, written if mode.quantized else None)
 
 
 def convert(directory: Path, names: list[str], mode: Mode) -> bytes:

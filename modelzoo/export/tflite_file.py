@@ -148,7 +148,7 @@ def _products(model, graph, operation, layers) -> list[Product]:
         if buffer.DataLength() or buffer.Size():  # else it is computed, and no weight
             shape = tuple(matrix.ShapeAsNumpy().tolist())
             title = output.Name().decode()
-            found.append(Product(name, title, _layer_path(title, layers), shape, matrix.Buffer()))
+            found.append(Product(name, title, layer_path(title, layers), shape, matrix.Buffer()))
     return found
 
 
@@ -158,12 +158,12 @@ def _with_tables(products: list[Product]) -> tuple[Product, ...]:
     return tuple(replace(p, table=p.shape[0] in heights) for p in products)
 
 
-def _layer_path(name: str, layers: Collection[str]) -> str:
+def layer_path(name: str, layers: Collection[str]) -> str:
     """The layer behind a tensor's name, as far as the name tells.
 
     TensorFlow numbers a scope that it enters again.
 
-    >>> _layer_path("block_0_1/ffn_1/up_1/Tensordot/MatMul3", {"block_0", "ffn", "up"})
+    >>> layer_path("block_0_1/ffn_1/up_1/Tensordot/MatMul3", {"block_0", "ffn", "up"})
     'block_0/ffn/up'
     """
     path = []

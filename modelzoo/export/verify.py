@@ -6,14 +6,17 @@ V vocabulary, L tokens of the text that is scored.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from modelzoo.errors import ExportError
+from modelzoo.export import held_out
+from modelzoo.export.layers import compare_layers, first_difference
 from modelzoo.export.parity import Difference, complaint, difference
 from modelzoo.export.precision import DEFAULT, Mode
-from modelzoo.export.samples import Samples, signature_calls
+from modelzoo.export.samples import Samples, inputs_for, signature_calls
 from modelzoo.runtime.generation import generate_tokens
 from modelzoo.runtime.prefill import prefill
 from modelzoo.runtime.sampling import Sampling
@@ -31,15 +34,18 @@ def verify(
     tokenizer,
     mode: Mode,
     progress: Callable[[str], None] = lambda step: None,
+    bundle=None,
 ) -> dict:
     """Hold every signature, and generation as a whole, against Keras.
 
     Args:
         engine: a bundle's, from the runtime.
         signatures: what was exported, of this model.
+        bundle: the `runtime.Model` over the engine, where there is one.
 
     Returns:
-        The figures: `signatures`, and for what generates `generation`.
+        The figures: `signatures`, for what generates `generation`, and in a quantized mode
+        `held_out`, what it costs the task.
 
     Raises:
         ExportError: what differs, by how much, and how much is allowed.
@@ -49,13 +55,23 @@ def verify(
     progress("comparing each signature with Keras")
     figures: dict = {"signatures": {}}
     complaints = []
-    for name, outputs in compare_signatures(engine, signatures, samples).items():
+    for name, outputs in compare_signatures(engine, signatures, samples, mode).items():
         figures["signatures"][name] = {key: d.as_json(mode) for key, d in outputs.items()}
         complaints += [complaint(f"{name}: {key}", d, mode) for key, d in outputs.items()]
     refuse(complaints, mode)
     if "decode" in signatures:
         progress("comparing generation with Keras")
-        figures["generation"] = Generation(engine, model, samples, tokenizer, mode).check()
+        generation = Generation(engine, model, samples, tokenizer, mode)
+        figures["generation"] = generation.check()
+    if mode.quantized:
+        progress("holding the answers to real text against float32")
+        if "decode" in signatures:
+            measured = held_out.language_model(generation, tokenizer, mode)
+        else:
+            measured = bundle and held_out.encoder(bundle, model, mode)
+        if measured:
+            figures["held_out"] = measured
+            refuse([held_out.complaint(measured)], mode)
     return figures
 
 
@@ -87,13 +103,39 @@ def refuse(complaints: list[str | None], mode: Mode) -> None:
 
 
 def _advice(mode: Mode) -> str:
+    if mode.name == "int4":
+        return "export with --quantize int8, or keep the layers that need it in 8 bits ([quantize])"
     if mode.name != DEFAULT:
         return f"export with --quantize {DEFAULT}"
     return "is it another model? If not, report it together with the recipe"
 
 
+def located(error, reference: Path, found: Path, engine, model, mode: Mode) -> ExportError:
+    """The error of a quantized file, with the layer at which it leaves its float32 twin.
+
+    Args:
+        reference, found: the float32 and the quantized file.
+    """
+    name = next((key for key in ("decode", "serve", "embed") if key in engine.signatures), None)
+    name = name or next(iter(engine.signatures))
+    samples = Samples(None, getattr(getattr(model, "backbone", None), "vocab_size", None))
+    inputs, _ = inputs_for(engine.signatures[name], samples, {})
+    names = {layer.name for layer in model._flatten_layers()}
+    first = first_difference(compare_layers(reference, found, name, inputs, names), mode.min_cosine)
+    if first is None:
+        return error
+    return ExportError(
+        f"{error.what}; in {name} the first layer to differ from float32 is {first.path} (cosine "
+        f"{first.cosine:.5f})",
+        where=error.where,
+        next_step=f'{error.next_step}: --set \'quantize.layers={{"{first.path}" = "int8"}}\''
+        if mode.name == "int4"
+        else error.next_step,
+    )
+
+
 def compare_signatures(
-    engine, signatures: Mapping[str, Signature], samples: Samples
+    engine, signatures: Mapping[str, Signature], samples: Samples, mode: Mode
 ) -> dict[str, dict[str, Difference]]:
     """The worst difference of each output of each signature, over a few texts."""
     worst: dict[str, dict[str, Difference]] = {name: {} for name in signatures}
@@ -105,6 +147,8 @@ def compare_signatures(
         right = run_in_keras(signatures[name], arrays)
         found = engine.run(name, arrays)
         for key, value in right.items():
+            if key in states and mode.quantized:
+                continue  # smoothing scales it; what comes of it is held, in generation
             if key not in found:
                 raise ExportError(f"output {key} of signature {name} is missing from the file")
             if not np.isfinite(value).all():

@@ -21,7 +21,7 @@ def lookup(table, ids):
     """table (V, D), ids (…) int32 within 0..V-1 -> (…, D).
 
     Example:
-        >>> lookup(ops.eye(3), ops.array([2])).shape
+        >>> tuple(lookup(ops.eye(3), ops.array([2])).shape)
         (1, 3)
     """
     if not _FOR_DEVICE.get():

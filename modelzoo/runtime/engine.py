@@ -80,16 +80,19 @@ class StepPlan:
     def window_for(self, positions: np.ndarray, now: Window) -> Window:
         """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
 
+        A text that begins anew, at position 0, begins in the first window that there is.
+
         Raises:
             ModelzooError: the chunk passes the end of the last window. The device would write it
                 over earlier slots without a word.
         """
         last, length = int(positions.max()), positions.shape[1]
-        if now.holds(last, length):
+        anew = not positions.any(axis=0)[0]  # all rows begin at 0: nothing is to be kept
+        if now.holds(last, length) and not anew:
             return now
         if self.max_length is not None and last >= self.max_length:
             raise ModelzooError(f"position {last} is outside the window of {self.max_length}")
-        smallest = now.slots or 0
+        smallest = 0 if anew else now.slots or 0
         for window in self.windows:
             if (window.slots or 0) >= smallest and window.holds(last, length):
                 return window
@@ -127,6 +130,13 @@ def open_engine(
         from modelzoo.runtime.litert import LiteRTEngine as Engine
     elif kind == "savedmodel":
         from modelzoo.runtime.saved_model import SavedModelEngine as Engine
+    elif kind == "litertlm":
+        raise BundleError(
+            "LiteRT-LM runs a .litertlm bundle, and modelzoo's runtime does not",
+            where=bundle.directory,
+            next_step="pip install litert-lm-api (the bundle's README.md has the code); or export "
+            "with --format tflite",
+        )
     else:
         raise BundleError(
             f"unknown bundle format {kind!r}; this modelzoo runs {' and '.join(FORMATS)}",

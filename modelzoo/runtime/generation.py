@@ -5,6 +5,9 @@ Axis letters: B rows of a batch, T tokens of a prefill chunk, V vocabulary.
 A model's state has one slot a position, so where a token is fed says where it is kept. A query at
 position p sees the slots 0..p of its row. Hence rows of unequal length need no mask: what padding
 leaves in the slots past a row's end is overwritten by that row's own tokens before it can be seen.
+
+A row that slides is taken in anew while the others stand still: for them each chunk holds what is
+in those slots already. So a row of a batch gets what it gets alone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
-from modelzoo.runtime.prefill import NOTHING, prefill
+from modelzoo.runtime.prefill import NOTHING, left_out, prefill
 from modelzoo.runtime.sampling import Sampler, Sampling, greedy
 from modelzoo.runtime.text import RowText
 
@@ -48,12 +51,13 @@ class Generation:
     """An iterator over (row, token) that also says how each row ended.
 
     Args:
-        start: the stepper's state already holds so many of the prompts' first tokens.
+        start: the stepper's state already holds so many of the prompts' first tokens; of a prompt
+            that is longer than a window that slides, those that are not left out.
 
     Attributes:
         tokens: the tokens generated so far, one list a row.
         finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
-            (`max_new_tokens` reached or the window full).
+            (`max_new_tokens` reached, or the window full and not to slide).
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Generation:
     ):
         sampling = sampling or Sampling()
         self._stepper, self._start = stepper, start
+        self._slides = sampling.when_full == "slide" and stepper.max_length is not None
         self._prompts = [[int(token) for token in prompt] for prompt in prompts]
         self._limits = _limits(stepper, self._prompts, sampling)
         self._stop_tokens = frozenset(sampling.stop_tokens)
@@ -91,10 +96,10 @@ class Generation:
         self.finish_reasons[row] = "stop"
 
     def _loop(self) -> Iterator[tuple[int, int]]:
-        stepper, prompts = self._stepper, self._prompts
-        prefill(stepper, prompts, self._start)
-        current = [prompt[-1] for prompt in prompts]
-        positions = [len(prompt) - 1 for prompt in prompts]
+        stepper, rows = self._stepper, [self._window(prompt) for prompt in self._prompts]
+        prefill(stepper, rows, self._start)
+        current = [row[-1] for row in rows]
+        positions = [len(row) - 1 for row in rows]
         while None in self.finish_reasons:
             # New arrays each time: a stepper may hold on to what it is given.
             logits = stepper.decode(
@@ -116,6 +121,21 @@ class Generation:
                     positions[row] += 1
                 else:
                     current[row] = NOTHING  # its last position stays: a valid slot, never read
+            if self._slides and stepper.max_length in positions:
+                self._slide(positions)
+
+    def _slide(self, positions: list[int]) -> None:
+        """Take in anew the rows whose next position lies outside the window."""
+        histories = [p + t for p, t in zip(self._prompts, self.tokens, strict=True)]
+        full = [row for row, place in enumerate(positions) if place == self._stepper.max_length]
+        rows = [self._window(history) for history in histories]
+        for row in full:
+            positions[row] = len(rows[row]) - 1
+        prefill(self._stepper, rows, end=max(positions[row] for row in full))
+
+    def _window(self, history: list[int]) -> list[int]:
+        """What of a row's tokens the model sees: those whose slots the state has, or will have."""
+        return history[left_out(len(history), self._stepper.max_length) :]
 
 
 @dataclass(frozen=True)
@@ -137,7 +157,8 @@ def generate_tokens(
     """Continue token prompts: an iterator over (row, token) in the order of generation.
 
     A row ends at a stop token (not yielded), at `max_new_tokens`, or when the window is full: the
-    last token yielded is then the one that the window's last position predicts.
+    last token yielded is then the one that the window's last position predicts. With
+    `when_full="slide"` a full window does not end it; the tokens' order stays as it is.
 
     Args:
         stepper: a fresh one, with one row a prompt.
@@ -146,7 +167,7 @@ def generate_tokens(
             with an encoder-decoder, where all begin with the same start token.
 
     Raises:
-        OverflowTextError: a prompt is longer than the window.
+        OverflowTextError: a prompt is longer than the window, and that is not to slide.
         ModelzooError: an empty prompt, an id outside the vocabulary, another number of prompts
             than the stepper has rows, or no limit at all (`max_new_tokens=None` and no window).
 
@@ -262,14 +283,14 @@ def _limits(stepper: Stepper, prompts: list[list[int]], sampling: Sampling) -> l
                     next_step="use the tokenizer that the model was trained with",
                 )
         limit = sampling.max_new_tokens
-        if stepper.max_length is not None:
+        if stepper.max_length is not None and sampling.when_full == "stop":
             room = stepper.max_length - len(prompt) + 1
             if room < 1:
                 raise OverflowTextError(
                     f"the prompt has {len(prompt)} tokens, and the model's window "
                     f"{stepper.max_length}",
                     where=where,
-                    next_step="shorten the prompt",
+                    next_step='shorten the prompt, or leave out its beginning: when_full="slide"',
                 )
             limit = room if limit is None else min(limit, room)
         limits.append(limit)

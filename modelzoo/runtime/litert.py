@@ -24,6 +24,7 @@ from modelzoo.runtime.engine import (
     plan_steps,
 )
 from modelzoo.runtime.native_log import errors_in, mute_exit, native_log
+from modelzoo.runtime.weight_cache import load_with_weights
 
 
 class LiteRTEngine:
@@ -36,23 +37,22 @@ class LiteRTEngine:
 
     def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
         self.threads = threads or default_threads()
-        cache_file = ":memory:"  # one packed copy for all signatures, and no file
-        if weight_cache is not None:
-            # Named by the model's content: packed weights of another model are never picked up.
-            os.makedirs(weight_cache, exist_ok=True)
-            digest = bundle.manifest["files"][bundle.manifest["model"]]
-            cache_file = os.path.join(weight_cache, f"{digest[:32]}.xnn")
+        digest = bundle.manifest["files"][bundle.manifest["model"]]
         with native_log() as log:
             litert = _litert()
-            options = litert.Options(
-                cpu_options=litert.CpuOptions(
+
+            def open_model(cache_file: str):
+                cpu = litert.CpuOptions(
                     num_threads=self.threads, xnnpack_weight_cache_path=cache_file
                 )
-            )
-            try:
-                self._model = litert.CompiledModel.from_file(
-                    str(bundle.model_path), environment=_environment(), options=options
+                return litert.CompiledModel.from_file(
+                    str(bundle.model_path),
+                    environment=_environment(),
+                    options=litert.Options(cpu_options=cpu),
                 )
+
+            try:
+                self._model = load_with_weights(open_model, weight_cache, digest)
             except Exception as error:  # the binding raises bare RuntimeError and ValueError
                 raise BundleError(
                     f"LiteRT cannot load the model: {error}{errors_in(log())}",
@@ -161,7 +161,7 @@ class LiteRTStepper:
     def _step(self, token_ids, positions) -> None:
         window = self._plan.window_for(positions, self.window)
         if window is not self.window:
-            self._enter(window, self.read_state())
+            self._enter(window, self.read_state() if positions.any(axis=0)[0] else {})
         length = token_ids.shape[1]
         if length not in self._calls:
             self._calls[length] = self._bind(window.calls[length])

@@ -21,6 +21,7 @@ from modelzoo.runtime.generation import (
 )
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.runtime.session import ChatSession, Session
+from modelzoo.runtime.sizes import plan_calls, sizes_of
 from modelzoo.runtime.tokenizer import Tokenizer
 
 
@@ -35,7 +36,8 @@ def load(
         path: the bundle's directory.
         threads: CPU threads; None is one a core that this process may use, four at most.
         weight_cache: a directory to keep packed weights in (TFLite only); the next load then
-            takes a fraction of the time and the memory.
+            takes a fraction of the time, and processes share the memory. What cannot be kept there
+            is a warning.
 
     Raises:
         BundleError: missing, incomplete, altered, of a newer format, or not loadable.
@@ -64,7 +66,11 @@ class Model:
         tokenizer: a `Tokenizer`, or None.
         engine: runs single signatures: `engine.run(name, arrays)`.
         abilities: the names of the methods that fit this bundle.
-        embedding_signature: the signature that `embed` runs, or None.
+        embedding_signature: the signature that `embed` runs, or None; `embed` and the others
+            take a smaller one of the same kind (`embed_32`) where a text fits into it.
+
+    Several threads may use it at once: their calls take turns, and each generation has a state
+    of its own. A conversation belongs to one thread: take a `chat_session()` for each.
     """
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine):
@@ -94,10 +100,10 @@ class Model:
             truncate: cut what is too long: the end of an encoder's source, the beginning of a
                 prompt (leaving room for `max_new_tokens`, up to half the window).
             sampling: the fields of `Sampling`: max_new_tokens, temperature, top_k, top_p,
-                repetition_penalty, stop, seed.
+                repetition_penalty, stop, seed, when_full.
 
         Raises:
-            OverflowTextError: longer than the model's window.
+            OverflowTextError: longer than the model's window, and `when_full` is not "slide".
             ModelzooError: a wrong option, or a bundle that does not generate.
 
         Example:
@@ -173,7 +179,7 @@ class Model:
             sampling: as in `generate`; `max_new_tokens` is 512 here.
 
         Raises:
-            OverflowTextError: longer than the model's window.
+            OverflowTextError: longer than the model's window, and `when_full` is not "slide".
             DataError: malformed messages, or such as the template refuses.
             ModelzooError: a wrong option, or a bundle that does not chat.
 
@@ -223,16 +229,11 @@ class Model:
         """
         self._need("classify")
         _check_top(top)
-        if is_one_text(text):
-            return self._classify(text, top, truncate)
-        return [self._classify(one, top, truncate) for one in many_texts(text)]
-
-    def _classify(self, text, top, truncate) -> list[tuple[str, float]]:
-        logits = self._serve("serve", text, truncate)[0]["logits"][0]
-        labels = self.manifest.get("labels") or [str(n) for n in range(len(logits))]
-        probabilities = softmax(logits)
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        return [(labels[n], float(probabilities[n])) for n in order]
+        labels = self.manifest.get("labels")
+        answers = self._answers(
+            "serve", text, truncate, lambda outputs, _: _labelled(outputs["logits"], labels, top)
+        )
+        return answers[0] if is_one_text(text) else answers
 
     def embed(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray:
         """A text's vector (D,) float32; for a list of N texts (N, D).
@@ -246,19 +247,11 @@ class Model:
             (2, 256)
         """
         self._need("embed")
-        name = self.embedding_signature
-        texts = [text] if is_one_text(text) else many_texts(text)
-        inputs = [self._inputs(name, one, truncate)[0] for one in texts]
-        if not inputs:
+        vectors = self._answers(
+            self.embedding_signature, text, truncate, lambda outputs, _: outputs["embedding"]
+        )
+        if not vectors:
             raise ModelzooError("there is no text to embed: the list is empty")
-        # As many texts a call as the signature has rows; an exported one has a single row.
-        size = self.engine.signatures[name].inputs["token_ids"].shape[0]
-        vectors = []
-        for start in range(0, len(inputs), size):
-            group = inputs[start : start + size]
-            full = group + group[-1:] * (size - len(group))
-            arrays = {key: np.concatenate([row[key] for row in full]) for key in full[0]}
-            vectors.extend(self.engine.run(name, arrays)["embedding"][: len(group)])
         return vectors[0] if is_one_text(text) else np.stack(vectors)
 
     def fill_mask(self, text: str | Sequence[str], top: int = 5, truncate: bool = False) -> list:
@@ -280,31 +273,52 @@ class Model:
         """
         self._need("fill_mask")
         _check_top(top)
-        if not isinstance(text, str):
-            return [self.fill_mask(one, top, truncate) for one in many_texts(text)]
         mask = self.tokenizer.role("mask")
-        outputs, token_ids = self._serve("serve", text, truncate, allow=("mask",))
-        places = [place for place, token in enumerate(token_ids) if token == mask]
-        if not places:
-            raise ModelzooError(
-                f"the text holds no mask (or it was cut off): {text!r}",
-                next_step=f"write {self.tokenizer.id_to_token(mask)} where a word is missing",
-            )
-        answers = []
-        for place in places:
-            probabilities = softmax(outputs["logits"][0, place])
-            ids = np.argsort(-probabilities, kind="stable")[:top]
-            answers.append([(self._word(n), float(probabilities[n])) for n in ids])
-        return answers[0] if len(answers) == 1 else answers
+        texts = [text] if isinstance(text, str) else many_texts(text)
 
-    def _serve(self, name: str, text, truncate: bool, allow=()) -> tuple[dict, list[int]]:
-        """Run a text, or a pair of texts, through a signature; its outputs and the token ids."""
-        inputs, token_ids = self._inputs(name, text, truncate, allow)
-        return self.engine.run(name, inputs), token_ids
+        def check(text, token_ids) -> None:
+            if mask not in token_ids:
+                raise ModelzooError(
+                    f"the text holds no mask (or it was cut off): {text!r}",
+                    next_step=f"write {self.tokenizer.id_to_token(mask)} where a word is missing",
+                )
 
-    def _inputs(self, name: str, text, truncate: bool, allow=()) -> tuple[dict, list[int]]:
-        """The arrays of a text, or of a pair of texts, for a signature, and the token ids."""
-        length = self.engine.signatures[name].inputs["token_ids"].shape[1]
+        def fill(outputs, token_ids) -> list:
+            answers = []
+            for place in (place for place, token in enumerate(token_ids) if token == mask):
+                probabilities = softmax(outputs["logits"][place])
+                ids = np.argsort(-probabilities, kind="stable")[:top]
+                answers.append([(self._word(n), float(probabilities[n])) for n in ids])
+            return answers[0] if len(answers) == 1 else answers
+
+        answers = self._answers("serve", texts, truncate, fill, check, allow=("mask",))
+        return answers[0] if isinstance(text, str) else answers
+
+    def _answers(self, base: str, texts, truncate: bool, answer, check=None, allow=()) -> list:
+        """`answer(outputs, token_ids)` of each text, or pair, with its own row of the outputs.
+
+        All texts are looked at before any is run; each goes through the smallest signature of
+        those like `base` that it fits, and texts of similar length together where one has rows.
+        """
+        texts = [texts] if is_one_text(texts) else many_texts(texts)
+        sizes = sizes_of(self.engine.signatures, base)
+        encoded = [self._encoded(one, sizes[-1].length, truncate, allow) for one in texts]
+        if check is not None:
+            for text, (token_ids, _) in zip(texts, encoded, strict=True):
+                check(text, token_ids)
+        answers: list = [None] * len(texts)
+        for size, group in plan_calls(sizes, [len(token_ids) for token_ids, _ in encoded]):
+            rows = [self._padded(size.name, *encoded[one]) for one in group]
+            rows += rows[-1:] * (size.rows - len(rows))
+            inputs = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+            outputs = self.engine.run(size.name, inputs)
+            for row, one in enumerate(group):
+                own = {key: value[row] for key, value in outputs.items()}
+                answers[one] = answer(own, encoded[one][0])
+        return answers
+
+    def _encoded(self, text, length: int, truncate: bool, allow=()) -> tuple[list, list]:
+        """The token ids of a text, or of a pair of texts, and their segments."""
         a, b = text if isinstance(text, tuple) else (text, None)
         token_ids, segment_ids = self.tokenizer.encode_pair(
             self._prepared(a),
@@ -315,7 +329,7 @@ class Model:
         )
         if not token_ids:
             raise ModelzooError("the text has no tokens")
-        return self._padded(name, token_ids, segment_ids), token_ids
+        return token_ids, segment_ids
 
     def _padded(self, name: str, token_ids, segment_ids=None) -> dict[str, np.ndarray]:
         """(1, T) int32 arrays of those inputs that the signature has, padded on the right."""
@@ -361,6 +375,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
+
+
+def _labelled(logits: np.ndarray, labels, top: int | None) -> list[tuple[str, float]]:
+    """(label, probability) of logits (N,), the likeliest first."""
+    labels = labels or [str(n) for n in range(len(logits))]
+    probabilities = softmax(logits)
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [(labels[n], float(probabilities[n])) for n in order]
 
 
 def _abilities(signatures, tokenizer, chat_template=None) -> tuple[str, ...]:

@@ -15,14 +15,18 @@ NOTHING = -1  # the token id that says "no token here"
 PASS_COST = 10
 
 
-def prefill(stepper, prompts: list[list[int]], start: int = 0) -> None:
+def prefill(stepper, prompts: list[list[int]], start: int = 0, end: int | None = None) -> None:
     """Take in all but each prompt's last token, which the first decode call is for.
 
     Args:
         start: the state already holds the tokens before this position.
+        end: what lies at this position and behind it need not be taken in; where a chunk reaches
+            beyond, it holds the prompts' own tokens.
     """
     sizes = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
     longest = max(len(prompt) for prompt in prompts) - 1
+    if end is not None:
+        longest = min(longest, end)
     for at, size in plan_chunks(longest, sizes, stepper.max_length, start):
         token_ids = np.full((len(prompts), size), NOTHING, np.int32)
         for row, prompt in enumerate(prompts):
@@ -30,6 +34,21 @@ def prefill(stepper, prompts: list[list[int]], start: int = 0) -> None:
             token_ids[row, : len(history)] = history
         positions = np.arange(at, at + size, dtype=np.int32)
         stepper.prefill(token_ids, np.tile(positions, (len(prompts), 1)))
+
+
+def left_out(length: int, max_length: int | None) -> int:
+    """How many of a history's first tokens a sliding window leaves out: whole halves of it.
+
+    It depends on the length alone, so a text that was generated past the window's end, and the
+    same text as a prompt, are read from the same token on.
+
+    >>> [left_out(length, 16) for length in (16, 17, 24, 25)]
+    [0, 8, 8, 16]
+    """
+    if max_length is None or length <= max_length:
+        return 0
+    half = (max_length + 1) // 2
+    return -(-(length - max_length) // half) * half
 
 
 def plan_chunks(

@@ -17,6 +17,8 @@ from modelzoo.errors import ModelzooError, nearest
 # needs more, and sorting 256 numbers is free beside sorting a vocabulary of 50,000.
 NUCLEUS_GUESS = 256
 
+WHEN_FULL = ("stop", "slide")
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -24,6 +26,10 @@ class Sampling:
 
     Args:
         max_new_tokens: tokens to generate at most; None goes on to the end of the window.
+        when_full: what happens at the end of the model's window. "stop" ends the row, and refuses
+            a prompt that is longer. "slide" leaves out the beginning, half a window at a time:
+            the rest is taken in anew from position 0, so that the next token is the one that the
+            rest alone, given as a prompt, is continued with.
         temperature: 0 takes the most likely token (the lowest id of equals); above 0, logits are
             divided by it and a token is drawn.
         top_k: draw from the k most likely tokens only.
@@ -36,7 +42,8 @@ class Sampling:
         seed: of the random numbers; the same seed gives the same text.
 
     Raises:
-        ModelzooError: a value out of its range, or `top_k` or `top_p` at temperature 0.
+        ModelzooError: a value out of its range, "slide" without `max_new_tokens`, or `top_k` or
+            `top_p` at temperature 0.
 
     Example:
         >>> Sampling(temperature=0.8, top_p=0.95, seed=7).top_p
@@ -51,6 +58,7 @@ class Sampling:
     stop_tokens: Sequence[int] = ()
     stop: Sequence[str] = ()
     seed: int = 0
+    when_full: str = "stop"
 
     def __post_init__(self):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
@@ -62,6 +70,17 @@ class Sampling:
         _check("top_p", self.top_p, float, "above 0 and at most 1", lambda p: 0 < p <= 1, True)
         _check("repetition_penalty", self.repetition_penalty, float, "above 0", lambda r: r > 0)
         _check("seed", self.seed, int, "0 or more", lambda s: s >= 0)
+        if self.when_full not in WHEN_FULL:
+            raise ModelzooError(
+                f"when_full must be {' or '.join(map(repr, WHEN_FULL))}; got {self.when_full!r}",
+                did_you_mean=nearest(str(self.when_full), WHEN_FULL),
+            )
+        if self.when_full == "slide" and self.max_new_tokens is None:
+            raise ModelzooError(
+                "max_new_tokens=None goes on to the end of the window, and a window that slides "
+                "has no end",
+                next_step="give max_new_tokens",
+            )
         for token in self.stop_tokens:
             _check("stop_tokens", token, int, "0 or more", lambda t: t >= 0)
         for text in self.stop:

@@ -104,8 +104,13 @@ class SavedModelStepper:
     def _step(self, token_ids, positions) -> dict:
         window = self._plan.window_for(positions, self.window)
         if window is not self.window:
-            shapes = {name: info.shape for name, info in window.state.items()}
-            self._state = {n: grown(np.asarray(v), shapes[n]) for n, v in self._state.items()}
+            anew = not positions.any(axis=0)[0]
+            self._state = {
+                name: np.zeros(info.shape, info.dtype)
+                if anew
+                else grown(np.asarray(self._state[name]), info.shape)
+                for name, info in window.state.items()
+            }
             self.window = window
         name = window.calls[token_ids.shape[1]]
         inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}

@@ -13,6 +13,7 @@ import numpy as np
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.chat import ChatEncoder, ChatTemplate
 from modelzoo.runtime.generation import Generation, Stepper, text_pieces
+from modelzoo.runtime.prefill import left_out
 from modelzoo.runtime.sampling import Sampling
 
 MAX_REPLY = 512  # tokens of a reply, unless the caller says otherwise
@@ -54,17 +55,23 @@ class Session:
 
         The next call ends this one's `Generation`, if it still runs.
 
+        With `when_full="slide"` ids that are more than the window has positions lose their
+        beginning, half a window at a time, so that most turns still begin as the one before.
+
         Raises:
-            OverflowTextError: more ids than the window has positions.
+            OverflowTextError: more ids than the window has positions, and it is not to slide.
         """
         ids, sampling = [int(token) for token in ids], sampling or Sampling()
-        if self.max_length is not None and len(ids) > self.max_length:
+        too_many = self.max_length is not None and len(ids) > self.max_length
+        if too_many and sampling.when_full == "stop":
             raise OverflowTextError(
                 f"the conversation has {len(ids)} tokens, and the model's window {self.max_length}",
-                next_step="begin a new one (/clear), or leave its first messages out",
+                next_step="begin a new one (/clear), leave its first messages out, or let the "
+                'window slide: when_full="slide" (--when-full slide)',
             )
         self._make_ready(len(ids), sampling.max_new_tokens)
-        start = min(_common(self.tokens, ids), max(len(ids) - 1, 0))
+        seen = ids[left_out(len(ids), self.max_length) :]
+        start = min(_common(self.tokens, seen), max(len(seen) - 1, 0))
         self._turn += 1
         return Generation(_Turn(self, self._stepper, self._turn), [ids], sampling, start=start)
 
@@ -140,10 +147,12 @@ class ChatSession:
             messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
                 one turn of the user.
             stream: return an iterator of pieces instead.
-            sampling: the fields of `Sampling`; `max_new_tokens` is 512 here.
+            sampling: the fields of `Sampling`; `max_new_tokens` is 512 here. With
+                `when_full="slide"` a long conversation loses its beginning, the system's message
+                first.
 
         Raises:
-            OverflowTextError: longer than the model's window.
+            OverflowTextError: longer than the model's window, and that is not to slide.
             DataError: malformed messages, or such as the template refuses.
             ModelzooError: a wrong option, or a template that fails.
         """

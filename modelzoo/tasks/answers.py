@@ -22,7 +22,7 @@ _BATCH = 8  # texts in a call; more of them are no quicker on a CPU, and less al
 
 
 class Answers:
-    """Mixed into a `TaskModel` whose `export_signatures(max_length)` has `embed`, maybe `serve`."""
+    """Mixed into a `TaskModel` whose `export_signatures` has `embed`, maybe `serve`."""
 
     def embed(self, text, truncate: bool = False):
         """A text's vector, for a list of N texts (N, width); see `runtime.Model.embed`.
@@ -80,7 +80,7 @@ class KerasEngine:
     """
 
     def __init__(self, model, length: int, batch: int | None = None):
-        signatures = model.export_signatures(max_length=length)
+        signatures = model.export_signatures(max_length=length, lengths=())
         if batch is not None:
             signatures = {"embed": signatures["embed"]}
         self.signatures, self._functions = {}, {}

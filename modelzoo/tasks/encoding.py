@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from keras import ops
 
 from modelzoo.backbones.base import count_up
+from modelzoo.errors import ExportError
 from modelzoo.layers.masks import HIDDEN
 from modelzoo.signature import Signature, TensorSpec
 
@@ -70,24 +73,59 @@ def unit(x):
     return x / ops.sqrt(ops.maximum(ops.sum(x * x, axis=-1, keepdims=True), 1e-24))
 
 
-def text_signature(backbone, function, max_length: int | None) -> Signature:
-    """A signature for one text of at most `max_length` tokens: the inputs that a backbone has."""
+def encoder_signatures(
+    backbone,
+    functions: Mapping[str, Callable],
+    max_length: int | None = None,
+    lengths: Sequence[int] | None = None,
+    batch_sizes: Sequence[int] = (1,),
+) -> dict[str, Signature]:
+    """Each function in several static sizes, over the same weights.
+
+    `serve` takes one text of at most `max_length` tokens, `serve_32` one of 32, `serve_32x8` eight
+    of 32 and `serve_128x8` eight of the longest, if that is 128.
+
+    Args:
+        functions: name -> a function of the backbone's inputs, each (B, T).
+        max_length: tokens of the longest; `None` for all that the backbone reads, or 128.
+        lengths: the shorter ones; `None` for 32, 128, 512 … as far as they are shorter.
+        batch_sizes: texts in a call, besides one alone.
+
+    Raises:
+        ExportError: a size below 1, or a length above the longest.
+    """
     longest = backbone.max_length or 128
-    spec = TensorSpec((1, min(max_length or longest, longest)), "int32")
-    inputs = {"token_ids": spec, "padding_mask": spec}
-    if getattr(backbone, "num_segments", 0):
-        inputs["segment_ids"] = spec
-    return Signature(function, inputs)
+    longest = min(max_length or longest, longest)
+    if lengths is None:
+        lengths = [32 * 4**n for n in range(longest.bit_length()) if 32 * 4**n < longest]
+    for option, values in (("lengths", lengths), ("batch_sizes", batch_sizes)):
+        for value in values:
+            if value < 1:
+                raise ExportError(f"export.{option} must be 1 or more, not {value}")
+    if max(lengths, default=0) > longest:
+        raise ExportError(
+            f"export.lengths has {max(lengths)}, and the longest text has {longest} tokens",
+            next_step=f"take {longest} or less, or a longer export.max_length",
+        )
+    signatures = {}
+    for name, function in functions.items():
+        for length in (longest, *sorted({*lengths} - {longest})):
+            for rows in sorted({1, *batch_sizes}):
+                suffix = f"_{length}" if length < longest or rows > 1 else ""
+                suffix += f"x{rows}" if rows > 1 else ""
+                spec = TensorSpec((rows, length), "int32")
+                inputs = {"token_ids": spec, "padding_mask": spec}
+                if getattr(backbone, "num_segments", 0):
+                    inputs["segment_ids"] = spec
+                signatures[name + suffix] = Signature(function, inputs)
+    return signatures
 
 
-def encoder_signatures(backbone, serve, max_length: int | None) -> dict[str, Signature]:
-    """`serve`, and `embed` over the same weights, for one text of at most `max_length` tokens."""
+def mean_embedding(backbone) -> Callable:
+    """The function of `embed` for a model with another head: the mean of the tokens' vectors."""
 
     def embed(inputs):
         outputs = backbone(inputs, training=False)
         return {"embedding": embedding(outputs, inputs["padding_mask"])}
 
-    return {
-        name: text_signature(backbone, function, max_length)
-        for name, function in (("serve", serve), ("embed", embed))
-    }
+    return embed

@@ -12,7 +12,7 @@ from modelzoo.errors import ExportError, ModelzooError, RecipeError
 from modelzoo.layers.masks import HIDDEN
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel
-from modelzoo.tasks.encoding import POOLINGS, embedding, text_signature, unit
+from modelzoo.tasks.encoding import POOLINGS, embedding, encoder_signatures, unit
 from modelzoo.tasks.scores import retrieval_scores
 
 
@@ -59,9 +59,17 @@ class TextEmbedder(Answers, TaskModel):
         vectors = embedding(outputs, inputs.get("padding_mask"), self.pooling, self.normalize)
         return ops.reshape(vectors, (-1, *texts, vectors.shape[-1])) if texts else vectors
 
-    def export_signatures(self, max_length: int | None = None) -> dict:
-        """`embed`: `embedding` (1, width), pooled and normalised in the graph."""
+    def export_signatures(
+        self,
+        max_length: int | None = None,
+        lengths: tuple[int, ...] | None = None,
+        batch_sizes: tuple[int, ...] = (1,),
+    ) -> dict:
+        """`embed`: `embedding` (B, width), pooled and normalised in the graph.
 
+        Args:
+            max_length, lengths, batch_sizes: see `tasks.encoding.encoder_signatures`.
+        """
         if self.max_length and max_length and max_length > self.max_length:
             raise ExportError(
                 f"export.max_length is {max_length}, and the texts have {self.max_length} tokens "
@@ -72,7 +80,8 @@ class TextEmbedder(Answers, TaskModel):
         def embed(inputs):
             return {"embedding": self(inputs, training=False)}
 
-        return {"embed": text_signature(self.backbone, embed, max_length or self.max_length)}
+        longest = max_length or self.max_length
+        return encoder_signatures(self.backbone, {"embed": embed}, longest, lengths, batch_sizes)
 
 
 @keras.saving.register_keras_serializable("modelzoo")

@@ -27,7 +27,7 @@ import modelzoo
 from modelzoo.recipe import from_values
 table = {{"vocab_size": 64, "embedding_dim": 8, "hidden_dims": [8], "cell": "gru"}}
 values = {{"architecture": "recurrent", "task": "causal-lm", "model": table}}
-values["export"] = {{"prefill_length": 2}}
+values["export"] = {{"prefill_lengths": [2]}}
 model = modelzoo.build(from_values(values, name="toy"), compile=False)
 modelzoo.save(model, {str(directory / "toy")!r})
 report = modelzoo.export(model, {str(directory / "toy.bundle")!r})
@@ -52,7 +52,7 @@ def test_a_jax_user_exports_a_live_model(exported):
     parity = json.loads((exported / "toy.bundle" / "parity.json").read_text())
     assert parity["generation"]["greedy"]["equal"] > 200
     manifest = json.loads((exported / "toy.bundle" / "manifest.json").read_text())
-    assert manifest["options"] == {"prefill_length": 2}  # the recipe's own
+    assert manifest["options"] == {"prefill_lengths": [2]}  # the recipe's own
     assert manifest["tokenizer"] is None
     assert not (exported / "toy.bundle" / "tokenizer.json").exists()
 

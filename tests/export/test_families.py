@@ -35,7 +35,7 @@ def test_every_output_of_every_signature_is_keras(exports, name):
 @pytest.mark.parametrize("name", GENERATES)
 def test_generation_through_the_state_is_keras_to_the_last_token(exports, name):
     generation = exports[name, "tflite"]["parity"]["generation"]
-    chunk = FAMILIES[name][3].get("prefill_length", 16)
+    (chunk,) = FAMILIES[name][3].get("prefill_lengths", [16])
     window = exports[name, "tflite"]["manifest"]["max_length"]
     assert generation["positions"] == min(2 * chunk + chunk // 2 + 3, window or 10**9)
     for key in ("decode", "prefill"):
@@ -91,7 +91,7 @@ def test_parameters_are_counted_as_keras_does(exports):
 
 def test_encoder_and_decoder_signatures_carry_the_names_of_the_protocol(exports):
     signatures = exports["bart", "tflite"]["manifest"]["signatures"]
-    assert set(signatures) == {"encode", "prefill", "decode"}
+    assert set(signatures) == {"encode", "prefill_4", "decode"}
     assert set(signatures["encode"]["outputs"]) == {"cross_k_0", "cross_v_0"}
     decode = signatures["decode"]
     assert decode["outputs"]["logits"] == {"shape": [1, 1, VOCAB], "dtype": "float32"}
@@ -103,8 +103,8 @@ def test_encoder_and_decoder_signatures_carry_the_names_of_the_protocol(exports)
         "cross_k_0",
         "cross_v_0",
     }
-    assert signatures["prefill"]["inputs"]["token_ids"]["shape"] == [1, 4]
-    assert set(signatures["prefill"]["outputs"]) == state
+    assert signatures["prefill_4"]["inputs"]["token_ids"]["shape"] == [1, 4]
+    assert set(signatures["prefill_4"]["outputs"]) == state
 
 
 @pytest.mark.parametrize("name", GENERATES)

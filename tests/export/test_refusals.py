@@ -58,7 +58,7 @@ def test_a_bundle_of_other_weights_fails_with_the_figures(exports):
     [
         ("misspelt", RecipeError, "takes no 'max_lenght'(.|\n)*did you mean: max_length"),
         ("text", RecipeError, 'export.max_length must be an int, not "long"'),
-        ("zero", ExportError, "export.prefill_length must be 1 or more, not 0"),
+        ("zero", ExportError, "export.prefill_lengths must be 1 or more, not 0"),
         ("too long", ExportError, "export.max_length is 65, and the model reads 64"),
     ],
 )

@@ -205,9 +205,11 @@ def tiny(tmp_path_factory):
             shutil.copytree(directory / name, where / model)
         tasks = {"decoder": "causal-lm", "recurrent": "causal-lm", "seq2seq": "seq2seq-lm"}
         tasks |= {"classes": "text-classification", "tokens": "masked-lm", "embedding": "embedding"}
+        tasks |= {f"{kind}_sizes": tasks[kind] for kind in ("classes", "tokens", "embedding")}
         serve = {"serve": {}}
         signatures = {"seq2seq": {"encode": {}, "prefill": {}, "decode": {}}}
-        signatures |= dict.fromkeys(("decoder", "recurrent"), {"prefill": {}, "decode": {}})
+        signatures["decoder"] = {"prefill_4": {}, "decode": {}}
+        signatures["recurrent"] = {"prefill": {}, "decode": {}}
         content = {
             "name": name,
             "task": tasks[name],

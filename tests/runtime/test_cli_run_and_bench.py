@@ -2,10 +2,14 @@
 
 import io
 import json
+import os
+import sys
 
 import pytest
 
+from modelzoo.bench.report import in_a_child
 from modelzoo.cli import main
+from modelzoo.errors import ModelzooError
 from modelzoo.runtime import load
 
 
@@ -113,18 +117,75 @@ def test_bench_measures_each_number_of_threads(paths, capsys):
     assert main(["bench", paths["seq2seq"], "--json", *options]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["model_bytes"] < report["bundle_bytes"]
+    assert report["weight_bytes_from"] == "graph" and report["machine"]["cores"] >= 1
     assert [run["threads"] for run in report["runs"]] == [1, 2]
     for run in report["runs"]:
-        assert run["decode_tokens_s"] > 0 and run["load_s"] > 0
-        assert 10 < run["memory_mb"] < 2000
+        assert run["load_s"] > 0 and "prefill_tokens_s" not in run  # it begins with one token
+        assert 10 < run["resident_mb"] <= run["peak_mb"] < 2000
+        assert 0 < run["token_bytes"] < report["model_bytes"]
+        limit = run["bandwidth_gb_s"] * 1e9 / run["token_bytes"]
+        assert run["limit_tokens_s"] == pytest.approx(limit)
+        assert run["share"] == pytest.approx(run["decode_tokens_s"] / limit)
         assert list(run["signatures"]) == ["encode"]
-        assert 0 < run["signatures"]["encode"]["p50_ms"] <= run["signatures"]["encode"]["p95_ms"]
+        encode = run["signatures"]["encode"]
+        assert 0 < encode["p50_ms"] <= encode["p95_ms"]
+        assert encode["batch_size"] == 1
+        assert encode["items_s"] == pytest.approx(1e3 / encode["p50_ms"])
 
 
-def test_bench_prints_a_table(paths, capsys):
-    options = ["--threads", "1", "--prompt-tokens", "6", "--new-tokens", "4"]
+def test_bench_counts_the_weights_and_the_live_cache(paths, capsys):
+    """Rows of an attention model: tables by the row, matrices whole, two layers of cache."""
+    options = ["--threads", "1", "--prompt-tokens", "6", "--new-tokens", "5", "--json"]
     assert main(["bench", paths["decoder"], *options]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    width, vocab_size, layers = 8, 17, 2
+    weights = 4 * (width * vocab_size + layers * 3 * width * width + 2 * width)
+    state = 4 * layers * 2 * width * (6 + 2)  # at the middle of five new tokens
+    assert run["token_bytes"] == pytest.approx(weights + state, rel=0.2)
+
+
+def test_bench_prints_a_table_and_draws_a_chart(paths, capsys, tmp_path):
+    options = ["--threads", "1", "--prompt-tokens", "6", "--new-tokens", "4"]
+    chart = tmp_path / "decoder.png"
+    assert main(["bench", paths["decoder"], *options, "--chart", str(chart)]) == 0
     text = capsys.readouterr().out
-    assert "prefill_tokens_s" in text and "decode_tokens_s" in text and "first_token_ms" in text
-    assert main(["bench", paths["decoder"], "--threads", "0"]) == 2
+    for column in ("prefill_tokens_s", "decode_tokens_s", "first_token_ms", "share", "peak_mb"):
+        assert column in text
+    assert "GB/s" in text and "fits this processor's cache" in text
+    assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_of_an_encoder_has_latencies_and_no_limit(paths, capsys):
+    assert main(["bench", paths["classes"], "--threads", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "serve" in text and "items_s" in text
+    assert "share" not in text and "GB/s" not in text
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--threads", "0"], "--threads must be"),
+        (["--prompt-tokens", "0"], "--prompt-tokens must be"),
+        (["--chart", "chart.pdf"], "PNG"),
+        (["--chart", "absent/chart.png"], "no folder absent"),
+    ],
+)
+def test_bench_refuses_before_it_measures(paths, capsys, monkeypatch, options, message):
+    monkeypatch.setattr("modelzoo.bench.report.in_a_child", None)
+    assert main(["bench", paths["decoder"], *options]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.out == ""
     assert main(["bench", paths["decoder"] + "-absent"]) == 2
+
+
+def test_bench_without_matplotlib_names_the_extra(paths, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("modelzoo.bench.report.in_a_child", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["bench", paths["decoder"], "--chart", str(tmp_path / "a.png")]) == 2
+    assert 'pip install "modelzoo[chart]"' in capsys.readouterr().err
+
+
+def test_a_measuring_process_that_dies_is_one_message():
+    with pytest.raises(ModelzooError, match="process that measured died"):
+        in_a_child(os._exit, 1)

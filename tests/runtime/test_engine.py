@@ -55,17 +55,30 @@ def test_logits_equal_the_numpy_model_at_every_position(tiny, decoder):
 
 
 def test_state_stays_in_one_buffer_for_input_and_output(decoder):
-    stepper = decoder.stepper()
-    for name, (_, ids, places, ins, outs) in stepper._calls.items():
-        info = decoder.signatures[name]
-        for key in stepper._plan.state:
-            assert ins[list(info.inputs).index(key)] is outs[list(info.outputs).index(key)]
-            assert ins[list(info.inputs).index(key)] is stepper._shared[key]
-        assert ids in ins and places in ins
-    one = np.array([[7]], np.int32)
+    stepper, one = decoder.stepper(), np.array([[7]], np.int32)
     stepper.decode(one, np.array([[2]], np.int32))
-    keys = stepper._shared["kv_cache_k_0"].read(16 * 8, np.float32).reshape(16, 8)
-    assert np.flatnonzero(keys.any(axis=1)).tolist() == [2]  # zeros but for the slot written
+    stepper.prefill(np.array([[1, 2, 3, 4]], np.int32), np.array([[3, 4, 5, 6]], np.int32))
+    assert len(stepper._calls) == 2
+    for name, _, ids, places, ins, outs in stepper._calls.values():
+        info = decoder.signatures[name]
+        for key in stepper.window.state:
+            assert ins[list(info.inputs).index(key)] is outs[list(info.outputs).index(key)]
+            assert ins[list(info.inputs).index(key)] is stepper._state[key]
+        assert ids in ins and places in ins
+    keys = stepper.read_state()["kv_cache_k_0"][0, 0]
+    assert np.flatnonzero(keys.any(axis=1)).tolist() == [2, 3, 4, 5, 6]  # what was written
+
+
+def test_the_state_moves_to_a_larger_window_as_it_grows_and_back_for_a_new_text(tiny, decoder):
+    stepper = decoder.stepper()
+    assert (stepper.window.slots, stepper.max_length) == (8, 16)
+    history = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
+    for text in (history, history[::-1]):
+        for position, token in enumerate(text):
+            logits = stepper.decode(np.array([[token]], np.int32), np.array([[position]], np.int32))
+            assert stepper.window.slots == (8 if position < 8 else 16)
+            expected = tiny.attention.logits(text[: position + 1])
+            np.testing.assert_allclose(logits[0], expected, atol=1e-4)
 
 
 def test_several_sessions_on_one_model_are_independent(tiny, decoder):
@@ -173,19 +186,36 @@ def test_formats_threads_and_signatures_are_checked(tiny, tmp_path):
         open_engine(unknown, threads=0)
 
 
-def test_buckets_are_taken_while_the_position_fits():
-    ids = {"token_ids": TensorInfo((1, 1), "int32"), "positions": TensorInfo((1, 1), "int32")}
-    state = {"kv_cache_k_0": TensorInfo((1, 2, 1024, 8), "float32")}
+def test_the_smallest_window_that_holds_a_chunk_is_taken():
     logits = {"logits": TensorInfo((1, 1, 99), "float32")}
-    decode = SignatureInfo(ids | state, logits | state)
-    names = ("decode", "decode_256", "decode_64")
-    plan = plan_steps(dict.fromkeys(names, decode))
-    assert [plan.decode_at(p) for p in (0, 63, 64, 255, 256, 1023)] == [
+
+    def signature(slots, length):
+        ids = {n: TensorInfo((1, length), "int32") for n in ("token_ids", "positions")}
+        state = {"kv_cache_k_0": TensorInfo((1, 2, slots, 8), "float32")}
+        return SignatureInfo(ids | state, (logits if length == 1 else {}) | state)
+
+    decodes = {"decode": 1024, "decode_256": 256, "decode_64": 64}
+    signatures = {name: signature(slots, 1) for name, slots in decodes.items()}
+    signatures |= {"prefill_32": signature(1024, 32), "prefill_32_256": signature(256, 32)}
+    plan = plan_steps(signatures)
+
+    def taken(first, length=1, now=0):
+        places = np.arange(first, first + length)[None]
+        return plan.window_for(places, plan.windows[now]).calls[length]
+
+    assert [taken(p) for p in (1, 63, 64, 255, 256, 1023)] == [
         *["decode_64"] * 2,
         *["decode_256"] * 2,
         *["decode"] * 2,
     ]
+    assert [taken(p, 32) for p in (1, 224, 225)] == ["prefill_32_256"] * 2 + ["prefill_32"]
+    assert taken(300, now=2) == "decode" and taken(5, now=1) == "decode_256"  # it stays
+    assert taken(0, now=2) == "decode_64"  # a new text
+    with pytest.raises(ModelzooError, match="no signature takes in 7 tokens at a time"):
+        taken(1, 7)
     assert (plan.max_length, plan.vocab_size, plan.batch_size) == (1024, 99, 1)
+    ids = {n: TensorInfo((1, 1), "int32") for n in ("token_ids", "positions")}
+    state = {"kv_cache_k_0": TensorInfo((1, 2, 1024, 8), "float32")}
     needy = SignatureInfo(ids | state | {"memory": TensorInfo((1, 4), "float32")}, logits | state)
     with pytest.raises(BundleError, match="needs 'memory'"):
         plan_steps({"decode": needy})

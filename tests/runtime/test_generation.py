@@ -12,7 +12,7 @@ from modelzoo.runtime.generation import (
     generate_text,
     generate_tokens,
 )
-from modelzoo.runtime.prefill import plan_chunks
+from modelzoo.runtime.prefill import left_out, plan_chunks
 from modelzoo.runtime.sampling import Sampling
 
 LETTERS = "abcdefghijkl"  # with eos: 13 tokens
@@ -91,6 +91,66 @@ def test_full_window_stops_with_length(fakes):
         assert run.finish_reasons == ["length"]
     full = generate_tokens(model.stepper(), [[1] * 16], Sampling())
     assert [token for _, token in full] == model.greedy([1] * 16, 1)
+
+
+def slid(model, prompt, count):
+    """The definition: the next token of what is left when whole halves of the window are gone."""
+    history, half = list(prompt), (model.max_length + 1) // 2
+    for _ in range(count):
+        seen = history
+        while len(seen) > model.max_length:
+            seen = seen[half:]
+        history.append(int(model.logits(seen).argmax()))
+    return history[len(prompt) :]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize("prefill_length", [1, 4, 16])
+def test_a_full_window_slides_when_asked(fakes, window, prefill_length):
+    model = fakes.AttentionModel(max_length=window)
+    stepper = model.stepper(1, min(prefill_length, window))
+    sampling = Sampling(max_new_tokens=45, when_full="slide")
+    run = generate_tokens(stepper, [[3]], sampling)
+    assert [token for _, token in run] == slid(model, [3], 45)
+    assert run.finish_reasons == ["length"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 1.0, "seed": 2, "repetition_penalty": 1.3}]
+)
+@pytest.mark.parametrize("sizes", [(1, 4), (3,), (16,)])
+def test_rows_that_slide_at_different_times_equal_one_by_one(fakes, options, sizes):
+    model = fakes.AttentionModel()
+    prompts = [[1], [(7 * n + 2) % 13 for n in range(14)], [5, 6, 7, 8], [2] * 16, [9] * 40]
+    sampling = Sampling(max_new_tokens=30, when_full="slide", stop_tokens=[4], **options)
+    together = rows_of(model.stepper(5, sizes[-1], prefill_lengths=sizes), prompts, sampling)
+    assert len({len(row) for row in together}) > 1  # some end while others go on
+    for row, prompt in enumerate(prompts):
+        assert rows_of(model.stepper(), [prompt], sampling) == [together[row]]
+
+
+def test_a_prompt_longer_than_the_window_is_read_as_if_it_had_been_generated(fakes):
+    model = fakes.AttentionModel()
+    prompt = [1, 2, 3]
+    long = generated(model, prompt, 60)
+    for cut in (13, 14, 15, 22, 23, 40):
+        assert generated(model, [*prompt, *long[:cut]], 60 - cut) == long[cut:]
+    assert [left_out(length, 16) for length in (1, 16, 17, 24, 25, 33)] == [0, 0, 8, 8, 16, 24]
+    assert [left_out(length, 1) for length in (1, 2, 9)] == [0, 1, 8]
+    assert left_out(10**6, None) == 0
+
+
+def generated(model, prompt, count):
+    sampling = Sampling(max_new_tokens=count, when_full="slide")
+    return rows_of(model.stepper(), [prompt], sampling)[0]
+
+
+def test_sliding_changes_nothing_while_there_is_room_and_nothing_without_a_window(fakes):
+    model = fakes.AttentionModel()
+    assert generated(model, [1, 2, 3], 14) == model.greedy([1, 2, 3], 14)
+    stepper = fakes.RecurrentStepper()
+    sampling = Sampling(max_new_tokens=40, when_full="slide")
+    assert rows_of(stepper, [[1, 2]], sampling) == [stepper.greedy([1, 2], 40)]
 
 
 def test_stop_token_ends_its_row_only_and_is_not_yielded(fakes):

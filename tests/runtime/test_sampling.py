@@ -121,6 +121,8 @@ def test_logits_that_are_not_numbers_are_refused(value, temperature):
         {"top_p": 1.1, "temperature": 1.0},
         {"repetition_penalty": 0},
         {"seed": -1},
+        {"when_full": "slid"},
+        {"when_full": None},
         {"stop": ""},
         {"stop": [3]},
         {"stop_tokens": [-1]},
@@ -134,6 +136,13 @@ def test_values_out_of_range_are_refused_by_name(options):
 def test_top_k_without_temperature_is_refused_with_the_way_on():
     with pytest.raises(ModelzooError, match=r"top_k has no effect(.|\n)*temperature=1.0"):
         Sampling(top_k=5)
+
+
+def test_a_window_that_slides_needs_a_limit():
+    with pytest.raises(ModelzooError, match=r"no end(.|\n)*give max_new_tokens"):
+        Sampling(max_new_tokens=None, when_full="slide")
+    with pytest.raises(ModelzooError, match="did you mean: slide"):
+        Sampling(when_full="slid")
 
 
 def test_unknown_option_suggests_the_real_name():

@@ -172,6 +172,32 @@ def test_a_conversation_longer_than_the_window_says_how_to_go_on(counting):
     assert counting.reply(FIRST) == counting.model.greedy(FIRST, 3)
 
 
+def slide(model, ids, count=3):
+    """The reply that a fresh state gives."""
+    run = generate_tokens(model.stepper(), [ids], Sampling(max_new_tokens=count, when_full="slide"))
+    return [token for _, token in run]
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 20])
+def test_a_conversation_goes_on_beyond_the_window_when_asked(counting, count):
+    ids = list(FIRST)
+    for turn in range(8):
+        said = counting.reply(ids, count, when_full="slide")
+        assert said == slide(counting.model, ids, count)
+        # What the session says the state holds is the end of the text, and lies in those slots.
+        held = counting.session.tokens
+        assert len(held) <= 16 and held == [*ids, *said][:-1][-len(held) :]
+        ids = [*ids, *said, turn]
+    assert len(ids) > 16 and len(counting.made) == 1
+
+
+def test_a_slid_conversation_still_takes_in_little_of_its_next_turn(counting):
+    ids = [*FIRST, *counting.reply(FIRST, 15, when_full="slide"), 5]  # 22 tokens, 8 left out
+    assert counting.reply(ids, 1, when_full="slide") == slide(counting.model, ids, 1)
+    assert len(counting.fed) <= 2
+    assert counting.reply(FIRST) == counting.model.greedy(FIRST, 3)
+
+
 def test_wrong_prompts_are_refused_and_leave_the_state(counting):
     said = counting.reply(FIRST)
     for wrong in ([], [99], [-1]):

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
 
 WINDOW, SOURCE, TEXT = 16, 6, 12
+# Named so that only shapes tell which is which.
+SIZES = {"serve": (1, TEXT), "serve_b": (1, 5), "serve_a": (2, 5), "serve_c": (4, 12)}
 
 
 class Decoder(tf.Module):
@@ -26,21 +28,22 @@ class Decoder(tf.Module):
         self.layers = tf.Variable(weights["layers"], dtype=tf.float32)
         self.vocab_size, self.width = self.embedding.shape
 
-    def state_specs(self):
-        shapes = {"k": (1, 1, WINDOW, self.width), "v": (1, 1, self.width, WINDOW)}
+    def state_specs(self, window=WINDOW):
+        shapes = {"k": (1, 1, window, self.width), "v": (1, 1, self.width, window)}
         return {
             f"kv_cache_{kind}_{layer}": tf.TensorSpec(shape, tf.float32, f"kv_cache_{kind}_{layer}")
             for layer in range(2)
             for kind, shape in shapes.items()
         }
 
-    def step(self, token_ids, positions, window=WINDOW, context=None, **state):
+    def step(self, token_ids, positions, context=None, **state):
         x = tf.gather(self.embedding, tf.maximum(token_ids, 0)) + tf.gather(
             self.position, positions
         )
         if context is not None:
             x += context
         start, outputs = positions[0, 0], {}
+        window = state["kv_cache_k_0"].shape[2]
         for layer in range(2):
             q, k, v = (x @ self.layers[layer, n] for n in range(3))  # (1, T, W)
             names = f"kv_cache_k_{layer}", f"kv_cache_v_{layer}"
@@ -49,28 +52,26 @@ class Decoder(tf.Module):
                 state[names[1]], tf.transpose(v, [0, 2, 1])[:, tf.newaxis], [0, 0, 0, start]
             )
             outputs.update(zip(names, (keys, values), strict=True))
-            scores = q @ tf.transpose(keys[:, 0, :window], [0, 2, 1]) / self.width**0.5
+            scores = q @ tf.transpose(keys[:, 0], [0, 2, 1]) / self.width**0.5
             visible = tf.range(window)[tf.newaxis, tf.newaxis] <= positions[..., tf.newaxis]
             weights = tf.nn.softmax(scores + tf.where(visible, 0.0, -1e9))
-            x += weights @ tf.transpose(values[:, 0, :, :window], [0, 2, 1])
+            x += weights @ tf.transpose(values[:, 0], [0, 2, 1])
         return tf.tanh(x) @ self.head, outputs
 
     def signatures(self):
         def prefill(token_ids, positions, **state):
             return self.step(token_ids, positions, **state)[1]
 
-        def decode(window):
-            def function(token_ids, positions, **state):
-                logits, state = self.step(token_ids, positions, window, **state)
-                return {"logits": logits, **state}
-
-            return function
+        def decode(token_ids, positions, **state):
+            logits, state = self.step(token_ids, positions, **state)
+            return {"logits": logits, **state}
 
         return {
-            "prefill": (prefill, tokens(4) | self.state_specs()),
+            "prefill_4": (prefill, tokens(4) | self.state_specs()),
+            "prefill_4_8": (prefill, tokens(4) | self.state_specs(8)),
             "prefill_8": (prefill, tokens(8) | self.state_specs()),
-            "decode": (decode(WINDOW), tokens(1) | self.state_specs()),
-            "decode_8": (decode(8), tokens(1) | self.state_specs()),
+            "decode": (decode, tokens(1) | self.state_specs()),
+            "decode_8": (decode, tokens(1) | self.state_specs(8)),
         }
 
 
@@ -142,13 +143,17 @@ class Recurrent(tf.Module):
 
 
 class Encoder(tf.Module):
-    """One `serve`: masked mean of embeddings as `embedding`, or logits of a text or its tokens."""
+    """`serve`: masked mean of embeddings as `embedding`, or logits of a text or its tokens.
 
-    def __init__(self, weights, output):
+    Args:
+        sizes: {signature: (rows, tokens)}.
+    """
+
+    def __init__(self, weights, output, sizes):
         super().__init__()
         self.embedding = tf.Variable(weights["embedding"], dtype=tf.float32)
         self.head = tf.Variable(weights["head"], dtype=tf.float32)
-        self.output = output
+        self.output, self.sizes = output, sizes
 
     def signatures(self):
         def serve(token_ids, padding_mask):
@@ -162,7 +167,10 @@ class Encoder(tf.Module):
             return {"logits": (x + mean[:, tf.newaxis]) @ self.head}
 
         names = ("token_ids", "padding_mask")
-        return {"serve": (serve, {n: tf.TensorSpec((1, TEXT), tf.int32, n) for n in names})}
+        return {
+            signature: (serve, {name: tf.TensorSpec(shape, tf.int32, name) for name in names})
+            for signature, shape in self.sizes.items()
+        }
 
 
 def tokens(length):
@@ -189,4 +197,5 @@ if __name__ == "__main__":
     save(Seq2Seq(weights), directory / "seq2seq")
     save(Recurrent(weights), directory / "recurrent")
     for output in ("embedding", "classes", "tokens"):
-        save(Encoder(weights, output), directory / output)
+        save(Encoder(weights, output, {"serve": (1, TEXT)}), directory / output)
+        save(Encoder(weights, output, SIZES), directory / f"{output}_sizes")

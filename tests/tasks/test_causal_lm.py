@@ -7,8 +7,9 @@ import pytest
 from keras import ops
 
 from modelzoo.data.train_tokenizer import train_tokenizer
-from modelzoo.errors import ModelzooError, OverflowTextError, TokenizerError
+from modelzoo.errors import ExportError, ModelzooError, OverflowTextError, TokenizerError
 from modelzoo.tasks.causal_lm import CausalLM, CausalLMTask
+from modelzoo.tasks.decoding import all_windows
 from modelzoo.tasks.stepper import window
 from tests.core import VOCAB, assert_near, fresh, number, randomise, small, token_ids
 
@@ -88,9 +89,9 @@ def test_text_comes_whole_or_in_pieces():
 @pytest.mark.parametrize("name", ["gpt-2", "llama", "relative", "gru"])
 def test_the_signatures_give_the_logits_of_the_full_pass(name):
     model, ids = CausalLM(small(name)), token_ids(1, 6)
-    signatures = model.export_signatures(max_length=10, prefill_length=4)
-    assert set(signatures) == {"prefill", "decode"}
-    prefill, decode = signatures["prefill"], signatures["decode"]
+    signatures = model.export_signatures(max_length=10, prefill_lengths=(4,))
+    assert set(signatures) == {"prefill_4", "decode"}
+    prefill, decode = signatures["prefill_4"], signatures["decode"]
     assert prefill.inputs["token_ids"].shape == (1, 4)
     state = {
         key: ops.zeros(spec.shape, spec.dtype)
@@ -114,10 +115,41 @@ def test_the_state_of_a_signature_is_no_longer_than_the_model():
     model = CausalLM(small("gpt-2"))
     shapes = model.export_signatures(max_length=500)["decode"].inputs
     assert shapes["kv_cache_k_0"].shape == (1, 4, 12, 4)
-    assert CausalLM(small("gru")).export_signatures()["prefill"].inputs["token_ids"].shape == (
-        1,
-        32,
-    )
+    # Recurrent steps are unrolled, so few of them are in a chunk.
+    longest = CausalLM(small("gru")).export_signatures(prefill_lengths=(500,))
+    assert set(longest) == {"prefill_32", "decode"}
+
+
+def test_there_are_signatures_for_smaller_windows():
+    model = CausalLM(small("gpt-2"))
+    signatures = model.export_signatures(windows=(4, 8), prefill_lengths=(2, 6))
+    slots = {name: s.inputs["kv_cache_v_0"].shape[3] for name, s in signatures.items()}
+    assert slots == {
+        "prefill_2_4": 4,
+        "prefill_4_4": 4,  # no chunk is longer than its window
+        "decode_4": 4,
+        "prefill_2_8": 8,
+        "prefill_6_8": 8,
+        "decode_8": 8,
+        "prefill_2": 12,
+        "prefill_6": 12,
+        "decode": 12,
+    }
+    assert all_windows(1500) == [256, 512, 1024, 1500]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"windows": (13,)}, "export.windows holds 13, and the window has 12 slots"),
+        ({"windows": (0,)}, "export.windows must be 1 or more, not 0"),
+        ({"prefill_lengths": (4, -1)}, "export.prefill_lengths must be 1 or more, not -1"),
+        ({"prefill_lengths": ()}, "export.prefill_lengths is empty"),
+    ],
+)
+def test_windows_and_lengths_that_cannot_be_are_refused(options, said):
+    with pytest.raises(ExportError, match=said):
+        CausalLM(small("gpt-2")).export_signatures(**options)
 
 
 def test_windows_are_of_few_sizes():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from keras import ops
 
-from modelzoo.errors import ModelzooError, RecipeError
+from modelzoo.errors import ExportError, ModelzooError, RecipeError
+from modelzoo.export.options import export_options
+from modelzoo.recipe import Recipe
 from modelzoo.tasks.encoding import embedding, pool
 from modelzoo.tasks.masked_lm import MaskedLM, MaskedLMTask
 from modelzoo.tasks.text_classification import TextClassificationTask, TextClassifier
@@ -75,6 +79,65 @@ def test_the_signature_of_a_masked_model_gives_float_logits_of_its_inputs(bert):
     outputs, full = signatures["serve"].function(row), bert(INPUTS)
     assert_near(number(outputs["logits"])[0, :4], number(full["mlm"])[1, :4])
     assert_near(number(outputs["nsp_logits"])[0], number(full["nsp"])[1])
+
+
+def test_an_encoder_has_shorter_lengths_and_batches_on_request():
+    model = MaskedLM(small("bert", max_length=200))
+    shapes = {name: s.inputs["token_ids"].shape for name, s in model.export_signatures().items()}
+    assert shapes == {
+        **{"serve": (1, 200), "serve_32": (1, 32), "serve_128": (1, 128)},
+        **{"embed": (1, 200), "embed_32": (1, 32), "embed_128": (1, 128)},
+    }
+    asked = model.export_signatures(max_length=100, lengths=[64, 8, 64, 100], batch_sizes=[4])
+    shapes = {name: signature.inputs["segment_ids"].shape for name, signature in asked.items()}
+    for name in ("serve", "embed"):
+        one = {f"{name}": (1, 100), f"{name}_8": (1, 8), f"{name}_64": (1, 64)}
+        four = {f"{name}_100x4": (4, 100), f"{name}_8x4": (4, 8), f"{name}_64x4": (4, 64)}
+        assert one.items() | four.items() <= shapes.items()
+    assert len(shapes) == 12
+    assert [*model.export_signatures(max_length=32, lengths=())] == ["serve", "embed"]
+    assert [*model.export_signatures(max_length=20)] == ["serve", "embed"]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"lengths": [8, 13]}, "export.lengths has 13, and the longest text has 12 tokens"),
+        ({"lengths": [0]}, "export.lengths must be 1 or more, not 0"),
+        ({"batch_sizes": [1, -2]}, "export.batch_sizes must be 1 or more, not -2"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(bert, options, message):
+    with pytest.raises(ExportError, match=message):
+        bert.export_signatures(max_length=64, **options)
+
+
+def test_every_size_gives_the_same_answer(bert):
+    signatures = bert.export_signatures(max_length=10, lengths=[6], batch_sizes=[2])
+    row = {key: ops.convert_to_tensor(value[:1]) for key, value in INPUTS.items()}
+    logits = number(signatures["serve_6"].function(row)["logits"])
+    both = {key: ops.convert_to_tensor(value) for key, value in INPUTS.items()}
+    assert_near(number(signatures["serve_6x2"].function(both)["logits"])[:1], logits)
+    longer = {key: ops.pad(value, ((0, 0), (0, 4))) for key, value in row.items()}
+    assert_near(number(signatures["serve"].function(longer)["logits"])[:, :6], logits)
+    vectors = number(signatures["embed_6x2"].function(both)["embedding"])
+    assert_near(number(signatures["embed"].function(longer)["embedding"])[0], vectors[0])
+
+
+def test_sizes_may_stand_in_a_recipe(bert):
+    recipe = Recipe(
+        "r", {"architecture": "bert", "export": {"lengths": [8], "batch_sizes": [4]}}, "r.toml"
+    )
+    model = SimpleNamespace(
+        recipe=recipe, backbone=bert.backbone, export_signatures=bert.export_signatures
+    )
+    options = export_options(model, {})
+    assert options == {"lengths": (8,), "batch_sizes": (4,)}
+    assert export_options(model, {"lengths": [4, 8]})["lengths"] == (4, 8)
+    with pytest.raises(RecipeError, match="export.lengths must be"):
+        export_options(model, {"lengths": "32"})
+    with pytest.raises(RecipeError, match="export.lengths must be"):
+        export_options(model, {"lengths": [8.5]})
 
 
 def test_a_decoder_is_refused_as_a_masked_model():

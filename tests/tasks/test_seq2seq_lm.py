@@ -48,7 +48,7 @@ def test_a_source_longer_than_the_model_is_refused():
 @pytest.mark.parametrize("name", ["t5 v1.1", "transformer"])
 def test_the_signatures_give_the_logits_of_the_full_pass(name):
     model = Seq2SeqLM(small(name))
-    signatures = model.export_signatures(max_length=8, source_length=6, prefill_length=2)
+    signatures = model.export_signatures(max_length=8, source_length=6, prefill_lengths=(2,))
     source, target = token_ids(1, 6, seed=1), token_ids(1, 4)
     mask = np.array([[1, 1, 1, 1, 0, 0]], "int32")
     memory = signatures["encode"].function({"token_ids": source, "padding_mask": mask})
@@ -59,7 +59,7 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
     state = {k: ops.zeros(v.shape) for k, v in decode.items() if k.startswith("kv_cache")}
     where = np.arange(4, dtype="int32")[None]
     context = {**memory, "padding_mask": ops.convert_to_tensor(mask)}
-    state = signatures["prefill"].function(
+    state = signatures["prefill_2"].function(
         {"token_ids": target[:, :2], "positions": where[:, :2], **context, **state}
     )
     inputs = {"token_ids": source, "padding_mask": mask, "decoder_token_ids": target}

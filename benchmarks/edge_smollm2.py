@@ -1,0 +1,162 @@
+"""Sections `smollm2` and `gpt2`: decoders beside llama.cpp, and beside what memory allows."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import importlib
+import io
+import json
+from pathlib import Path
+
+from edge_common import Peer, alternate, markdown, modelzoo
+from edge_gguf import write_q8_0
+
+WINDOW, PROMPT, NEW = 1024, 128, 128
+# ours -> the file of llama.cpp with as many bits
+MATCHED = {"int8": "Q8_0", "int4": "Q4_1"}
+
+
+def smollm2(options) -> dict:
+    """SmolLM2-135M-Instruct from one GGUF file, with one thread and with two."""
+    work = options.work / "smollm2"
+    model = model_of(options, work)
+    theirs = {"Q8_0": work / "Q8_0.gguf", "Q4_1": Path(options.gguf)}
+    if not theirs["Q8_0"].exists():
+        write_q8_0(options.gguf, theirs["Q8_0"])
+    bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
+    prompt = prompt_ids(model / "tokenizer.json")
+    return decode(options, bundles, theirs, prompt)
+
+
+def gpt2(options) -> dict:
+    """GPT-2 small with random weights: how near to the limit of the memory."""
+    work = options.work / "gpt2"
+    if not (work / "model").exists():
+        modelzoo("build", "gpt-small", "-o", work / "model")
+    modes = [mode for mode in options.modes if mode != "int4"]
+    bundles = {mode: options.bundle(work, mode, WINDOW) for mode in modes}
+    return decode(options, bundles, {}, list(range(1000, 1000 + PROMPT)))
+
+
+def decode(options, bundles: dict, theirs: dict, prompt: list[int]) -> dict:
+    """Every peer in turn.
+
+    Returns:
+        {"runs": [{"threads", "peers", "ratios", "reads"}]}: ratios are ours over llama.cpp's at
+        matched bits (resident memory too), `reads` what memory gives in GB/s for each size.
+    """
+    runs = []
+    for threads in options.threads:
+        job = {"prompt": prompt, "new": NEW, "window": WINDOW, "threads": threads}
+        peers, loads = [], {}
+        for mode, bundle in bundles.items():
+            loads[f"modelzoo {mode}"] = weight_bytes(bundle) + live_bytes(bundle)
+            cache = {"weight_cache": str(options.work / "packed")} if options.weight_cache else {}
+            ours = {**job, **cache, "bundle": str(bundle)}
+            peers.append(Peer(f"modelzoo {mode}", "edge_decoder.py", ours))
+            if mode in MATCHED and theirs:
+                name = MATCHED[mode]
+                peers.append(
+                    Peer(
+                        f"llama.cpp {name}",
+                        "edge_llama.py",
+                        {**job, "model": str(theirs[name])},
+                        options.llama_python,
+                    )
+                )
+            # As large as what this bundle reads for a token.
+            size = {"bytes": int(loads[f"modelzoo {mode}"]), "threads": threads}
+            peers.append(Peer(f"read {mode}", "edge_reader.py", size))
+        results = alternate(peers, options.rounds)
+        reads = {mode: results.pop(f"read {mode}")["read_GB_s"] for mode in bundles}
+        for mode in bundles:
+            ours = results[f"modelzoo {mode}"]
+            ours["limit_tokens_s"] = reads[mode]["median"] * 1e9 / loads[f"modelzoo {mode}"]
+            ours["share"] = ours["decode_tokens_s"]["median"] / ours["limit_tokens_s"]
+        ratios = {
+            mode: ratio(results[f"modelzoo {mode}"], results[f"llama.cpp {name}"])
+            for mode, name in MATCHED.items()
+            if f"llama.cpp {name}" in results
+        }
+        runs.append({"threads": threads, "peers": results, "ratios": ratios, "reads": reads})
+    return {"window": WINDOW, "prompt": len(prompt), "new": NEW, "runs": runs}
+
+
+def ratio(ours: dict, theirs: dict) -> dict[str, float]:
+    found = {"rss": ours["rss_MB"] / theirs["rss_MB"]}
+    for key in ("prefill_tokens_s", "decode_tokens_s"):
+        for statistic in ("median", "best"):
+            found[f"{key} {statistic}"] = ours[key][statistic] / theirs[key][statistic]
+    return found
+
+
+def model_of(options, work: Path) -> Path:
+    if not (work / "model").exists():
+        modelzoo("build", options.gguf, "-o", work / "model")
+    return work / "model"
+
+
+def prompt_ids(tokenizer: Path) -> list[int]:
+    """The Zen of Python, which every Python carries, as far as 128 tokens go."""
+    from modelzoo.runtime.tokenizer import Tokenizer
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
+        zen = codecs.decode(importlib.import_module("this").s, "rot13")
+    return Tokenizer.load(tokenizer).encode(zen)[:PROMPT]
+
+
+def weight_bytes(bundle: Path) -> int:
+    """The constants of the file: a tied table is read once a token, as the last matrix."""
+    return json.loads((bundle / "parity.json").read_text())["weight_bytes"]
+
+
+def live_bytes(bundle: Path) -> float:
+    """Of the cache, what a token in the middle of the run has to read: the slots before it."""
+    import numpy as np
+
+    inputs = json.loads((bundle / "manifest.json").read_text())["signatures"]["decode"]["inputs"]
+    state = sum(
+        np.prod(tensor["shape"]) * np.dtype(tensor["dtype"]).itemsize
+        for name, tensor in inputs.items()
+        if name.startswith("kv_cache")
+    )
+    return float(state * (PROMPT + NEW / 2) / WINDOW)
+
+
+def tables(name: str, result: dict) -> str:
+    rows, ratios = [], []
+    for one in result["runs"]:
+        for peer, found in one["peers"].items():
+            rows.append(
+                (
+                    peer,
+                    one["threads"],
+                    *(found[k]["median"] for k in ("prefill_tokens_s", "decode_tokens_s")),
+                    found["decode_tokens_s"]["best"],
+                    found["first_token_ms"]["median"],
+                    found["rss_MB"],
+                    found["file_MB"],
+                    found.get("share"),
+                )
+            )
+        for mode, found in one["ratios"].items():
+            cells = [found[f"{key}_tokens_s median"] for key in ("prefill", "decode")]
+            best = [found[f"{key}_tokens_s best"] for key in ("prefill", "decode")]
+            ratios.append(
+                (f"{mode} / {MATCHED[mode]}", one["threads"], *cells, *best, found["rss"])
+            )
+    header = ("", "threads", "prefill tokens/s", "decode tokens/s", "decode best")
+    header += ("first token ms", "RSS MB", "of it files", "share of the limit")
+    title = f"### {name}, prompt {result['prompt']}, {result['new']} new, window {result['window']}"
+    text = f"{title}\n\n{markdown(header, rows)}"
+    if ratios:
+        header = ("ours / llama.cpp", "threads", "prefill", "decode")
+        header += ("prefill, best", "decode, best", "RSS")
+        text += f"\n\n{markdown(header, ratios)}"
+    reads = (
+        f"{one['threads']} threads, {mode}: {read['median']:.1f} (best {read['best']:.1f})"
+        for one in result["runs"]
+        for mode, read in one["reads"].items()
+    )
+    return f"{text}\n\nGB/s that numpy reads: {'; '.join(reads)}."

@@ -1,0 +1,130 @@
+"""One report of a bundle: its sizes, and a run for each number of threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from modelzoo.bench.measure import measure
+from modelzoo.bench.memory import cache_bytes
+from modelzoo.bench.traffic import weight_bytes
+from modelzoo.errors import ModelzooError
+
+
+def bench(
+    path: str | os.PathLike,
+    threads: int | None = None,
+    prompt_tokens: int = 128,
+    new_tokens: int = 32,
+) -> dict:
+    """Measure a bundle with 1 to `threads` threads, each in a process of its own.
+
+    Args:
+        path: what `modelzoo export` wrote.
+        threads: None is one a core that this process may use, four at most.
+        prompt_tokens, new_tokens: of a generation; less where the window has no room.
+
+    Returns:
+        `name`, `format`, `precision`, `parameters`, `bundle_bytes`, `model_bytes`, `machine`, and
+        `runs`, a dict a number of threads:
+        - `check_s` (hashes of all files), `load_s`, `resident_mb` and `peak_mb` of the process;
+        - a decoder's `prompt_tokens`, `new_tokens`, `prefill_tokens_s` (not without a prompt),
+          `first_token_ms`, `decode_tokens_s`; and what the machine allows: `bandwidth_gb_s` as
+          read with as many threads, `token_bytes` (weights and live state that a token must
+          read, at the middle of the generation), `limit_tokens_s` = bandwidth / bytes, and
+          `share`, of the limit that decode reaches. A model that the last-level cache holds
+          (`token_bytes` < `machine.cache_bytes`) can pass 1;
+        - `signatures`: name -> `p50_ms`, `p95_ms`, `batch_size`, `items_s` of all others.
+        `weight_bytes_from` says how a decoder's weights were counted: see `weight_bytes`.
+
+    Raises:
+        BundleError: the bundle is not in order.
+        ModelzooError: a number below 1; a process that died.
+
+    Example:
+        >>> bench("gpt.bundle", threads=1)["runs"][0]["share"]
+        0.91
+    """
+    from modelzoo.runtime.bundle import read_bundle
+    from modelzoo.runtime.litert import default_threads
+
+    numbers = {"threads": threads, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ModelzooError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
+    bundle = read_bundle(path)
+    files = [bundle.directory / name for name in bundle.manifest["files"]]
+    model = bundle.model_path
+    runs = [
+        in_a_child(measure, str(path), count, prompt_tokens, new_tokens)
+        for count in range(1, (threads or default_threads()) + 1)
+    ]
+    report = {
+        "bundle": str(path),
+        "name": bundle.manifest["name"],
+        "format": bundle.manifest["format"],
+        "precision": bundle.manifest.get("precision"),
+        "parameters": bundle.manifest.get("parameters"),
+        "bundle_bytes": sum(file.stat().st_size for file in files),
+        "model_bytes": sum(f.stat().st_size for f in files if f == model or model in f.parents),
+        "machine": machine(),
+    }
+    if "state_bytes" in runs[0]:
+        weights, report["weight_bytes_from"] = weight_bytes(bundle)
+        runs = [with_limit(run, weights) for run in runs]
+    return report | {"runs": runs}
+
+
+def with_limit(run: dict, weights: int) -> dict:
+    """A decoder's run, with the tokens a second that the bandwidth allows beside the bandwidth.
+
+    Example:
+        >>> run = {"bandwidth_gb_s": 10.0, "state_bytes": 20_000_000, "decode_tokens_s": 75.0}
+        >>> with_limit(run, weights=80_000_000)["share"]
+        0.75
+    """
+    limited = {}
+    for key, value in run.items():
+        if key == "state_bytes":
+            limited["token_bytes"] = weights + value
+            limited["limit_tokens_s"] = run["bandwidth_gb_s"] * 1e9 / limited["token_bytes"]
+            limited["share"] = run["decode_tokens_s"] / limited["limit_tokens_s"]
+        else:
+            limited[key] = value
+    return limited
+
+
+def machine() -> dict:
+    """What the figures are of: processor, cores that this process may use, bytes of its cache."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count()
+    return {"processor": processor, "cores": cores, "cache_bytes": cache_bytes()}
+
+
+def in_a_child(function: Callable, *arguments) -> dict:
+    """Call in a fresh process: load time and memory are then those of this bundle alone.
+
+    Raises:
+        ModelzooError: the process died; what the function raises comes through as it is.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise ModelzooError(
+                "the process that measured died, most likely for want of memory",
+                where=arguments[0],
+                next_step="close other programs, or measure a smaller model",
+            ) from error

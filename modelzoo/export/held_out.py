@@ -1,0 +1,124 @@
+"""What quantization costs the task: the bundle beside float32, on text that neither was made for.
+
+The text is English prose, the docstrings of this Python's library. The figures say how far two
+models are apart, so it need not be what they were trained on.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+
+from modelzoo.errors import DataError
+from modelzoo.export.precision import Mode
+
+TOKENS = 257
+PASSAGES = 48
+_TIE = 0.02  # two labels whose probabilities are this near are as good as each other
+
+
+def passages(count: int = PASSAGES) -> list[str]:
+    """Paragraphs of 60 words or so, each from another place."""
+    from modelzoo.data.python_docs import read_python_docs
+
+    found: list[str] = []
+    try:
+        for _, text in islice(read_python_docs(), 2 * count):
+            words = text.split()
+            if len(words) >= 60:
+                found.append(" ".join(words[:60]))
+            if len(found) == count:
+                break
+    except DataError:  # a Python without its sources
+        pass
+    return found
+
+
+def language_model(generation, tokenizer, mode: Mode) -> dict:
+    """Perplexity of a text token by token through the state, beside Keras' on the whole text.
+
+    Args:
+        generation: a `verify.Generation`.
+    """
+    ids = generation.samples.tokens(TOKENS)
+    if tokenizer is not None:
+        limit = generation.samples.vocab_size
+        text = " ".join(passages(16))
+        ids = [token for token in tokenizer.encode(text) if token < limit][:TOKENS] or ids
+    if generation.window is not None:
+        ids = ids[: generation.window]
+    right, found = generation.keras_logits(ids), generation.decode_all(ids)
+    before, after = (np.exp(_loss(logits[:-1], ids[1:])) for logits in (right, found))
+    return {
+        "metric": "perplexity",
+        "tokens": len(ids) - 1,
+        "float32": float(before),
+        "bundle": float(after),
+        "change": float(after / before - 1),
+        "allowed": mode.max_loss,
+        "argmax_agreement": float((right.argmax(-1) == found.argmax(-1)).mean()),
+    }
+
+
+def encoder(bundle, model, mode: Mode) -> dict | None:
+    """How often labels agree; or how well a passage's first half finds its second.
+
+    Args:
+        bundle: a `runtime.Model`.
+        model: the Keras model, which offers the same methods.
+
+    Returns: the figures; None where the bundle neither classifies nor embeds.
+    """
+    texts = passages()
+    if len(texts) < 8 or bundle.tokenizer is None:
+        return None
+    if "classify" in bundle.abilities:
+        right, found = (one.classify(texts, truncate=True) for one in (model, bundle))
+        pairs = [
+            (a[0][0], b[0][0])
+            for a, b in zip(right, found, strict=True)
+            if len(a) < 2 or a[0][1] - a[1][1] > _TIE
+        ]
+        agreement = float(np.mean([a == b for a, b in pairs])) if pairs else 1.0
+        figures = {"metric": "label_agreement", "texts": len(pairs)}
+        figures |= {"float32": 1.0, "bundle": agreement, "change": agreement - 1.0}
+    elif "embed" in bundle.abilities:
+        halves = [text.split() for text in texts]
+        first = [" ".join(words[:30]) for words in halves]
+        second = [" ".join(words[30:]) for words in halves]
+        before, after = (
+            _recall(one.embed(first, truncate=True), one.embed(second, truncate=True))
+            for one in (model, bundle)
+        )
+        figures = {"metric": "recall@1", "texts": len(texts)}
+        figures |= {"float32": before, "bundle": after, "change": after - before}
+    else:
+        return None
+    return {**figures, "allowed": -mode.max_drop}
+
+
+def complaint(figures: dict) -> str | None:
+    """What is wrong with the figures; None where they are good enough."""
+    change, allowed = figures["change"], figures["allowed"]
+    if (change > allowed) if allowed > 0 else (change < allowed):
+        return (
+            f"held-out {figures['metric']}: {figures['bundle']:.4g} beside "
+            f"{figures['float32']:.4g} in float32, a change of {change:+.2%}; "
+            f"{allowed:+.0%} is allowed"
+        )
+    return None
+
+
+def _loss(logits: np.ndarray, ids: list[int]) -> float:
+    """Mean negative log-likelihood, nats, of ids (L,) under logits (L, V)."""
+    logits = logits.astype(np.float64)
+    peak = logits.max(-1, keepdims=True)
+    log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
+    return float((log_sum - logits[np.arange(len(ids)), ids]).mean())
+
+
+def _recall(queries: np.ndarray, answers: np.ndarray) -> float:
+    """How often a query's nearest answer, by cosine, is its own."""
+    queries, answers = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, answers))
+    return float(((queries @ answers.T).argmax(1) == np.arange(len(queries))).mean())
