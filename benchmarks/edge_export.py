@@ -12,10 +12,8 @@ from pathlib import Path
 
 from edge_common import HERE, markdown
 from edge_encoders import LENGTH
+from edge_gguf import gguf_shapes, minimum
 from edge_smollm2 import WINDOW, model_of
-
-BLOCK = 32  # weights that share a scale in int4
-
 
 # === Sizes ===
 
@@ -43,37 +41,6 @@ def sizes(options) -> dict:
             size = file.stat().st_size
             found[f"{name} {mode}"] = {"bytes": size, "least": least, "ratio": size / least}
     return found
-
-
-def minimum(shapes: dict[str, tuple[int, ...]], mode: str) -> int:
-    """Bytes of the weights alone: matrices in the mode, each with its scales, vectors in float32.
-
-    int8: a byte a weight, a float32 scale a row. int4: half a byte, a float16 scale a block; tables
-    of tokens as in int8.
-
-    >>> minimum({"w": (8, 64), "norm": (64,)}, "int8"), minimum({"w": (8, 64)}, "int4")
-    (800, 288)
-    """
-    total = 0
-    for name, shape in shapes.items():
-        count = 1
-        for size in shape:
-            count *= size
-        if len(shape) < 2 or mode == "float32":
-            total += 4 * count
-        elif mode == "int8" or "embd" in name or "embeddings" in name:
-            total += count + 4 * shape[0]
-        else:
-            total += count // 2 + 2 * count // BLOCK
-    return total
-
-
-def gguf_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
-    """Name -> (rows, width)."""
-    import gguf
-
-    tensors = gguf.GGUFReader(path).tensors
-    return {one.name: tuple(int(n) for n in reversed(one.shape)) for one in tensors}
 
 
 def safetensors_shapes(path: Path, length: int) -> dict[str, tuple[int, ...]]:

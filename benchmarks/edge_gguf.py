@@ -1,4 +1,4 @@
-"""A GGUF file again with every matrix as Q8_0: llama.cpp's counterpart of an int8 bundle."""
+"""What `edge.py` does with a GGUF file: count what it needs at least, and write it as Q8_0."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import os
 _OWN = ("GGUF.version", "GGUF.tensor_count", "GGUF.kv_count", "general.architecture")
 _Q8_0 = 7  # general.file_type: "mostly Q8_0"
 
+BLOCK = 32  # weights that share a scale in int4
+
 
 def write_q8_0(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Read what the source's numbers stand for, and round those to 8 bits in blocks of 32.
+    """llama.cpp's counterpart of int8: the source's numbers rounded to 8 bits in blocks of 32.
 
     Vectors (norms) stay float32; the metadata, tokenizer included, is taken along.
     """
@@ -37,3 +39,34 @@ def write_q8_0(source: str | os.PathLike, target: str | os.PathLike) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def minimum(shapes: dict[str, tuple[int, ...]], mode: str) -> int:
+    """Bytes of the weights alone: matrices in the mode, each with its scales, vectors in float32.
+
+    int8: a byte a weight, a float32 scale a row. int4: half a byte, a float16 scale a block; tables
+    of tokens as in int8.
+
+    >>> minimum({"w": (8, 64), "norm": (64,)}, "int8"), minimum({"w": (8, 64)}, "int4")
+    (800, 288)
+    """
+    total = 0
+    for name, shape in shapes.items():
+        count = 1
+        for size in shape:
+            count *= size
+        if len(shape) < 2 or mode == "float32":
+            total += 4 * count
+        elif mode == "int8" or "embd" in name or "embeddings" in name:
+            total += count + 4 * shape[0]
+        else:
+            total += count // 2 + 2 * count // BLOCK
+    return total
+
+
+def gguf_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """Name -> (rows, width)."""
+    import gguf
+
+    tensors = gguf.GGUFReader(path).tensors
+    return {one.name: tuple(int(n) for n in reversed(one.shape)) for one in tensors}

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from edge_common import Peer, alternate, markdown, modelzoo
-from edge_gguf import write_q8_0
+from edge_gguf import gguf_shapes, minimum, write_q8_0
 
 WINDOW, PROMPT, NEW = 1024, 128, 128
 # ours -> the file of llama.cpp with as many bits
@@ -26,7 +26,9 @@ def smollm2(options) -> dict:
         write_q8_0(options.gguf, theirs["Q8_0"])
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
     prompt = prompt_ids(model / "tokenizer.json")
-    return decode(options, bundles, theirs, prompt)
+    shapes = gguf_shapes(options.gguf)
+    weights = {mode: minimum(shapes, mode) for mode in bundles}
+    return decode(options, bundles, weights, theirs, prompt)
 
 
 def gpt2(options) -> dict:
@@ -36,11 +38,16 @@ def gpt2(options) -> dict:
         modelzoo("build", "gpt-small", "-o", work / "model")
     modes = [mode for mode in options.modes if mode != "int4"]
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in modes}
-    return decode(options, bundles, {}, list(range(1000, 1000 + PROMPT)))
+    weights = {mode: weight_bytes(bundle) for mode, bundle in bundles.items()}
+    return decode(options, bundles, weights, {}, list(range(1000, 1000 + PROMPT)))
 
 
-def decode(options, bundles: dict, theirs: dict, prompt: list[int]) -> dict:
+def decode(options, bundles: dict, weights: dict, theirs: dict, prompt: list[int]) -> dict:
     """Every peer in turn.
+
+    Args:
+        bundles: mode -> bundle, and `weights` mode -> the bytes that a token needs at least.
+        theirs: llama.cpp's name of a format -> file.
 
     Returns:
         {"runs": [{"threads", "peers", "ratios", "reads"}]}: ratios are ours over llama.cpp's at
@@ -51,7 +58,7 @@ def decode(options, bundles: dict, theirs: dict, prompt: list[int]) -> dict:
         job = {"prompt": prompt, "new": NEW, "window": WINDOW, "threads": threads}
         peers, loads = [], {}
         for mode, bundle in bundles.items():
-            loads[f"modelzoo {mode}"] = weight_bytes(bundle) + live_bytes(bundle)
+            loads[f"modelzoo {mode}"] = weights[mode] + live_bytes(bundle)
             cache = {"weight_cache": str(options.work / "packed")} if options.weight_cache else {}
             ours = {**job, **cache, "bundle": str(bundle)}
             peers.append(Peer(f"modelzoo {mode}", "edge_decoder.py", ours))
@@ -107,8 +114,12 @@ def prompt_ids(tokenizer: Path) -> list[int]:
 
 
 def weight_bytes(bundle: Path) -> int:
-    """The constants of the file: a tied table is read once a token, as the last matrix."""
-    return json.loads((bundle / "parity.json").read_text())["weight_bytes"]
+    """What the weights need, or take where that is less. A tied table is read as the last matrix.
+
+    A file that holds more than it needs does not come nearer to the limit by it.
+    """
+    parity = json.loads((bundle / "parity.json").read_text())
+    return min(parity["weight_bytes"], parity["expected_weight_bytes"])
 
 
 def live_bytes(bundle: Path) -> float:

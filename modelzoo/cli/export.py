@@ -18,6 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo export runs/gpt -o gpt.bundle",
             "modelzoo export runs/gpt -o gpt.bundle --set export.max_length=256 --force",
             "modelzoo export runs/bert -o bert.bundle --quantize int8",
+            "modelzoo export runs/gpt -o gpt.bundle --quantize int4 --set quantize.block_size=64",
             "modelzoo export runs/t5 -o t5.bundle --format savedmodel",
         ),
     )
@@ -37,41 +38,42 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> int:
     from modelzoo.export import export_bundle
 
+    options, quantization = settings(args.set)
     report = export_bundle(
         args.model,
         args.output,
         args.format,
         args.quantize,
         force=args.force,
-        options=export_options(args.set),
+        options=options,
+        quantization=quantization,
         progress=show_progress,
     )
     print(summary(report, args.output))
     return 0
 
 
-def export_options(pairs: list[str]) -> dict:
-    """`--set export.max_length=256` as {"max_length": 256}; nothing else can still be set.
+def settings(pairs: list[str]) -> tuple[dict, dict]:
+    """`--set export.max_length=256 --set quantize.block_size=64` as {"max_length": 256} and
+    {"block_size": 64}; nothing else can still be set.
 
     Raises:
-        RecipeError: a key outside the `[export]` table.
+        RecipeError: a key outside the tables `[export]` and `[quantize]`.
     """
     from modelzoo.recipe import parse_set
 
-    options = {}
+    tables: dict[str, dict] = {"export": {}, "quantize": {}}
     for key, value in parse_set(pairs).items():
         table_name, dot, name = key.partition(".")
-        if not dot or not name or table_name != "export":
-            near = f"export.{key}" if not dot else None
-            if dot and nearest(table_name, ["export"]):
-                near = f"export.{name}"
+        if not dot or not name or table_name not in tables:
+            near = nearest(table_name, tables) if dot else "export"
             raise RecipeError(
-                f"--set {key}: a model that exists takes export.* only",
-                did_you_mean=near,
+                f"--set {key}: a model that exists takes export.* and quantize.* only",
+                did_you_mean=f"{near}.{name if dot else key}" if near else None,
                 next_step="other values are set by `modelzoo build --set`",
             )
-        options[name] = value
-    return options
+        tables[table_name][name] = value
+    return tables["export"], tables["quantize"]
 
 
 def show_progress(step: str) -> None:

@@ -60,7 +60,7 @@ def export(
             recipe's name exports random weights, to measure a size or a speed.
         path: the bundle's directory.
         format: "tflite", "savedmodel", or a plugin's.
-        quantize: "float32" (the default) or "float16".
+        quantize: "float32" (the default), "float16", "int8" or "int4".
         force: replace an existing bundle.
         **export_options: of the model's `export_signatures`, over the recipe's `[export]` table:
             `max_length=256`.
@@ -88,9 +88,14 @@ def export_bundle(
     *,
     force: bool = False,
     options: dict | None = None,
+    quantization: dict | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """As `export`, with the options as a dict and `progress(step)` for each step."""
+    """As `export`, with the options as a dict and `progress(step)` for each step.
+
+    Args:
+        quantization: over the recipe's `[quantize]` table; see `export.quantize.Quantization`.
+    """
     from modelzoo import registry
     from modelzoo.export.artifact import WORK
     from modelzoo.files import check_replaceable, new_directory
@@ -110,6 +115,7 @@ def export_bundle(
             "format": format,
             "quantize": quantize,
             "options": options or {},
+            "quantization": quantization or {},
             "registrations": entries,
         }
         result = child.run(job, progress)

@@ -16,6 +16,7 @@ from modelzoo.export.options import export_options
 from modelzoo.export.precision import mode_for
 from modelzoo.export.prepare import prepare
 from modelzoo.export.quantize import quantization_of
+from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
 
 Progress = Callable[[str], None]
@@ -26,7 +27,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
 
     Args:
         job: `model` (a model directory or a recipe), `folder`, `name`, `format`, `quantize`,
-            `options` (of export_signatures).
+            `options` (of export_signatures), `quantization` (over the recipe's `[quantize]`).
 
     Returns:
         The content of `parity.json`, and `manifest`.
@@ -36,7 +37,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
 
     exporter = registry.exporter(job["format"])
     mode = mode_for(job["quantize"], job["format"])
-    model = open_model(job["model"], progress)
+    model = _chosen(open_model(job["model"], progress), job)
     options = export_options(model, job["options"])
     signatures = model.export_signatures(**options)
     weights = model.get_weights() if mode.quantized else None
@@ -50,7 +51,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     progress(f"converting to {job['format']}")
     artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
     if mode.quantized:  # what it is held against is the model as it was
-        model = open_model(job["model"], progress)
+        model = _chosen(open_model(job["model"], progress), job)
         model.set_weights(weights)
         signatures = model.export_signatures(**options)
     files.write_sources(folder, model, job["model"])
@@ -130,6 +131,14 @@ def open_model(name: str, progress: Progress):
     from modelzoo.export.graph import in_float32
 
     return in_float32(model)
+
+
+def _chosen(model, job: dict):
+    """The model, with what the job says of the recipe's `[quantize]` table."""
+    chosen = job.get("quantization")
+    if chosen:
+        model.recipe = override(model.recipe, {f"quantize.{k}": v for k, v in chosen.items()})
+    return model
 
 
 def register(registrations: list[dict]) -> None:

@@ -108,9 +108,9 @@ def _driving(manifest: dict) -> str:
         ]
         if windows:
             lines.append(
-                "- `decode_256` and its like do the same over smaller caches, and so in less time: "
-                "slot equals position, so begin with the smallest, and when a text outgrows it copy "
-                "its slots to the front of the next larger one."
+                "- The signatures whose names end with another number do the same over smaller "
+                "caches, and so in less time. Slot equals position: begin with the smallest, and "
+                "when a text outgrows it copy its slots to the front of the next larger one."
             )
         if manifest["max_length"]:
             lines.append(

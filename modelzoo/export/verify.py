@@ -141,11 +141,15 @@ def compare_signatures(
     worst: dict[str, dict[str, Difference]] = {name: {} for name in signatures}
     infos = {name: engine.signatures[name] for name in signatures}
     states = {key for info in infos.values() for key in info.inputs}
+    kept: dict[str, np.ndarray] = {}
     calls = signature_calls(infos, samples)
     name, arrays = next(calls)
     while True:
         right = run_in_keras(signatures[name], arrays)
-        found = engine.run(name, arrays)
+        found = engine.run(
+            name, {**arrays, **_own_state(arrays, kept)} if mode.quantized else arrays
+        )
+        kept.update({key: value for key, value in found.items() if key in states})
         for key, value in right.items():
             if key in states and mode.quantized:
                 continue  # smoothing scales it; what comes of it is held, in generation
@@ -162,6 +166,16 @@ def compare_signatures(
             name, arrays = calls.send(right)
         except StopIteration:
             return worst
+
+
+def _own_state(arrays: Mapping, kept: Mapping) -> dict[str, np.ndarray]:
+    """The bundle's own state in the place of Keras': smoothing scales values, and with them the
+    matrices that read them."""
+    return {
+        key: kept[key]
+        for key, value in arrays.items()
+        if key in kept and kept[key].shape == value.shape and value.any()
+    }
 
 
 def run_in_keras(signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

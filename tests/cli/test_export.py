@@ -12,7 +12,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli, export
-from modelzoo.cli.export import export_options
+from modelzoo.cli.export import settings
 from modelzoo.errors import RecipeError
 from modelzoo.export import Report
 from tests.plugin_site import ROOT
@@ -92,24 +92,23 @@ def test_verify_holds_the_manifest_against_the_file(exported, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["num_layers=2"], "takes export.* only"),
+        (["num_layers=2"], "takes export.* and quantize.* only"),
         (["max_length=8"], "did you mean: export.max_length?"),
         (["exprt.max_length=8"], "did you mean: export.max_length?"),
-        (["export=3"], "takes export.* only"),
-        (["export.=3"], "takes export.* only"),
+        (["export=3"], "takes export.* and quantize.* only"),
+        (["export.=3"], "takes export.* and quantize.* only"),
     ],
 )
 def test_only_export_values_can_be_set(given, said):
     with pytest.raises(RecipeError) as caught:
-        export_options(given)
+        settings(given)
     assert said in str(caught.value)
 
 
 def test_values_are_read_as_toml():
-    assert export_options(["export.max_length=8", "export.name=a=b"]) == {
-        "max_length": 8,
-        "name": "a=b",
-    }
+    given = ["export.max_length=8", "export.name=a=b", 'quantize.layers={"ffn/up" = "int8"}']
+    options = {"max_length": 8, "name": "a=b"}
+    assert settings(given) == (options, {"layers": {"ffn/up": "int8"}})
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def test_export_prints_what_was_written_and_the_figures(recorded, capsys):
     assert cli.main(line) == 0
     ((args, options),) = recorded
     assert args == ("runs/gpt", "b", "tflite", None)
-    assert options == {"force": True, "options": {"max_length": 8}}
+    assert options == {"force": True, "options": {"max_length": 8}, "quantization": {}}
     out = capsys.readouterr().out
     assert out.startswith("b: toy, tflite, float32, 1,234 bytes\n")
     assert "decode         logits       2e-06   0.0001  1.000000" in out

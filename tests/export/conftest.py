@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import modelzoo
@@ -43,7 +44,7 @@ FAMILIES = {
         "gpt",
         "causal-lm",
         {**_ONE, "num_layers": 2, "max_length": 64},
-        {"prefill_lengths": [8], "max_length": 48},
+        {"prefill_lengths": [8], "max_length": 48, "windows": [16]},
     ),
     "llama": ("gpt", "causal-lm", {**_ONE, **_LLAMA}, {"prefill_lengths": [8]}),
     "relative": ("gpt", "causal-lm", {**_ONE, "positions": "relative"}, {"prefill_lengths": [16]}),
@@ -63,6 +64,8 @@ FAMILIES = {
     "gpt classifier": ("gpt", "text-classification", _ONE, {}),
 }
 FLOAT16 = ("gpt", "t5")
+INT8 = ("gpt", "lstm", "t5", "bert classifier", "embedder")
+INT4 = ("llama", "embedder")
 SAVED_MODELS = ("gpt", "bert classifier")
 
 _MODULE = '''\
@@ -180,6 +183,18 @@ def make(name: str, architecture: str, task: str, values: dict, seed: int = 0):
     return randomise(modelzoo.build(found, tokenizer=tokenizer, compile=False), seed, scale=0.15)
 
 
+def crushed(model):
+    """Each output of a matrix has one huge weight, whose input is always 0: 8 bits have no room
+    for the others."""
+    ffn = model.backbone.stack.blocks[1].ffn
+    convert = keras.ops.convert_to_numpy
+    bias, kernel = convert(ffn.up.bias).copy(), convert(ffn.down.kernel).copy()
+    bias[0], kernel[0] = -50, 1e4
+    ffn.up.bias.assign(bias)
+    ffn.down.kernel.assign(kernel)
+    return model
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> Exports:
     """Runs every export; see `Exports`. Keys are (family, kind)."""
@@ -215,6 +230,7 @@ def _save_models(result: Exports, directory: Path) -> None:
         modelzoo.save(make(name, architecture, task, values), result.model(name))
     gpt = FAMILIES["gpt"]
     modelzoo.save(make("gpt", *gpt[:3], seed=1), result.model("other gpt"))
+    modelzoo.save(crushed(make("gpt", *gpt[:3])), result.model("crushed"))
     nan = make("gpt", *gpt[:3])
     nan.weights[3].assign(nan.weights[3] * float("nan"))
     modelzoo.save(nan, result.model("nan"))
@@ -239,6 +255,17 @@ def _jobs(result: Exports):
         yield (name, "tflite"), _export(result, name, "tflite")
     for name in FLOAT16:
         yield (name, "float16"), _export(result, name, "float16", quantize="float16")
+    for mode, names in (("int8", INT8), ("int4", INT4)):
+        for name in names:
+            yield (name, mode), _export(result, name, mode, quantize=mode)
+    yield ("crushed", "int8"), _export(result, "crushed", "int8", quantize="int8")
+    for key, layers in (
+        ("kept", {"block_*/ffn/down": "int8", "attention/value": "float32"}),
+        ("unknown", {"block_9/ffn/down": "int8"}),
+        ("odd", {"ffn/down": "int7"}),
+    ):
+        chosen = {"quantization": {"layers": layers}}
+        yield ("llama", key), _export(result, "llama", key, quantize="int4", **chosen)
     for name in SAVED_MODELS:
         yield (name, "savedmodel"), _export(result, name, "savedmodel", format="savedmodel")
     for name in ("mixed", "nan"):

@@ -1,0 +1,151 @@
+"""Bundles in 8 and 4 bits: how large they are, how near, and what is said of those that are not."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from modelzoo.errors import ExportError
+from modelzoo.export.held_out import complaint
+from modelzoo.export.layers import LayerDifference, first_difference
+from modelzoo.export.precision import MODES
+from modelzoo.export.quantize import Quantization, precision_of, quantization
+from modelzoo.export.tflite_file import Product, read_file
+from modelzoo.runtime import load
+from tests.export.conftest import INT4, INT8, VOCAB
+
+BOTH = [(name, "int8") for name in INT8] + [(name, "int4") for name in INT4]
+
+
+def constants(exports, name: str, kind: str) -> dict[str, set]:
+    """dtype -> shapes of the large constants."""
+    found: dict[str, set] = {}
+    for constant in read_file(exports.bundle(name, kind) / "model.tflite").constants:
+        if len(constant.shape) == 2 and constant.values.size >= 512:
+            found.setdefault(str(constant.values.dtype), set()).add(constant.shape)
+    return found
+
+
+@pytest.mark.parametrize(("name", "kind"), BOTH)
+def test_a_quantized_bundle_is_small_and_answers_nearly_as_keras(exports, name, kind):
+    parity, full = exports[name, kind]["parity"], exports[name, "tflite"]["parity"]
+    assert exports[name, kind]["manifest"]["precision"] == kind
+    assert parity["weight_bytes"] < 0.45 * full["weight_bytes"]  # tiny: much is not matrices
+    answers = [f for s in parity["signatures"].values() for f in s.values()]
+    assert answers and min(f["cosine"] for f in answers) > (0.995 if kind == "int8" else 0.92)
+    # It is rounded, and not float32 under another name.
+    assert max(f["max_abs_error"] for f in answers) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["gpt", "lstm", "t5"])
+def test_generation_through_the_state_stays_near_keras(exports, name):
+    generation = exports[name, "int8"]["parity"]["generation"]
+    for key in ("decode", "prefill"):
+        assert generation[key]["cosine"] > 0.995
+    held_out = exports[name, "int8"]["parity"]["held_out"]
+    assert held_out["metric"] == "perplexity" and held_out["tokens"] >= 39
+    assert abs(held_out["change"]) < 0.02 and held_out["argmax_agreement"] > 0.8
+    assert load(exports.bundle(name, "int8")).generate("the river", max_new_tokens=3)
+
+
+def test_encoders_are_held_to_their_task(exports):
+    labels = exports["bert classifier", "int8"]["parity"]["held_out"]
+    assert (labels["metric"], labels["float32"]) == ("label_agreement", 1.0)
+    recall = exports["embedder", "int8"]["parity"]["held_out"]
+    assert recall["metric"] == "recall@1" and recall["texts"] == 48
+
+
+def test_a_tied_table_is_in_the_file_once_in_8_bits(exports):
+    exports["gpt", "int8"]
+    shapes = constants(exports, "gpt", "int8")
+    assert (VOCAB, 32) in shapes["int8"]
+    assert (VOCAB, 32) not in shapes.get("float32", set())
+    file = read_file(exports.bundle("gpt", "int8") / "model.tflite")
+    tables = [c for c in file.constants if c.shape == (VOCAB, 32)]
+    assert len(tables) == 1
+    assert {"EMBEDDING_LOOKUP", "FULLY_CONNECTED"} <= set(file.kinds())
+    assert "GATHER" not in file.kinds()
+
+
+def test_in_int4_the_body_has_4_bits_and_the_table_8(exports):
+    exports["llama", "int4"]
+    file = read_file(exports.bundle("llama", "int4") / "model.tflite")
+    table = next(c for c in file.constants if c.shape == (VOCAB, 32))
+    assert table.size == VOCAB * 32
+    up = [c for c in file.constants if c.shape == (128, 32)]
+    assert len(up) == 4 and {c.size for c in up} == {128 * 32 // 2}  # two layers, up and gate
+
+
+def test_layers_that_the_recipe_names_keep_their_bits(exports):
+    file = read_file(exports.bundle("llama", "kept") / "model.tflite")
+    assert exports["llama", "kept"]["manifest"]["precision"] == "int4"
+    sizes = {(c.shape, c.size) for c in file.constants if len(c.shape) == 2}
+    assert ((32, 128), 32 * 128) in sizes  # ffn/down, int8
+    assert ((16, 32), 16 * 32 * 4) in sizes  # attention/value, float32
+    assert ((16, 32), 16 * 32 // 2) in sizes  # attention/key, int4
+    lock = (exports.bundle("llama", "kept") / "recipe.lock.toml").read_text()
+    assert "attention/value" in lock
+
+
+def test_a_layer_that_does_not_exist_is_refused_with_those_that_do(exports):
+    error = exports.error(("llama", "unknown"))
+    assert "quantize.layers names 'block_9/ffn/down', and no layer has that path" in error.what
+    assert "block_0/attention/key" in error.next_step
+    error = exports.error(("llama", "odd"))
+    assert "'ffn/down' is to be 'int7', which is not a precision" in error.what
+
+
+def test_a_bundle_that_misses_is_refused_with_the_layer_that_differs_first(exports):
+    exports["gpt", "int8"]  # the same model is exported where its weights are even
+    error = exports.error(("crushed", "int8"))
+    assert isinstance(error, ExportError)
+    assert "the first layer to differ from float32 is block_1/ffn/down (cosine" in error.what
+    assert "at least 0.99 is needed" in error.what
+    assert not (exports.bundle("crushed", "int8") / "parity.json").exists()
+
+
+def test_what_it_costs_the_task_is_in_the_readme(exports):
+    held_out = exports["gpt", "int8"]["parity"]["held_out"]
+    text = (exports.bundle("gpt", "int8") / "README.md").read_text(encoding="utf-8")
+    assert f"perplexity: {held_out['bundle']:.4g} beside {held_out['float32']:.4g}" in text
+    assert json.loads((exports.bundle("gpt", "int8") / "parity.json").read_text())["held_out"]
+
+
+# === In this process ===
+
+
+def test_blocks_that_do_not_fit_and_tables_have_8_bits():
+    how, mode = Quantization(), MODES["int4"]
+
+    def product(shape, **changes):
+        values = {"output": "x", "path": "block_0/ffn/up", "shape": shape, "buffer": 1}
+        return Product("FULLY_CONNECTED", **{**values, **changes})
+
+    assert precision_of(product((8, 64)), mode, how) == "int4"
+    assert precision_of(product((8, 40)), mode, how) == "int8"
+    assert precision_of(product((8, 64), table=True), mode, how) == "int8"
+    kept = quantization(layers={"ffn/u?": "float32"})
+    assert precision_of(product((8, 64)), mode, kept) == "float32"
+    lower = quantization(layers={"ffn/up": "int4"})
+    assert precision_of(product((8, 64)), MODES["int8"], lower) == "int8"  # never below the mode's
+
+
+def test_the_first_layer_below_the_limit_is_named_and_else_the_furthest():
+    layers = [LayerDifference(n, c) for n, c in (("a", 0.999), ("b", 0.9), ("c", 0.5))]
+    assert first_difference(layers, 0.99).path == "b"
+    assert first_difference(layers, 0.1).path == "c"
+    assert first_difference([], 0.1) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed", "wrong"), [(0.03, 0.02, True), (-0.5, 0.02, False), (-0.1, -0.05, True)]
+)
+def test_a_metric_that_misses_is_a_complaint(change, allowed, wrong):
+    figures = {"metric": "m", "bundle": 1.0, "float32": 1.0, "change": change, "allowed": allowed}
+    assert (complaint(figures) is not None) == wrong
+
+
+def test_windows_share_the_weights_and_generation_crosses_them(exports):
+    assert np.isfinite(exports["gpt", "int8"]["parity"]["generation"]["full_window"]["cosine"])
