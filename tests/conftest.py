@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from modelzoo import components, plugins, registry
 from tests.plugin_site import Site
+
+# A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GPT_SMALL = """\
 # modelzoo build gpt-small

@@ -60,8 +60,8 @@ MODES = {
         Mode("float16", 2, 1e-2, 2e-2, 0.999, False, ("tflite", "litertlm")),
         # What single numbers do says little of quantized answers: the direction of a whole output
         # is held instead, and what the answers are for.
-        Mode("int8", 1, 0.1, 0.25, 0.99, False, ("tflite", "litertlm"), True, 0.03, 0.05),
-        Mode("int4", 0.5, 0.5, 0.6, 0.9, False, ("tflite", "litertlm"), True, 0.10, 0.15),
+        Mode("int8", 1, 0.1, 0.5, 0.99, False, ("tflite", "litertlm"), True, 0.03, 0.05),
+        Mode("int4", 0.5, 0.5, 1.0, 0.9, False, ("tflite", "litertlm"), True, 0.10, 0.15),
     )
 }
 

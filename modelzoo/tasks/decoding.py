@@ -16,9 +16,10 @@ from modelzoo.errors import ExportError
 from modelzoo.signature import Signature, TensorSpec
 
 SMALLEST_WINDOW = 256
-# Prompt tokens a call. A long chunk uses the weights that it reads best, a short one wastes least
-# on what is left over; see `runtime.prefill.plan_chunks`.
-PREFILL_LENGTHS = (16, 128)
+# Prompt tokens a call. A long chunk uses the weights that it reads best; a few tokens go through
+# `decode`. With several lengths, [32, 128], the runtime takes for each chunk the one that wastes
+# least (`runtime.prefill.plan_chunks`), and a conversion takes longer.
+PREFILL_LENGTHS = (128,)
 
 
 def step_signatures(

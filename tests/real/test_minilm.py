@@ -110,3 +110,14 @@ def test_search_finds_by_meaning_what_shares_no_word(model, bundle, tmp_path, ca
             assert main([str(word) for word in command]) == 0
             first = capsys.readouterr().out.splitlines()[0]
             assert f"{texts / 'faq.md'}:3  Your money" in first
+
+
+def test_in_8_bits_as_many_passages_are_found(model, sentences, expected, tmp_path):
+    report = modelzoo.export(model, tmp_path / "b", quantize="int8")
+    assert report.parity["held_out"]["metric"] == "recall@1"
+    assert report.parity["bytes"] < 0.3 * 4 * report.manifest["parameters"]
+    found = runtime.load(tmp_path / "b").embed(sentences, truncate=True)
+    assert 0.99 < cosines(found, expected).min() < 0.99999
+    # Each sentence's nearest other sentence, from 8 bits and from float32.
+    nearest = [np.argmax(v @ v.T - 2 * np.eye(len(v)), axis=1) for v in (found, expected)]
+    assert (nearest[0] == nearest[1]).mean() > 0.9

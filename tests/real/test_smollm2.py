@@ -121,3 +121,17 @@ def test_the_device_says_the_same(ours, tmp_path):
         assert bundle.chat(text, max_new_tokens=16) == ours.chat(text, max_new_tokens=16)
     text = bundle.generate("The old man looked at the sea and", max_new_tokens=16)
     assert text == ours.generate("The old man looked at the sea and", max_new_tokens=16)
+
+
+@pytest.mark.parametrize(
+    ("mode", "bytes_", "growth"), [("int8", 138e6, 0.03), ("int4", 98e6, 0.05)]
+)
+def test_small_integers_keep_the_perplexity_of_held_out_text(ours, tmp_path, mode, bytes_, growth):
+    report = modelzoo.export(ours, tmp_path / "b", quantize=mode, max_length=256)
+    held_out = report.parity["held_out"]
+    assert (held_out["metric"], held_out["tokens"]) == ("perplexity", 255)
+    assert held_out["change"] < growth
+    assert held_out["argmax_agreement"] > 0.85
+    assert report.parity["bytes"] < bytes_ < 1.08 * report.parity["expected_weight_bytes"]
+    said = load_bundle(tmp_path / "b").chat("What is the capital of France?", max_new_tokens=12)
+    assert "Paris" in said
