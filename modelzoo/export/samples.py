@@ -27,10 +27,12 @@ class Samples:
     Args:
         tokenizer: a `runtime.Tokenizer`, or None.
         vocab_size: of the model; ids stay below it.
+        max_length: of the model; positions stay below it.
     """
 
-    def __init__(self, tokenizer, vocab_size: int | None):
+    def __init__(self, tokenizer, vocab_size: int | None, max_length: int | None = None):
         self.vocab_size = vocab_size or 1
+        self.max_length = max_length
         self.pad = 0 if tokenizer is None else tokenizer.roles.get("pad", 0)
         self._texts = [self._ids(tokenizer, number) for number in range(len(TEXTS))]
 
@@ -109,7 +111,8 @@ def signature_calls(signatures: Mapping[str, SignatureInfo], samples: Samples):
             windows = [t.shape[2] for key, t in info.inputs.items() if key.startswith("kv_cache_k")]
             length = info.inputs["token_ids"].shape[-1] if "token_ids" in info.inputs else 0
             if windows:
-                start = min(start, min(windows) - length)
+                end = min([*windows, samples.max_length or windows[0]])
+                start = max(0, min(start, end - length))
             arrays, count = inputs_for(info, samples, known, start=start, share=share, first=first)
             outputs = yield name, arrays
             known = {**known, **arrays, **outputs}

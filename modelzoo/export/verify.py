@@ -51,7 +51,9 @@ def verify(
         ExportError: what differs, by how much, and how much is allowed.
     """
     check_names(engine.signatures, signatures)
-    samples = Samples(tokenizer, getattr(getattr(model, "backbone", None), "vocab_size", None))
+    backbone = getattr(model, "backbone", None)
+    sizes = (getattr(backbone, name, None) for name in ("vocab_size", "max_length"))
+    samples = Samples(tokenizer, *sizes)
     progress("comparing each signature with Keras")
     figures: dict = {"signatures": {}}
     complaints = []

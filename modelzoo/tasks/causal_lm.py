@@ -101,7 +101,7 @@ class CausalLM(TaskModel):
         self,
         max_length: int | None = None,
         windows: tuple[int, ...] | None = None,
-        prefill_lengths: tuple[int, ...] = PREFILL_LENGTHS,
+        prefill_lengths: tuple[int, ...] | None = None,
     ) -> dict:
         """`prefill_{T}` and `decode` for one text of at most `max_length` tokens.
 
@@ -110,7 +110,7 @@ class CausalLM(TaskModel):
         """
         slots = self.backbone.max_length
         if slots is None:  # recurrent: each step of a chunk is unrolled
-            prefill_lengths = sorted({min(length, 32) for length in prefill_lengths})
+            prefill_lengths = [min(length, 32) for length in prefill_lengths or PREFILL_LENGTHS]
         else:
             slots = min(max_length or slots, slots)
 

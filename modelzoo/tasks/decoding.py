@@ -16,10 +16,13 @@ from modelzoo.errors import ExportError
 from modelzoo.signature import Signature, TensorSpec
 
 SMALLEST_WINDOW = 256
+
 # Prompt tokens a call. A long chunk uses the weights that it reads best; a few tokens go through
-# `decode`. With several lengths, [32, 128], the runtime takes for each chunk the one that wastes
-# least (`runtime.prefill.plan_chunks`), and a conversion takes longer.
+# `decode`. With several lengths the runtime takes for each chunk the one that wastes least
+# (`runtime.prefill.plan_chunks`), and a conversion takes longer: large windows have one.
 PREFILL_LENGTHS = (128,)
+PREFILL_LENGTHS_OF_SHORT = (16, 128)
+SHORT = 512
 
 
 def step_signatures(
@@ -27,7 +30,7 @@ def step_signatures(
     init_cache: Callable[[int, int | None], dict],
     max_length: int | None,
     windows: Sequence[int] | None = None,
-    prefill_lengths: Sequence[int] = PREFILL_LENGTHS,
+    prefill_lengths: Sequence[int] | None = None,
     context: dict[str, TensorSpec] | None = None,
 ) -> dict[str, Signature]:
     """`prefill_{T}`, which gives no logits and so computes none, and `decode` of one token.
@@ -39,12 +42,16 @@ def step_signatures(
         max_length: slots S of the largest caches; `None` for a state that does not grow.
         windows: slots of smaller caches, for which there are `decode_{n}` and `prefill_{T}_{n}`
             too. Default: 256, 512, 1024 … below S.
-        prefill_lengths: tokens T; those beyond a window are left out of it.
+        prefill_lengths: tokens T; those beyond a window are cut to it. Default: 128, and for S of
+            512 or less 16 as well.
         context: what every step reads besides: an encoder's memory.
 
     Raises:
         ExportError: a window or a length that is not positive, or a window beyond S.
     """
+    if prefill_lengths is None:
+        short = max_length is not None and max_length <= SHORT
+        prefill_lengths = PREFILL_LENGTHS_OF_SHORT if short else PREFILL_LENGTHS
     names = ("windows", windows or ()), ("prefill_lengths", prefill_lengths)
     for name, values in names:
         for value in values:
