@@ -53,6 +53,13 @@ class Window:
         """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
         return length in self.calls and (self.slots is None or position < self.slots)
 
+    def filled(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The state's tensors: what is kept of a smaller window, and zeros behind it."""
+        arrays = {name: np.zeros(info.shape, info.dtype) for name, info in self.state.items()}
+        for name, array in kept.items():
+            arrays[name][tuple(slice(size) for size in array.shape)] = array
+        return arrays
+
 
 @dataclass(frozen=True)
 class StepPlan:
@@ -87,7 +94,7 @@ class StepPlan:
                 over earlier slots without a word.
         """
         last, length = int(positions.max()), positions.shape[1]
-        anew = not positions.any(axis=0)[0]  # all rows begin at 0: nothing is to be kept
+        anew = begins_anew(positions)
         if now.holds(last, length) and not anew:
             return now
         if self.max_length is not None and last >= self.max_length:
@@ -102,11 +109,9 @@ class StepPlan:
         )
 
 
-def grown(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A state's tensor with more slots, zeros behind those that it had."""
-    larger = np.zeros(shape, array.dtype)
-    larger[tuple(slice(size) for size in array.shape)] = array
-    return larger
+def begins_anew(positions: np.ndarray) -> bool:
+    """Whether a chunk (B, T) is the first of all its rows, so that nothing of a state is kept."""
+    return not positions[:, 0].any()
 
 
 def open_engine(

@@ -19,8 +19,8 @@ from modelzoo.runtime.engine import (
     SignatureInfo,
     TensorInfo,
     Window,
+    begins_anew,
     checked_inputs,
-    grown,
     plan_steps,
 )
 from modelzoo.runtime.native_log import errors_in, mute_exit, native_log
@@ -161,7 +161,7 @@ class LiteRTStepper:
     def _step(self, token_ids, positions) -> None:
         window = self._plan.window_for(positions, self.window)
         if window is not self.window:
-            self._enter(window, self.read_state() if positions.any(axis=0)[0] else {})
+            self._enter(window, {} if begins_anew(positions) else self.read_state())
         length = token_ids.shape[1]
         if length not in self._calls:
             self._calls[length] = self._bind(window.calls[length])
@@ -176,15 +176,13 @@ class LiteRTStepper:
         """Copies of the state's tensors, as they are now."""
         return {name: _read(self._state[name], info) for name, info in self.window.state.items()}
 
-    def _enter(self, window: Window, state: Mapping[str, np.ndarray]) -> None:
-        """Go on in another window, with what the present one holds; the rest is zeros."""
+    def _enter(self, window: Window, kept: Mapping[str, np.ndarray]) -> None:
+        """Go on in another window, with what is kept of the present one."""
         self.window = window
         self._state, self._calls = {}, {}  # the old buffers go before the new ones come
-        decode = window.calls[1]
-        for name, info in window.state.items():
-            array = np.zeros(info.shape, info.dtype)
-            self._state[name] = self._engine._input(decode, name)
-            self._state[name].write(grown(state[name], info.shape) if name in state else array)
+        for name, array in window.filled(kept).items():
+            self._state[name] = self._engine._input(window.calls[1], name)
+            self._state[name].write(array)
 
     def _bind(self, name: str) -> tuple:
         """Everything of a call that does not change from token to token."""

@@ -10,8 +10,8 @@ from modelzoo.errors import BundleError, ModelzooError, require
 from modelzoo.runtime.engine import (
     SignatureInfo,
     TensorInfo,
+    begins_anew,
     checked_inputs,
-    grown,
     plan_steps,
 )
 
@@ -85,7 +85,7 @@ class SavedModelStepper:
         self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
         self.window = plan.windows[0]
-        self._state = {n: np.zeros(t.shape, t.dtype) for n, t in self.window.state.items()}
+        self._state = self.window.filled({})
         self._context = {}
         if plan.context:
             arrays = checked_inputs("encode", engine.signatures["encode"], source or {})
@@ -104,13 +104,8 @@ class SavedModelStepper:
     def _step(self, token_ids, positions) -> dict:
         window = self._plan.window_for(positions, self.window)
         if window is not self.window:
-            anew = not positions.any(axis=0)[0]
-            self._state = {
-                name: np.zeros(info.shape, info.dtype)
-                if anew
-                else grown(np.asarray(self._state[name]), info.shape)
-                for name, info in window.state.items()
-            }
+            kept = {} if begins_anew(positions) else self._state
+            self._state = window.filled({name: np.asarray(value) for name, value in kept.items()})
             self.window = window
         name = window.calls[token_ids.shape[1]]
         inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}
