@@ -13,16 +13,44 @@ import keras
 import numpy as np
 from keras import ops
 
+from modelzoo.errors import ExportError
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs
 from modelzoo.runtime.model import Model, is_one_text, many_texts
+from modelzoo.tasks.encoding import encoder_signatures
 from modelzoo.tasks.stepper import compiled, power_of_two
 
 _BATCH = 8  # texts in a call; more of them are no quicker on a CPU, and less alike
 
 
 class Answers:
-    """Mixed into a `TaskModel` whose `export_signatures` has `embed`, maybe `serve`."""
+    """Mixed into a `TaskModel` that answers in one pass, and says how in `device_functions`."""
+
+    def device_functions(self) -> dict:
+        """{name: function of the backbone's inputs, each (B, T)}: `embed`, maybe `serve`."""
+        raise NotImplementedError
+
+    def export_signatures(
+        self,
+        max_length: int | None = None,
+        lengths: tuple[int, ...] | None = None,
+        batch_sizes: tuple[int, ...] = (1,),
+    ) -> dict:
+        """The `device_functions` in several sizes; see `tasks.encoding.encoder_signatures`.
+
+        Raises:
+            ExportError: a size below 1, or longer than the model's texts are.
+        """
+        limit = getattr(self, "max_length", None)
+        if limit and max_length and max_length > limit:
+            raise ExportError(
+                f"export.max_length is {max_length}, and the texts have {limit} tokens at most",
+                next_step=f"take {limit} or less, or raise task_options.max_length",
+            )
+        functions = self.device_functions()
+        return encoder_signatures(
+            self.backbone, functions, max_length or limit, lengths, batch_sizes
+        )
 
     def embed(self, text, truncate: bool = False):
         """A text's vector, for a list of N texts (N, width); see `runtime.Model.embed`.

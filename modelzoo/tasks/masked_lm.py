@@ -11,7 +11,7 @@ from modelzoo.layers.norms import make_norm
 from modelzoo.layers.projection import projection
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.encoding import encoder_signatures, mean_embedding
+from modelzoo.tasks.encoding import mean_embedding
 from modelzoo.tasks.scores import token_scores
 
 
@@ -69,25 +69,15 @@ class MaskedLM(Answers, TaskModel):
         """What may stand where "[MASK]" does; see `runtime.Model.fill_mask`."""
         return self._over_keras(text, truncate).fill_mask(text, top, truncate)
 
-    def export_signatures(
-        self,
-        max_length: int | None = None,
-        lengths: tuple[int, ...] | None = None,
-        batch_sizes: tuple[int, ...] = (1,),
-    ) -> dict:
-        """`serve`: `logits` (B, T, vocab_size), `nsp_logits` (B, 2); `embed`: a sentence vector.
-
-        Args:
-            max_length, lengths, batch_sizes: see `tasks.encoding.encoder_signatures`.
-        """
+    def device_functions(self) -> dict:
+        """`serve`: `logits` (B, T, vocab_size), `nsp_logits` (B, 2); `embed`: a sentence vector."""
 
         def serve(inputs):
             outputs = self(inputs, training=False)
             names = {"mlm": "logits", "nsp": "nsp_logits"}
             return {names[key]: ops.cast(value, "float32") for key, value in outputs.items()}
 
-        functions = {"serve": serve, "embed": mean_embedding(self.backbone)}
-        return encoder_signatures(self.backbone, functions, max_length, lengths, batch_sizes)
+        return {"serve": serve, "embed": mean_embedding(self.backbone)}
 
 
 class MaskedLMTask(Task):

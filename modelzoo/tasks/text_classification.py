@@ -13,7 +13,7 @@ from modelzoo.layers.projection import projection
 from modelzoo.recipe import override
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.encoding import encoder_signatures, mean_embedding, pool
+from modelzoo.tasks.encoding import mean_embedding, pool
 from modelzoo.tasks.scores import macro_f1
 
 
@@ -77,23 +77,13 @@ class TextClassifier(Answers, TaskModel):
         """Labels and their probabilities; see `runtime.Model.classify`."""
         return self._over_keras(text, truncate).classify(text, top, truncate)
 
-    def export_signatures(
-        self,
-        max_length: int | None = None,
-        lengths: tuple[int, ...] | None = None,
-        batch_sizes: tuple[int, ...] = (1,),
-    ) -> dict:
-        """`serve`: `logits` (B, num_labels); `embed`: a sentence vector.
-
-        Args:
-            max_length, lengths, batch_sizes: see `tasks.encoding.encoder_signatures`.
-        """
+    def device_functions(self) -> dict:
+        """`serve`: `logits` (B, num_labels); `embed`: a sentence vector."""
 
         def serve(inputs):
             return {"logits": ops.cast(self(inputs, training=False), "float32")}
 
-        functions = {"serve": serve, "embed": mean_embedding(self.backbone)}
-        return encoder_signatures(self.backbone, functions, max_length, lengths, batch_sizes)
+        return {"serve": serve, "embed": mean_embedding(self.backbone)}
 
 
 class TextClassificationTask(Task):

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from modelzoo.errors import ExportError, ModelzooError, RecipeError
+from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.masks import HIDDEN
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel
-from modelzoo.tasks.encoding import POOLINGS, embedding, encoder_signatures, unit
+from modelzoo.tasks.encoding import POOLINGS, embedding, unit
 from modelzoo.tasks.scores import retrieval_scores
 
 
@@ -59,29 +59,13 @@ class TextEmbedder(Answers, TaskModel):
         vectors = embedding(outputs, inputs.get("padding_mask"), self.pooling, self.normalize)
         return ops.reshape(vectors, (-1, *texts, vectors.shape[-1])) if texts else vectors
 
-    def export_signatures(
-        self,
-        max_length: int | None = None,
-        lengths: tuple[int, ...] | None = None,
-        batch_sizes: tuple[int, ...] = (1,),
-    ) -> dict:
-        """`embed`: `embedding` (B, width), pooled and normalised in the graph.
-
-        Args:
-            max_length, lengths, batch_sizes: see `tasks.encoding.encoder_signatures`.
-        """
-        if self.max_length and max_length and max_length > self.max_length:
-            raise ExportError(
-                f"export.max_length is {max_length}, and the texts have {self.max_length} tokens "
-                "at most",
-                next_step=f"take {self.max_length} or less, or raise task_options.max_length",
-            )
+    def device_functions(self) -> dict:
+        """`embed`: `embedding` (B, width), pooled and normalised in the graph."""
 
         def embed(inputs):
             return {"embedding": self(inputs, training=False)}
 
-        longest = max_length or self.max_length
-        return encoder_signatures(self.backbone, {"embed": embed}, longest, lengths, batch_sizes)
+        return {"embed": embed}
 
 
 @keras.saving.register_keras_serializable("modelzoo")
