@@ -4,6 +4,8 @@
 
 Args: the Keras model; {name: Signature} of what goes into the file; the bundle's folder; the
 `precision.Mode`; a folder for what is only needed on the way. It knows signatures, never families.
+An exporter whose files `modelzoo.runtime` does not run has an attribute `reopen(model, signatures,
+mode) -> Artifact`, for a bundle that is verified once more.
 Exporters run in the child process, on Keras' TensorFlow backend.
 """
 

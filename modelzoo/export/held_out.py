@@ -10,8 +10,9 @@ from itertools import islice
 
 import numpy as np
 
-from modelzoo.errors import DataError
 from modelzoo.export.precision import Mode
+from modelzoo.export.prose import held_out_texts
+from modelzoo.tasks.scores import negative_log_likelihood, retrieval_scores
 
 TOKENS = 257
 PASSAGES = 48
@@ -20,19 +21,8 @@ _TIE = 0.02  # two labels whose probabilities are this near are as good as each 
 
 def passages(count: int = PASSAGES) -> list[str]:
     """Paragraphs of 60 words or so, each from another place."""
-    from modelzoo.data.python_docs import read_python_docs
-
-    found: list[str] = []
-    try:
-        for _, text in islice(read_python_docs(), 2 * count):
-            words = text.split()
-            if len(words) >= 60:
-                found.append(" ".join(words[:60]))
-            if len(found) == count:
-                break
-    except DataError:  # a Python without its sources
-        pass
-    return found
+    words = (text.split() for text in held_out_texts())
+    return list(islice((" ".join(some[:60]) for some in words if len(some) >= 60), count))
 
 
 def language_model(generation, tokenizer, mode: Mode) -> dict:
@@ -49,7 +39,8 @@ def language_model(generation, tokenizer, mode: Mode) -> dict:
     if generation.window is not None:
         ids = ids[: generation.window]
     right, found = generation.keras_logits(ids), generation.decode_all(ids)
-    before, after = (np.exp(_loss(logits[:-1], ids[1:])) for logits in (right, found))
+    losses = (negative_log_likelihood(logits[:-1], ids[1:]) for logits in (right, found))
+    before, after = (np.exp(loss.mean()) for loss in losses)
     return {
         "metric": "perplexity",
         "tokens": len(ids) - 1,
@@ -87,10 +78,11 @@ def encoder(bundle, model, mode: Mode) -> dict | None:
         halves = [text.split() for text in texts]
         first = [" ".join(words[:30]) for words in halves]
         second = [" ".join(words[30:]) for words in halves]
-        before, after = (
-            _recall(one.embed(first, truncate=True), one.embed(second, truncate=True))
-            for one in (model, bundle)
-        )
+        vectors = [
+            [one.embed(half, truncate=True) for half in (first, second)] for one in (model, bundle)
+        ]
+        own = np.arange(len(texts))
+        before, after = (retrieval_scores(*pair, own, 1.0)["recall@1"] for pair in vectors)
         figures = {"metric": "recall@1", "texts": len(texts)}
         figures |= {"float32": before, "bundle": after, "change": after - before}
     else:
@@ -108,17 +100,3 @@ def complaint(figures: dict) -> str | None:
             f"{allowed:+.0%} is allowed"
         )
     return None
-
-
-def _loss(logits: np.ndarray, ids: list[int]) -> float:
-    """Mean negative log-likelihood, nats, of ids (L,) under logits (L, V)."""
-    logits = logits.astype(np.float64)
-    peak = logits.max(-1, keepdims=True)
-    log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
-    return float((log_sum - logits[np.arange(len(ids)), ids]).mean())
-
-
-def _recall(queries: np.ndarray, answers: np.ndarray) -> float:
-    """How often a query's nearest answer, by cosine, is its own."""
-    queries, answers = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, answers))
-    return float(((queries @ answers.T).argmax(1) == np.arange(len(queries))).mean())

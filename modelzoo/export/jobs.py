@@ -99,10 +99,9 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     model = open_model(job["model"], progress)
     signatures = model.export_signatures(**manifest.get("options", {}))
     facts, bundle = {}, None
-    if manifest["format"] == "litertlm":
-        from modelzoo.export import litertlm
-
-        artifact = litertlm.reopen(model, signatures, mode)
+    reopen = getattr(registry.exporter(manifest["format"]), "reopen", None)
+    if reopen is not None:
+        artifact = reopen(model, signatures, mode)
         engine, tokenizer = artifact.engine(found), model.tokenizer
         signatures, facts = artifact.signatures, artifact.facts
     else:

@@ -69,6 +69,9 @@ def reopen(model, signatures: Mapping[str, Signature], mode: Mode) -> Artifact:
     return _artifact(model, packed, slots_of(signatures["decode"]), mode, {})
 
 
+export.reopen = reopen
+
+
 def _artifact(model, packed, window: int, mode: Mode, facts: dict) -> Artifact:
     def engine(bundle):
         from modelzoo.export.litertlm_check import compare_text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from modelzoo.export.precision import Mode
+from modelzoo.export.prose import calibration_texts
 from modelzoo.export.quantize import Quantization
 
 STRENGTH = 0.5  # of smoothing; 0.3 to 0.7 were alike on SmolLM2
 ROWS, LENGTH = 8, 128  # of text to calibrate with
-_FIRST = 100  # modules whose docstrings `held_out` may read
 
 
 def prepare(model, mode: Mode, how: Quantization) -> None:
@@ -42,20 +42,11 @@ def _inputs(model):
 
 
 def _ids(tokenizer, count: int, vocab_size: int) -> np.ndarray:
-    from itertools import islice
-
-    from modelzoo.data.python_docs import read_python_docs
-    from modelzoo.errors import DataError
-
     ids: list[int] = []
-    if tokenizer is not None:
-        try:
-            for _, text in islice(read_python_docs(), _FIRST, None):
-                ids += [token for token in tokenizer.encode(text[:4000]) if token < vocab_size]
-                if len(ids) >= count:
-                    break
-        except DataError:  # a Python without its sources
-            pass
+    for text in calibration_texts() if tokenizer is not None else ():
+        ids += [token for token in tokenizer.encode(text[:4000]) if token < vocab_size]
+        if len(ids) >= count:
+            break
     if not ids:
         ids = np.random.default_rng(0).integers(0, vocab_size, count).tolist()
     return np.resize(np.array(ids, np.int32), count)

@@ -39,6 +39,18 @@ def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
     return {"loss": nll / count, "accuracy": right / count, "tokens": int(count)}
 
 
+def negative_log_likelihood(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(N,) nats of ids (N,) under logits (N, V).
+
+    >>> negative_log_likelihood(np.zeros((1, 2)), np.array([0])).round(4).tolist()
+    [0.6931]
+    """
+    logits = logits.astype(np.float64)
+    peak = logits.max(-1, keepdims=True)
+    log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
+    return log_sum - logits[np.arange(len(ids)), ids]
+
+
 def macro_f1(truth: np.ndarray, guess: np.ndarray, num_labels: int) -> float:
     """The mean over labels of 2 TP / (2 TP + FP + FN); a label that nobody uses does not count.
 

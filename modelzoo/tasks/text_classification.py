@@ -14,7 +14,7 @@ from modelzoo.recipe import override
 from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.encoding import mean_embedding, pool
-from modelzoo.tasks.scores import macro_f1
+from modelzoo.tasks.scores import macro_f1, negative_log_likelihood
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -136,9 +136,7 @@ class TextClassificationTask(Task):
             logits = np.asarray(model.predict_on_batch(x), np.float64)
             real = np.asarray(weight) > 0
             logits, y = logits[real], np.asarray(y)[real]
-            peak = logits.max(-1, keepdims=True)
-            log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
-            nll.append(log_sum - logits[np.arange(len(y)), y])
+            nll.append(negative_log_likelihood(logits, y))
             truth.append(y)
             guess.append(logits.argmax(-1))
         truth, guess = np.concatenate(truth), np.concatenate(guess)
