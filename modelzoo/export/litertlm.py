@@ -46,10 +46,10 @@ def export(
     """
     from modelzoo.export import tflite
 
-    for package in ("litert_lm_builder", "litert_lm"):
-        require(package, "litertlm")
     packed = packable(signatures, type(model).__name__)
     check_tokenizer(model)
+    for package in ("litert_lm_builder", "litert_lm"):
+        require(package, "litertlm")
     parts = scratch / "litertlm"
     parts.mkdir(parents=True)
     inner = tflite.export(model, packed, parts, mode=mode, scratch=scratch)

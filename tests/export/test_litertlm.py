@@ -74,7 +74,6 @@ def test_a_model_that_litert_lm_cannot_drive_is_refused_with_the_way_on(signatur
 
 @pytest.mark.parametrize("name", ["lstm-tiny", "t5-tiny", "bert-tiny"])
 def test_the_zoos_other_families_are_refused_before_anything_is_converted(name, tmp_path):
-    pytest.importorskip("litert_lm_builder")
     model = small.with_tokenizer(name)
     with pytest.raises(ExportError, match="key/value cache"):
         litertlm.export(
@@ -106,7 +105,9 @@ def test_a_tokenizer_without_an_end_or_with_two_beginnings_is_refused(gpt):
 def test_a_missing_package_is_named_with_its_extra(gpt, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "litert_lm_builder", None)
     with pytest.raises(MissingDependencyError) as caught:
-        litertlm.export(gpt, {}, tmp_path, mode=MODES["float32"], scratch=tmp_path)
+        litertlm.export(
+            gpt, gpt.export_signatures(), tmp_path, mode=MODES["float32"], scratch=tmp_path
+        )
     assert caught.value.next_step == 'pip install "modelzoo[litertlm]"'
 
 
