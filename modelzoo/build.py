@@ -19,6 +19,7 @@ from modelzoo.errors import (
     require,
 )
 from modelzoo.files import new_directory
+from modelzoo.parts import parts_of
 from modelzoo.recipe import Recipe, override, read_lock, validate_against, write_lock
 from modelzoo.runtime.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.runtime.chat_template import read_source
@@ -87,7 +88,7 @@ def build(
             where=checkpoint.where,
         )
     if tokenizer is not None:
-        check_vocabulary(tokenizer, arguments.get("vocab_size"))
+        check_vocabulary(tokenizer, vocabulary_of(recipe)[0])
     need_keras()  # what could be wrong without it has been told by now
     from modelzoo.layers.initial import blank_weights
 
@@ -100,6 +101,8 @@ def build(
         _take_checkpoint(model, checkpoint)
     elif weights is not None:
         take_weights(model, load(weights, compile=False), weights)
+    else:
+        _take_part_weights(model)
     if compile:
         from modelzoo.training.optimizer import compile_model
 
@@ -109,9 +112,7 @@ def build(
 
 def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
     """The recipe, and the checkpoint where a name or the weights are one."""
-    if isinstance(name, Recipe):
-        recipe = override(name, overrides) if overrides else name
-    elif is_source(name):
+    if not isinstance(name, Recipe) and is_source(name):
         if weights is not None:
             raise RecipeError(
                 f"{name} is a checkpoint, which has weights of its own",
@@ -141,6 +142,16 @@ def _take_checkpoint(model, checkpoint: Checkpoint) -> None:
             "and have to be trained",
             stacklevel=3,
         )
+
+
+def _take_part_weights(model) -> None:
+    """The weights that the recipe names for its parts, `[model.image] weights = "runs/vit"`."""
+    for name, table in parts_of(model.recipe.values):
+        where = table.get("weights")
+        if where is None:
+            continue
+        source = build(where, compile=False) if is_source(where) else load(where, compile=False)
+        copy_weights(getattr(model.backbone, name), source.backbone, where)
 
 
 def load(directory: str | os.PathLike, *, compile: bool = True):
@@ -241,14 +252,15 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
             f"the data has {len(labels)} labels and the model {model.num_labels}",
             next_step=f"build it with **{{'task_options.labels': {labels}}}",
         )
-    if model.tokenizer is None:
+    task = task_of(recipe)
+    if model.tokenizer is None and task.reads_text:
         model.tokenizer = train_tokenizer_for(recipe, examples)
-    batches = task_of(recipe).batches(
+    batches = task.batches(
         examples,
         model.tokenizer,
-        length=options.length_for(model, length),
         batch_size=batch_size or options.batch_size,
         seed=seed,
+        **task.batch_options(model, options, length),
     )
     return batches.as_pydataset()
 
@@ -259,16 +271,26 @@ def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
     from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
 
     table = recipe.table("tokenizer")
-    architecture = registry.architecture(recipe.architecture)
-    size = validate_against(recipe, architecture).get("vocab_size")
+    size, default = vocabulary_of(recipe)
     tokenizer = train_tokenizer(
         iterate_texts(examples),
         kind=table.get("kind", "bpe"),
-        vocab_size=size or default_vocabulary(architecture),
+        vocab_size=size or default,
         specials=specials_for(recipe.task),
     )
     check_vocabulary(tokenizer, size)
     return tokenizer
+
+
+def vocabulary_of(recipe: Recipe) -> tuple[int | None, int | None]:
+    """Tokens that the recipe states, for the model or the part that reads text; and the default."""
+    stated = [(recipe.architecture, recipe.table("model"))]
+    stated += [
+        (table["architecture"], table.get("model", {})) for _, table in parts_of(recipe.values)
+    ]
+    size = next((table["vocab_size"] for _, table in stated if "vocab_size" in table), None)
+    defaults = (default_vocabulary(registry.architecture(name)) for name, _ in stated)
+    return size, next(filter(None, defaults), None)
 
 
 def default_vocabulary(architecture) -> int | None:
@@ -318,6 +340,15 @@ def take_weights(model, source, where) -> None:
     into, of = model, source
     if type(source) is not type(model) or _shapes(source) != _shapes(model):
         into, of = model.backbone, source.backbone
+    copy_weights(into, of, where)
+    if model.tokenizer is None:
+        model.tokenizer = source.tokenizer
+    if getattr(model, "chat_template", None) is None:
+        model.chat_template = getattr(source, "chat_template", None)
+
+
+def copy_weights(into, of, where) -> None:
+    """Every weight of one model into another of the same shape."""
     if _shapes(into) != _shapes(of):
         what = f"{len(into.weights)} weights here and {len(of.weights)} there"
         pairs = zip(_shapes(into), _shapes(of), strict=False)
@@ -334,10 +365,6 @@ def take_weights(model, source, where) -> None:
         )
     for weight, other in zip(into.weights, of.weights, strict=True):
         weight.assign(other)
-    if model.tokenizer is None:
-        model.tokenizer = source.tokenizer
-    if getattr(model, "chat_template", None) is None:
-        model.chat_template = getattr(source, "chat_template", None)
 
 
 def _shapes(model) -> list[tuple[str, tuple[int, ...]]]:

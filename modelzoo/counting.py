@@ -16,7 +16,7 @@ from pathlib import Path
 
 from modelzoo import registry
 from modelzoo.errors import ModelzooError, require
-from modelzoo.recipe import Recipe, override
+from modelzoo.recipe import Recipe
 
 __all__ = ["count_many", "count_parameters"]
 
@@ -35,8 +35,7 @@ def count_parameters(recipe: str | os.PathLike[str] | Recipe, **overrides: objec
         >>> count_parameters("gpt-small", num_layers=6)
         81912576
     """
-    recipe = recipe if isinstance(recipe, Recipe) else registry.recipe(recipe)
-    (number,) = _count([override(recipe, overrides)])
+    (number,) = _count([registry.recipe(recipe, overrides)])
     return number
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import modelzoo
 from modelzoo.errors import ModelDirectoryError, RecipeError, UnknownNameError
 from modelzoo.files import write_atomic
+from modelzoo.parts import begin_afresh, renamed, resolve_parts
 from modelzoo.schema import validate_against
 from modelzoo.toml import dumps, read_toml
 from modelzoo.values import TABLES, Values, changed, checked, merge, parse_set, without_stale_count
@@ -150,12 +151,13 @@ def from_values(
     try:
         if "extends" in own:
             parent = _parent(own.pop("extends"), source, resolve)
+        own = resolve_parts(own, lambda name: _named(name, source, resolve), source)
     finally:
         _READING.reset(token)
 
     extends = ()
     if parent is not None:
-        merged = merge(parent.values, own)
+        merged = merge(begin_afresh(parent.values, own), own)
         own = without_stale_count(parent.values, merged, stated="parameters" in own)
         extends = (parent.name, *parent.extends)
         plugin = plugin or parent.plugin
@@ -163,20 +165,27 @@ def from_values(
     return Recipe(name=name, values=own, source=source, plugin=plugin, extends=extends)
 
 
-def override(recipe: Recipe, changes: Mapping[str, object] | None) -> Recipe:
+def override(
+    recipe: Recipe,
+    changes: Mapping[str, object] | None,
+    resolve: Callable[[str], Recipe] | None = None,
+) -> Recipe:
     """A recipe with some values changed.
 
     Args:
         recipe: what to start from.
         changes: a bare key is `model.KEY`; any other table is written out, `train.learning_rate`.
             `None` drops the key, which gives back the architecture's default.
+        resolve: gives the recipe of a name; needed where `changes` name one for a part.
 
     Raises:
         RecipeError: an unknown table, or a value that a recipe cannot hold.
     """
     if not changes:
         return recipe
-    values = changed(recipe.values, changes)
+    where = "an override"
+    values = changed(begin_afresh(recipe.values, renamed(changes)), changes)
+    values = resolve_parts(values, lambda name: _named(name, where, resolve), where)
     _require_architecture(values, "an override")
     return replace(recipe, values=values)
 
@@ -191,13 +200,19 @@ def _require_architecture(values: Values, where: str) -> None:
 
 
 def _parent(name: str, source: str, resolve: Callable[[str], Recipe] | None) -> Recipe:
+    return _named(name, source, resolve, "extends")
+
+
+def _named(
+    name: str, source: str, resolve: Callable[[str], Recipe] | None, word: str = "has a part"
+) -> Recipe:
     if resolve is None:
-        raise RecipeError(f"extends {name!r}, which can only be followed by name", where=source)
+        raise RecipeError(f"{word} {name!r}, which can only be followed by name", where=source)
     try:
         return resolve(name)
     except UnknownNameError as error:
         raise RecipeError(
-            f"extends {name!r}, and there is no recipe of that name",
+            f"{word} {name!r}, and there is no recipe of that name",
             where=source,
             did_you_mean=error.did_you_mean,
         ) from error

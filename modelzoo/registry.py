@@ -15,6 +15,7 @@ from pathlib import Path
 from modelzoo import components, plugins
 from modelzoo.components import architecture, exporter, task
 from modelzoo.errors import ModelzooError, UnknownNameError, nearest
+from modelzoo.parts import parts_of
 from modelzoo.recipe import LOCK_NAME, Recipe, from_values, override, read, read_lock
 
 __all__ = [
@@ -96,8 +97,10 @@ def names() -> list[Entry]:
     return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
 
 
-def recipe(name: str | os.PathLike[str], overrides: Mapping[str, object] | None = None) -> Recipe:
-    """The resolved recipe of a name, a TOML file or a model directory.
+def recipe(
+    name: str | os.PathLike[str] | Recipe, overrides: Mapping[str, object] | None = None
+) -> Recipe:
+    """The resolved recipe of a name, a TOML file or a model directory; or a recipe, changed.
 
     Args:
         name: `gpt-small`, `acme/tiny`, `my.toml`, or a directory that holds `recipe.lock.toml`.
@@ -108,10 +111,12 @@ def recipe(name: str | os.PathLike[str], overrides: Mapping[str, object] | None 
         UnknownNameError: no such name and no such path, with the nearest name.
         RecipeError, ModelDirectoryError, PluginError: it is there and cannot be used.
     """
+    if isinstance(name, Recipe):
+        return override(name, overrides, _by_name)
     found = _by_path(Path(name)) if isinstance(name, os.PathLike) else _by_name_or_path(name)
     if found.plugin is None:
         found = replace(found, plugin=_plugin_behind(found))
-    return override(found, overrides)
+    return override(found, overrides, _by_name)
 
 
 # The public name: `modelzoo.recipe` is the module.
@@ -207,11 +212,14 @@ def _claimant(name: str) -> plugins.Plugin | None:
 
 def import_for(found: Recipe) -> None:
     """Imports what registers the Keras classes of a recipe, before its `.keras` file is read."""
-    used = [item for item in (found.architecture, found.task) if item]
+    architectures = [found.architecture]
+    architectures += [table["architecture"] for _, table in parts_of(found.values)]
+    used = [item for item in (*architectures, found.task) if item]
     for namespace in {item.partition("/")[0] for item in used if "/" in item}:
         if plugins.get(namespace) is not None:
             plugins.import_package(namespace)
-    components.architecture(found.architecture)
+    for item in architectures:
+        components.architecture(item)
     if found.task:
         components.task(found.task)
 

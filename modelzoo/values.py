@@ -35,7 +35,7 @@ def changed(values: Values, changes: Mapping[str, object]) -> Values:
     if changes.get("task", out.get("task")) != out.get("task"):
         out.pop("task_options", None)  # those of the other task
     for key, value in changes.items():
-        path = _override_path(key, value)
+        path = _override_path(key, value, out.get("model", {}))
         table = out
         for part in path[:-1]:
             # Dropping what is not there must not leave an empty table, which has another digest.
@@ -78,13 +78,15 @@ def _toml_value(text: str) -> object:
     return parsed["value"] if len(parsed) == 1 and is_plain(parsed["value"]) else text
 
 
-def _override_path(key: str, value: object) -> list[str]:
+def _override_path(key: str, value: object, model: Mapping) -> list[str]:
     path = key.split(".")
     if len(path) == 1:
         if key == "extends":
             raise RecipeError("extends cannot be overridden", next_step="build the other recipe")
         as_table = key in TABLES and (value is None or isinstance(value, Mapping))
         return path if key in SCALARS or as_table else ["model", key]
+    if path[0] not in TABLES and isinstance(model.get(path[0]), dict):  # a part of the model
+        return ["model", *path]
     if path[0] not in TABLES:
         raise RecipeError(
             f"{key}: a recipe has no table {path[0]!r}",

@@ -22,6 +22,7 @@ LIGHT = (
     "components",
     "errors",
     "files",
+    "parts",
     "plugins",
     "recipe",
     "registry",

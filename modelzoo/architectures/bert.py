@@ -19,7 +19,7 @@ def build(
     position_offset: int = 0,
     num_segments: int = 2,
     pooler: bool = True,
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu",
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu",
     norm_epsilon: float = 1e-12,
     dropout: float = 0.1,
     attention_dropout: float = 0.1,

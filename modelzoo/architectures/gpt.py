@@ -30,7 +30,7 @@ def build(
     norm: Literal["layer", "rms", "rms_unit_offset"] = "layer",
     norm_position: Literal["pre", "post", "sandwich"] = "pre",
     norm_epsilon: float = 1e-5,
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu_tanh",
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu_tanh",
     gated: bool = False,
     attention_bias: bool = True,
     attention_output_bias: bool | None = None,

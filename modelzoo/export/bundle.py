@@ -48,7 +48,7 @@ def draft_manifest(model, signatures, artifact, *, name, format, mode, options) 
         "signatures": {key: {} for key in signatures},
         "tokenizer": None if tokenizer is None else tokenizer_entry(model),
         "labels": recipe.table("task_options").get("labels"),
-        "processing": processing(signatures, tokenizer),
+        "processing": {**processing(signatures, tokenizer), **_media(model)},
         "options": options,
         "recipe_digest": recipe.digest,
         "parameters": int(model.count_params()),
@@ -92,6 +92,10 @@ def processing(signatures, tokenizer) -> dict:
         return {"start_token": start_token(tokenizer)}
     except TokenizerError:
         return {}  # the runtime says what is missing; single signatures run all the same
+
+
+def _media(model) -> dict:
+    return model.processing() if hasattr(model, "processing") else {}
 
 
 def signatures_as_json(signatures) -> dict:

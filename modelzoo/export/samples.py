@@ -87,10 +87,12 @@ def inputs_for(
             value = np.arange(tensor.shape[-1]) < (count or tensor.shape[-1])
         elif name == "segment_ids":
             value = np.arange(tensor.shape[-1]) >= count // 2
+        elif name in ("images", "frames"):
+            value = rng.integers(0, 256, tensor.shape)
+        elif name == "num_samples":
+            value = round(share * info.inputs["audio"].shape[-1])
         elif name in info.outputs or not np.issubdtype(np.dtype(tensor.dtype), np.floating):
             value = 0  # a state that nothing has been written to
-        elif name == "images":
-            value = rng.uniform(0, 1, tensor.shape)
         else:
             value = rng.normal(0, 0.1, tensor.shape)
         value = np.asarray(value)

@@ -36,7 +36,9 @@ class Attention(keras.layers.Layer):
         # Unscaled attention (T5) keeps its scores small through the query's initial weights.
         query_range = config.initializer_range * (config.score_scale * width**0.5) ** -1
         self.query = self._dense(config.num_heads * width, query_range, "query")
-        self.key = self._dense(config.kv_heads * width, config.initializer_range, "key")
+        self.key = self._dense(
+            config.kv_heads * width, config.initializer_range, "key", config.attention_key_bias
+        )
         self.value = self._dense(config.kv_heads * width, config.initializer_range, "value")
         self.query_norm = self.key_norm = None
         if config.qk_norm:

@@ -13,7 +13,7 @@ from modelzoo.errors import RecipeError, nearest
 
 NORMS = ("layer", "rms", "rms_unit_offset")
 NORM_POSITIONS = ("pre", "post", "sandwich")
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 ATTENTION_KINDS = ("global", "local")
 
 
@@ -35,8 +35,11 @@ class TransformerConfig:
         norm_bias: LayerNorm adds a bias.
         first_attention_norm: off where the embeddings are normalised already (ModernBERT).
         qk_norm: normalise each head's queries and keys (Henry et al. 2020).
-        activation: `"gelu"` (exact), `"gelu_tanh"`, `"relu"` or `"silu"`.
+        activation: `"gelu"` (exact), `"gelu_tanh"`, `"quick_gelu"` (`x * sigmoid(1.702 x)`, CLIP),
+            `"relu"` or `"silu"`.
         gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
+        attention_key_bias: of the keys' projection, which softmax makes of no effect (Whisper has
+            none). Default: `attention_bias`.
         attention_output_bias: of the projection behind attention. Default: `attention_bias`.
         attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.
         attention_softcap: keep scores within it, `cap * tanh(score / cap)` (Gemma 2).
@@ -72,6 +75,7 @@ class TransformerConfig:
     activation: str = "gelu"
     gated: bool = False
     attention_bias: bool = True
+    attention_key_bias: bool | None = None
     attention_output_bias: bool | None = None
     ffn_bias: bool = True
     attention_scale: float | None = None

@@ -14,6 +14,7 @@ def activation(name: str):
     return {
         "gelu": lambda x: ops.gelu(x, approximate=False),
         "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
+        "quick_gelu": lambda x: x * ops.sigmoid(1.702 * x),
         "relu": ops.relu,
         "silu": ops.silu,
     }[name]

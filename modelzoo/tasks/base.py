@@ -29,6 +29,13 @@ class TaskModel(keras.Model):
         self.chat_template = None
         self._compiled = {}
 
+    def processing(self) -> dict:
+        """How raw media become the model's inputs, as data: `{"image": {...}, "audio": {...}}`.
+
+        Training, evaluation and a device all read it; `{}` for a model that reads text alone.
+        """
+        return dict(getattr(self.backbone, "processing", {}))
+
     def get_config(self):
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         backbone = keras.saving.serialize_keras_object(self.backbone)
@@ -75,11 +82,24 @@ class Task:
         evaluate(model, batches) -> {figure: number}
         fields: of an example, as `data.read_examples` takes them
         best: the figure that early stopping watches, lower is better
+        reads_text: whether it needs a tokenizer
+        media: what its examples hold besides text, of "image", "audio" and "video"
     """
 
     name = "task"
     fields = (("text",),)
     best = "loss"
+    reads_text = True
+    media: tuple[str, ...] = ()
+
+    def batch_options(self, model, options, length: int | None = None) -> dict:
+        """What `batches` must know of the model: `length` of a text, `processing` of media."""
+        found = {}
+        if self.reads_text:
+            found["length"] = options.length_for(model, length)
+        if self.media:
+            found["processing"] = model.processing()
+        return found
 
     def examples(self, raw) -> list[dict]:
         """Raw data as a list of examples with this task's fields.

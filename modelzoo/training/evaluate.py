@@ -27,10 +27,10 @@ def evaluate(
     options, task = train_options(recipe), task_of(recipe)
     batches = task.batches(
         task.examples(data),
-        model.need_tokenizer(),
-        length=options.length_for(model, length),
+        model.need_tokenizer() if task.reads_text else None,
         batch_size=batch_size or options.batch_size,
         seed=0,
         shuffle=False,
+        **task.batch_options(model, options, length),
     )
     return task.evaluate(model, batches)

@@ -13,16 +13,16 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         total: batches of the whole training; `done` of them are behind.
-        tokens: tokens of a batch.
+        work: (number, unit) of a batch, for the speed: (4096, "tokens").
         log_dir: of the TensorBoard events, or `None`.
         accumulate: batches of an update: steps are counted in updates.
     """
 
     EVERY = 30.0  # seconds between lines
 
-    def __init__(self, total, done=0, tokens=0, log_dir=None, accumulate=1, stream=None):
+    def __init__(self, total, done=0, work=(0, "tokens"), log_dir=None, accumulate=1, stream=None):
         super().__init__()
-        self.total, self.done, self.tokens, self.accumulate = total, done, tokens, accumulate
+        self.total, self.done, self.work, self.accumulate = total, done, work, accumulate
         self.stream = stream or sys.stderr
         self.writer = _writer(log_dir)
         self.bar = self._task = self._rate = None
@@ -48,7 +48,7 @@ class Progress(keras.callbacks.Callback):
         if self.writer is not None:
             self.writer.add_scalar("train/loss", loss, step)
             self.writer.add_scalar("train/learning_rate", self._rate, step)
-        text = f"loss {loss:.4f}  {speed * self.tokens:,.0f} tokens/s"
+        text = f"loss {loss:.4f}  {speed * self.work[0]:,.0f} {self.work[1]}/s"
         if self.bar is not None:
             self.bar.update(self._task, completed=step, note=text)
         elif now - self._said > self.EVERY or self.done == self.total:

@@ -53,7 +53,7 @@ class RunFolder:
             )
         return True
 
-    def begin(self, settings: dict, tokenizer: Tokenizer) -> None:
+    def begin(self, settings: dict, tokenizer: Tokenizer | None) -> None:
         """Make the folder of a new run; of another that was there, nothing stays."""
         self.clear()
         shutil.rmtree(self.log, ignore_errors=True)
@@ -61,7 +61,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
-        tokenizer.save(self.tokenizer)
+        if tokenizer is not None:
+            tokenizer.save(self.tokenizer)
         write_atomic(self.settings, json.dumps(settings, indent=1))
 
     def clear(self) -> None:

@@ -97,18 +97,19 @@ def train(
     # === Where the run stands ===
     run = RunFolder(f"{output}.training")
     goes_on = not restart and run.holds(settings)
-    if goes_on:
+    if goes_on and task.reads_text:
         tokenizer = Tokenizer.load(run.tokenizer, recipe.table("tokenizer").get("roles"))
     elif tokenizer is None and start is not None:
         tokenizer = load_tokenizer(start)
-    tokenizer = tokenizer or train_tokenizer_for(recipe, examples)
+    if task.reads_text:
+        tokenizer = tokenizer or train_tokenizer_for(recipe, examples)
 
     # === Model ===
     keras.utils.set_random_seed(options.seed)
     with _precision(options.precision):
         weights = None if goes_on else start
         model = build(recipe, tokenizer=tokenizer, weights=weights, compile=False)
-    shape = {"length": options.length_for(model), "batch_size": options.batch_size}
+    shape = {**task.batch_options(model, options), "batch_size": options.batch_size}
     batches = task.batches(examples, tokenizer, seed=options.seed, **shape)
     validate = None
     if held_out:
@@ -130,7 +131,9 @@ def train(
     progress = Progress(
         total,
         state["done"],
-        shape["batch_size"] * shape["length"],
+        (shape["batch_size"], "examples")
+        if task.media
+        else (shape["batch_size"] * shape["length"], "tokens"),
         run.log,
         options.accumulate,
         stream,
@@ -190,5 +193,13 @@ def _digest(items: list | None) -> str | None:
         return None
     hasher = hashlib.sha256()
     for item in items:
-        hasher.update(json.dumps(item, sort_keys=True).encode() + b"\n")
+        hasher.update(json.dumps(item, sort_keys=True, default=_content).encode() + b"\n")
     return hasher.hexdigest()
+
+
+def _content(value) -> str:
+    """What stands for a value that JSON does not know: a path, or the hash of bytes or an array."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    data = value if isinstance(value, bytes) else value.tobytes()
+    return hashlib.sha256(data).hexdigest()

@@ -19,6 +19,7 @@ X = np.random.default_rng(0).normal(2.0, 3.0, size=(2, 4, 8))
 FORMULAS = {
     "gelu": core.gelu,
     "gelu_tanh": core.gelu_tanh,
+    "quick_gelu": lambda x: x / (1 + np.exp(-1.702 * x)),
     "relu": lambda x: np.maximum(x, 0),
     "silu": core.silu,
 }
