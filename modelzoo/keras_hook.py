@@ -3,6 +3,8 @@
 Keras finds a class of a file only if its module has been imported before. Importing ours would
 import Keras, which takes seconds and which listing and the device side never need. So the classes
 are registered when Keras itself is imported, before or after us.
+
+A plugin does the same for its own with one line in its package: `install("modelzoo_acme.models")`.
 """
 
 from __future__ import annotations
@@ -12,18 +14,23 @@ import sys
 REGISTERS = "modelzoo.serializable"
 
 
-def install() -> None:
-    """Register our classes now if Keras is there, else as soon as it is."""
+def install(module: str = REGISTERS) -> None:
+    """Register classes now if Keras is there, else as soon as it is.
+
+    Args:
+        module: importing it registers them. Default: the core's.
+    """
     if hasattr(sys.modules.get("keras"), "saving"):  # there, and not half-way there
-        _register()
-    elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterKeras())
+        _register(module)
+    elif not any(isinstance(f, _AfterKeras) and f.module == module for f in sys.meta_path):
+        sys.meta_path.insert(0, _AfterKeras(module))
 
 
 class _AfterKeras:
     """Lets the real finders find `keras`, and adds one step after it has run. Then it is gone."""
 
-    def __init__(self):
+    def __init__(self, module: str):
+        self.module = module
         self.asking = False  # the others, who ask us too
 
     def find_spec(self, name, path=None, target=None):
@@ -44,13 +51,13 @@ class _AfterKeras:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             execute(module)
-            _register()
+            _register(self.module)
 
         spec.loader.exec_module = execute_and_register
         return spec
 
 
-def _register() -> None:
+def _register(module: str) -> None:
     from importlib import import_module
 
-    import_module(REGISTERS)
+    import_module(module)

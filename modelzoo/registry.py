@@ -8,6 +8,7 @@ or of a model directory.
 from __future__ import annotations
 
 import os
+from collections import ChainMap, Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from modelzoo import components, plugins
 from modelzoo.components import architecture, exporter, task
 from modelzoo.errors import ModelzooError, UnknownNameError, nearest
 from modelzoo.parts import parts_of
-from modelzoo.recipe import LOCK_NAME, Recipe, from_values, override, read, read_lock
+from modelzoo.recipe import LOCK_NAME, Recipe, from_values, glance, override, read, read_lock
 
 __all__ = [
     "Entry",
@@ -74,26 +75,22 @@ def recipes_directory() -> Path:
 
 def names() -> list[Entry]:
     """Every recipe: the core's first, then by namespace. Never raises for one that is broken."""
-    entries = [
-        _entry(name, str(path), lambda path=path, name=name: _read(path, name))
-        for name, path in _core_files().items()
-    ]
+    core = {name: str(path) for name, path in _core_files().items()}
+    entries = [_file_entry(name, path, core.get) for name, path in core.items()]
     entries += [
         _entry(name, _source(name), lambda name=name: _read_registered(name))
         for name in _registered_recipes
     ]
-    for plugin in plugins.discover():
-        rivals = [p for p in plugins.discover() if p.namespace == plugin.namespace]
-        if len(rivals) > 1:  # which of the two a name means is not decided: none is listed
+    found = plugins.discover()
+    claimed = Counter(plugin.namespace for plugin in found)
+    for plugin in found:
+        if claimed[plugin.namespace] > 1:  # which of the two a name means is not decided
             continue
-        for name, path in plugin.recipe_files().items():
-            entry = _entry(
-                name,
-                str(path),
-                lambda path=path, name=name, plugin=plugin: _read(path, name, plugin.title),
-                plugin=plugin.title,
-            )
-            entries.append(replace(entry, problem=plugin.problem or entry.problem))
+        files = {name: str(path) for name, path in plugin.recipe_files().items()}
+        known = ChainMap(core, files)
+        for name, path in files.items():
+            entry = _file_entry(name, path, known.get, plugin.title)
+            entries.append(replace(entry, problem=plugin.problem) if plugin.problem else entry)
     return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
 
 
@@ -174,6 +171,17 @@ def _core_files() -> dict[str, Path]:
 def _source(name: str) -> str:
     given = _registered_recipes[name]
     return str(given) if isinstance(given, Path) else "<registered>"
+
+
+def _file_entry(
+    name: str, path: str, find: Callable[[str], str | None], plugin: str | None = None
+) -> Entry:
+    """The line of a recipe's file, which is read in full where its head does not tell."""
+    head = glance(path, find)
+    if head is None:
+        return _entry(name, path, lambda: _read(Path(path), name, plugin), plugin)
+    keys = ("task", "architecture", "parameters")
+    return Entry(name, head.get("summary", ""), *map(head.get, keys), plugin, path)
 
 
 def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | None = None) -> Entry:

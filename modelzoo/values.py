@@ -127,7 +127,7 @@ def checked(values: Mapping[str, object], source: str) -> Values:
             raise RecipeError(f"{key} must be {word}, not {value!r}", where=source)
         if key == "parameters" and value < 0:
             raise RecipeError(f"parameters must not be negative: {value}", where=source)
-        out[key] = copy.deepcopy(value)
+        out[key] = value  # `_listed` has made it ours
     return out
 
 

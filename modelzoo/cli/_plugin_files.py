@@ -16,7 +16,7 @@ requires-python = ">=3.11"
 dependencies = ["modelzoo>=$minimum,<1"]
 
 [project.optional-dependencies]
-test = ["modelzoo[tensorflow]", "pytest"]
+test = ["hatchling", "modelzoo[tensorflow]", "pytest"]
 
 # These two tables are the whole contract: no base class, no decorator, nothing to call.
 [project.entry-points."modelzoo.plugins"]
@@ -92,7 +92,7 @@ RECIPE = """\
 summary      = "Llama-style decoder, small enough to train on a laptop"
 architecture = "$namespace/llama"
 task         = "causal-lm"
-parameters   = $parameters          # asserted by tests/test_llama.py
+parameters   = $parameters          # asserted by tests/test_plugin.py
 reference    = "Touvron et al. 2023, LLaMA: Open and Efficient Foundation Language Models"
 
 [model]
@@ -112,50 +112,94 @@ optimizer     = "adamw"
 learning_rate = 1e-3
 """
 
+LARGER = """\
+# modelzoo build $namespace/llama-small
+extends    = "$namespace/llama-tiny"     # tables merge; what stands here wins
+summary    = "Llama-style decoder, twice as deep and twice as wide as llama-tiny"
+parameters = $larger          # asserted by tests/test_plugin.py
+
+[model]
+num_layers = 4
+hidden_dim = 256
+ffn_dim    = 704
+
+[train]
+learning_rate = 6e-4
+"""
+
 TEST = '''\
-"""The recipe fits the architecture, and the model is the size that the recipe states."""
+"""What every plugin of modelzoo is held to, and what is this one's own."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 import modelzoo
 from modelzoo.errors import RecipeError
-from modelzoo.recipe import validate_against
-from modelzoo.registry import architecture
+from modelzoo.testing import plugin_checks
 
 
-def small_model():
-    recipe = modelzoo.read_recipe("$namespace/llama-tiny")
-    build = architecture(recipe.architecture)
-    return recipe, build(**validate_against(recipe, build))
+@pytest.mark.parametrize("check", plugin_checks("$namespace"), ids=str)
+def test_plugin(check):
+    check()
 
 
-def test_the_recipe_is_listed_with_its_plugin():
-    entry = next(entry for entry in modelzoo.names() if entry.name == "$namespace/llama-tiny")
-    assert entry.problem is None
-    assert entry.plugin.startswith("$distribution ")
+def test_both_recipes_are_listed_with_their_plugin():
+    entries = [e for e in modelzoo.names() if e.name.startswith("$namespace/")]
+    assert [entry.name for entry in entries] == ["$namespace/llama-small", "$namespace/llama-tiny"]
+    assert all(entry.plugin.startswith("$distribution ") for entry in entries)
 
 
-def test_the_model_has_the_stated_number_of_parameters():
-    recipe, model = small_model()
-    assert model.count_params() == recipe.parameters
+def test_the_larger_model_differs_in_its_size_only():
+    tiny = modelzoo.read_recipe("$namespace/llama-tiny").table("model")
+    small = modelzoo.read_recipe("$namespace/llama-small").table("model")
+    assert {key for key in small if small[key] != tiny[key]} == {
+        "num_layers",
+        "hidden_dim",
+        "ffn_dim",
+    }
 
 
-def test_each_token_becomes_a_vector_of_the_hidden_width():
-    _, model = small_model()
-    tokens = np.arange(12, dtype="int32").reshape(2, 6)
-    output = model({"token_ids": tokens, "padding_mask": np.ones((2, 6), bool)})
-    assert tuple(output.shape) == (2, 6, 128)
-    assert np.isfinite(np.asarray(output)).all()
-
-
-def test_a_typo_in_the_recipe_is_refused_with_the_right_name():
-    recipe = modelzoo.read_recipe("$namespace/llama-tiny", {"num_layer": 4})
+def test_a_typo_is_refused_with_the_right_name():
     with pytest.raises(RecipeError, match="num_layers"):
-        validate_against(recipe, architecture(recipe.architecture))
+        modelzoo.build("$namespace/llama-tiny", num_layer=4)
 '''
+
+CI = """\
+name: tests
+on: [push, pull_request]
+
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    strategy:
+      fail-fast: false
+      matrix:
+        python: ["3.11", "3.13"]
+        backend: ["tensorflow", "jax"]
+    env:
+      KERAS_BACKEND: $${{ matrix.backend }}
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: $${{ matrix.python }}
+          cache: pip
+      - run: pip install build && python -m build --wheel
+      # From the wheel, not from the checkout: what users get is what is tested.
+      - run: pip install "$$(ls dist/*.whl)[test]" $${{ matrix.backend == 'jax' && 'jax' || '' }}
+      - run: modelzoo plugins --check
+      - run: pytest
+"""
+
+GITIGNORE = """\
+__pycache__/
+.pytest_cache/
+build/
+dist/
+*.egg-info/
+.venv/
+"""
 
 README = """\
 # $distribution
@@ -164,20 +208,24 @@ Models for [modelzoo](https://pypi.org/project/modelzoo/), listed as `$namespace
 
 ```sh
 pip install -e ".[test]"
-modelzoo list                          # $namespace/llama-tiny is in it
-modelzoo plugins --check               # everything imports
-modelzoo build $namespace/llama-tiny -o llama-tiny
-pytest
+modelzoo list                          # $namespace/llama-tiny and $namespace/llama-small
+modelzoo plugins --check --time        # everything imports, and how long that takes
+pytest                                 # what a plugin is held to, and what is its own
+modelzoo train $namespace/llama-tiny --data demo:python-docs -o llama-tiny --set train.steps=100
+modelzoo export llama-tiny -o llama-tiny.bundle --format tflite
+modelzoo run llama-tiny.bundle "The function returns"
 ```
 
 | File | What it is |
 |---|---|
 | `pyproject.toml` | the entry points: what it claims, and what it brings |
 | `$package/llama.py` | the architecture: one function that returns a Keras model |
-| `$package/recipes/llama-tiny.toml` | a recipe: the values of one model. Add a file, and it lists |
-| `tests/test_llama.py` | the recipe fits, the model has the stated size |
+| `$package/recipes/*.toml` | the recipes: the values of one model each. Add a file, and it lists |
+| `tests/test_plugin.py` | modelzoo's checks of a plugin, in three lines, and your own |
+| `.github/workflows/ci.yml` | the same from the built wheel, on two backends |
 
 A second architecture is one more function and one more line under
 `[project.entry-points."modelzoo.architectures"]`; install again, so that pip reads the new line.
-Bare names are modelzoo's own: write `$namespace/llama`, also in your recipes.
+Bare names are modelzoo's own: write `$namespace/llama`, also in your recipes. Tasks, exporters and
+weight tables are added in the same way: see docs/plugins.md of modelzoo.
 """

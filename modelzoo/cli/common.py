@@ -41,13 +41,18 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def told_warnings() -> Iterator[None]:
-    """Our own warnings, each as one line on standard error."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    """Our own warnings, each as one line on standard error when it comes."""
+
+    def tell(message, category, *place, **more):
+        if issubclass(category, UserWarning):
+            print(f"note: {message}", file=sys.stderr, flush=True)
+        else:
+            show(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        show, warnings.showwarning = warnings.showwarning, tell
         yield
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            print(f"note: {warning.message}", file=sys.stderr)
 
 
 def count(number: int | None) -> str:
@@ -71,7 +76,10 @@ def exact(number: int | None) -> str:
 
 def printable(text: object) -> str:
     """One line without control characters: what a plugin writes must not drive the terminal."""
-    return "".join(char if char.isprintable() else " " for char in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:

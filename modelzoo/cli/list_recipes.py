@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 
 from modelzoo import components, plugins, registry
 from modelzoo.cli.common import count, examples, print_json, printable, table
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
             )
         entries = [entry for entry in entries if entry.task == args.task]
     if args.json:
-        print_json([asdict(entry) for entry in entries])
+        print_json([vars(entry) for entry in entries])
     else:
         rows = [
             (

@@ -15,14 +15,15 @@ from modelzoo.cli.common import examples
 from modelzoo.errors import ModelzooError, OutputError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-# Of the recipe that is written; the generated test asserts it.
-_PARAMETERS = 881_280
+# Of the recipes that are written; the generated tests assert them.
+_PARAMETERS, _LARGER = 881_280, 3_975_424
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "new-plugin",
-        description="Write a plugin: a project with one architecture, one recipe, tests, README.",
+        description="Write a plugin: a project with one architecture, two recipes, tests, "
+        "README and CI.",
         epilog=examples("modelzoo new-plugin modelzoo-acme --name acme"),
     )
     parser.add_argument("directory", metavar="DIR", help="a new or empty directory")
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if not _NAME.fullmatch(args.name) or args.name == "modelzoo":
         raise ModelzooError(
             f"{args.name!r} cannot be a namespace: a-z, 0-9, - and _, a letter first",
-            next_step=f"modelzoo new-plugin {args.directory} --name acme",
+            next_step=f"modelzoo new-plugin {args.directory} --name {_near(args.name)}",
         )
     directory = Path(args.directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -49,6 +50,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _near(name: str) -> str:
+    """A namespace that looks like `name`: `acme-models` for `Acme/Models`."""
+    near = "-".join(re.findall(r"[a-z0-9]+", name.lower())).lstrip("0123456789-")
+    return near if near and near != "modelzoo" else "acme"
+
+
 def _files(namespace: str) -> dict[str, str]:
     """Path inside the project -> text."""
     package = "modelzoo_" + namespace.replace("-", "_")
@@ -58,7 +65,10 @@ def _files(namespace: str) -> dict[str, str]:
         f"{package}/__init__.py": _plugin_files.INIT,
         f"{package}/llama.py": _plugin_files.ARCHITECTURE,
         f"{package}/recipes/llama-tiny.toml": _plugin_files.RECIPE,
-        "tests/test_llama.py": _plugin_files.TEST,
+        f"{package}/recipes/llama-small.toml": _plugin_files.LARGER,
+        "tests/test_plugin.py": _plugin_files.TEST,
+        ".github/workflows/ci.yml": _plugin_files.CI,
+        ".gitignore": _plugin_files.GITIGNORE,
     }
     values = {
         "namespace": namespace,
@@ -66,6 +76,7 @@ def _files(namespace: str) -> dict[str, str]:
         "distribution": "modelzoo-" + namespace.replace("_", "-"),
         "minimum": ".".join(modelzoo.__version__.split(".")[:2]),
         "parameters": f"{_PARAMETERS:_}",
+        "larger": f"{_LARGER:_}",
     }
     return {path: Template(text).substitute(values) for path, text in templates.items()}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import sys
 
 from modelzoo import plugins
 from modelzoo.cli.common import examples, print_json, printable, table
-from modelzoo.errors import PluginError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -15,57 +14,103 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "plugins",
         description="List the installed plugins without importing them. The environment variable "
         "MODELZOO_PLUGINS limits them: unset = all, empty = none, a,b = only these.",
-        epilog=examples("modelzoo plugins", "modelzoo plugins --json", "modelzoo plugins --check"),
+        epilog=examples(
+            "modelzoo plugins",
+            "modelzoo plugins --json",
+            "modelzoo plugins --check --time",
+        ),
     )
     parser.add_argument("--json", action="store_true", help="print JSON: a list of objects")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="import everything they bring; exit 1 if a plugin cannot be used",
+        help="import everything they bring, each in a process of its own; exit 1 if a plugin "
+        "cannot be used",
+    )
+    parser.add_argument(
+        "--time",
+        action="store_true",
+        help="the same, with the seconds that importing each takes",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    found = [_checked(plugin) if args.check else plugin for plugin in plugins.discover()]
+    found = plugins.discover()
+    probes = {}
+    if args.check or args.time:
+        from modelzoo.plugins.probe import probe
+
+        probes = {id(plugin): probe(plugin) for plugin in found}
+    entries = [_as_json(plugin, probes.get(id(plugin)), args.time) for plugin in found]
     if args.json:
-        print_json([_as_json(plugin) for plugin in found])
-    elif not found:
+        print_json(entries)
+    elif not entries:
         print("no plugins; modelzoo new-plugin DIR --name NAME writes one")
     else:
-        rows = [(p.namespace, p.title or "-", _brings(p), p.problem or "-") for p in found]
-        print(table(("plugin", "distribution", "brings", "problem"), rows))
-    return 1 if args.check and any(plugin.problem for plugin in found) else 0
+        print(_table(entries, args.time))
+        _tell_problems(entries)
+    return 1 if args.check and any(entry["problem"] for entry in entries) else 0
 
 
-def _checked(plugin: plugins.Plugin) -> plugins.Plugin:
-    """The plugin with the problem, if any, that importing all of it meets."""
-    if plugin.problem:
-        return plugin
-    try:
-        plugins.import_package(plugin.namespace)
-        for group in plugins.GROUPS:
-            for short in getattr(plugin, group):
-                plugins.load(group, f"{plugin.namespace}/{short}")
-    except PluginError as error:
-        return replace(plugin, problem=f"{printable(error.what)} ({error.where})")
-    return plugin
-
-
-def _brings(plugin: plugins.Plugin) -> str:
-    counts = [(group, len(getattr(plugin, group))) for group in plugins.GROUPS]
-    counts.insert(0, ("recipes", len(plugin.recipe_files())))
-    named = [f"{n} {word[:-1] if n == 1 else word}" for word, n in counts if n]
-    return ", ".join(named) or "nothing"
-
-
-def _as_json(plugin: plugins.Plugin) -> dict[str, object]:
-    return {
+def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
+    problem = plugin.problem if probe is None else probe.problem
+    entry = {
         "namespace": plugin.namespace,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "package": plugin.package,
+        "requires": plugin.requires,
         "recipes": sorted(plugin.recipe_files()),
         **{group: dict(getattr(plugin, group)) for group in plugins.GROUPS},
-        "problem": plugin.problem,
+        "problem": problem and printable(problem),
     }
+    if probe is not None:
+        entry["prints"] = probe.printed
+    if timed:
+        entry["seconds"] = probe.seconds
+    return entry
+
+
+def _table(entries: list[dict], timed: bool) -> str:
+    header = ["namespace", "distribution", "version", "needs", "brings", "state"]
+    rows = []
+    for entry in entries:
+        row = [
+            entry["namespace"],
+            entry["distribution"] or "-",
+            entry["version"] or "-",
+            entry["requires"] or "any modelzoo",
+            _brings(entry),
+            "cannot be used" if entry["problem"] else "ok",
+        ]
+        rows.append(row)
+        if timed:
+            seconds = entry["seconds"]
+            row.append("-" if seconds is None else f"{seconds:.2f} s")
+    return table([*header, "import"] if timed else header, rows, right="import")
+
+
+def _tell_problems(entries: list[dict]) -> None:
+    """Below the table, each with its distribution; a long line in a table helps nobody."""
+    for entry in entries:
+        title = f"{entry['distribution']} {entry['version']}".strip()
+        named = f"{entry['namespace']} ({title})" if title else entry["namespace"]
+        if entry["problem"]:
+            print(f"\n{named}: {entry['problem']}")
+            others = sorted({o["namespace"] for o in entries if not o["problem"]})
+            remove = f"pip uninstall {entry['distribution']}, or " if title else ""
+            print(f"  next: {remove}set {plugins.VARIABLE}={','.join(others)}")
+        if entry.get("prints"):
+            print(f"\n{named}: importing it prints to standard output", file=sys.stderr)
+
+
+def _brings(entry: dict) -> str:
+    counts = [(group, len(entry[group])) for group in ("recipes", *plugins.GROUPS)]
+    named = [f"{n} {_word(group, n)}" for group, n in counts if n]
+    return ", ".join(named) or "nothing"
+
+
+def _word(group: str, number: int) -> str:
+    word = group.replace("_", " ")
+    return word[:-1] if number == 1 else word

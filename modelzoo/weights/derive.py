@@ -9,12 +9,23 @@ from pathlib import PurePath
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import Recipe, from_values
 from modelzoo.weights.checkpoint import Checkpoint
+from modelzoo.weights.found import known_types, table_of_type
 from modelzoo.weights.sentence_transformers import embedding_options
-from modelzoo.weights.table import Table
-from modelzoo.weights.tables import TABLES
+from modelzoo.weights.table import Table, nested
 
 # Classes of theirs that hold a backbone alone become this task, by architecture.
-_BACKBONE_TASKS = {"gpt": "causal-lm", "t5": "seq2seq-lm", "bart": "seq2seq-lm"}
+_BACKBONE_TASKS = {
+    "ast": "audio-classification",
+    "bart": "seq2seq-lm",
+    "contrastive": "contrastive",
+    "gpt": "causal-lm",
+    "prefix": "captioning",
+    "t5": "seq2seq-lm",
+    "vit": "image-classification",
+    "moonshine": "speech-to-text",
+    "whisper": "speech-to-text",
+}
+_SEVERAL_LANGUAGES = 51_865  # tokens of a Whisper
 
 
 def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
@@ -27,9 +38,12 @@ def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
     config, names = checkpoint.config, base_names(checkpoint, table)
     task, options = _task(checkpoint, table, names)
     values = table.read_config(config, names, checkpoint.where)
+    values |= table.read_media(checkpoint.extras.get("preprocessor_config.json", {}))
     tokenizer = {}
     if checkpoint.tokenizer is not None:
-        tokenizer["roles"] = dict(checkpoint.tokenizer.roles)
+        theirs = checkpoint.tokenizer.roles
+        played = {ours: theirs[role] for ours, role in table.roles.items() if role in theirs}
+        tokenizer["roles"] = {**theirs, **played}
         if checkpoint.tokenizer.stop_tokens:
             tokenizer["stop_tokens"] = list(checkpoint.tokenizer.stop_tokens)
     name = recipe_name(checkpoint.where)
@@ -38,7 +52,7 @@ def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
             "summary": f"{name}, a {table.model_type} checkpoint",
             "architecture": table.architecture,
             "task": task,
-            "model": {key: value for key, value in values.items() if value is not None},
+            "model": nested({key: value for key, value in values.items() if value is not None}),
             **({"task_options": options} if options else {}),
             **({"tokenizer": tokenizer} if tokenizer else {}),
         },
@@ -60,14 +74,16 @@ def table_of(checkpoint: Checkpoint) -> Table:
             where=checkpoint.where,
             next_step="modelzoo build NAME --weights SOURCE takes the recipe of NAME",
         )
-    if kind not in TABLES:
+    table = table_of_type(kind)
+    if table is None:
+        known = known_types()
         raise WeightsError(
             f"the model type {kind!r} has no architecture here",
             where=checkpoint.where,
-            did_you_mean=nearest(str(kind), TABLES),
-            next_step=f"there is {', '.join(sorted(TABLES))}",
+            did_you_mean=nearest(str(kind), known),
+            next_step=f"there is {', '.join(known)}",
         )
-    return TABLES[kind]
+    return table
 
 
 def base_names(checkpoint: Checkpoint, table: Table) -> frozenset[str]:
@@ -98,8 +114,11 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
     (kind,) = (checkpoint.config.get("architectures") or [None])[:1] or [None]
     for task, head in table.heads.items():
         if kind in head.classes:
-            return task, _options(task, head, checkpoint.config, names)
-    fallback = _BACKBONE_TASKS.get(table.architecture, "text-embedding")
+            config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
+            return task, _options(task, head, config, names)
+    # Of a plugin's, the first task that its table has a head for.
+    first = next(iter(table.heads), None) if "/" in table.architecture else None
+    fallback = _BACKBONE_TASKS.get(table.architecture, first or "text-embedding")
     if kind is None or kind.endswith("Model"):
         return fallback, {}
     known = [name for head in table.heads.values() for name in head.classes]
@@ -115,7 +134,19 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
 def _options(task: str, head, config: Mapping, names: frozenset) -> dict:
     if task == "masked-lm":
         return {"next_sentence": any("seq_relationship" in name for name in names)}
-    if task == "text-classification":
+    if task.endswith("-classification"):
         labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
         return {**head.options, "labels": [labels[key] for key in sorted(labels, key=int)]}
+    if task == "speech-to-text":
+        return {**head.options, **_speech_options(config)}
     return dict(head.options)
+
+
+def _speech_options(config: Mapping) -> dict:
+    """What a Whisper may not write, and English where it writes several languages."""
+    keys = ("suppress_tokens", "begin_suppress_tokens")
+    found = {key: [id for id in config[key] if id >= 0] for key in keys if config.get(key)}
+    # The one with English alone has a token less.
+    whisper = config.get("model_type") == "whisper"
+    several = config.get("is_multilingual", whisper and config["vocab_size"] >= _SEVERAL_LANGUAGES)
+    return {**found, "language": "en"} if several else found

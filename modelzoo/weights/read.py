@@ -11,6 +11,8 @@ import numpy as np
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.derive import table_of, with_prefix
+from modelzoo.weights.found import tables_of
+from modelzoo.weights.grid import fit_grids
 from modelzoo.weights.mapping import (
     model_values,
     rules_for,
@@ -22,7 +24,7 @@ from modelzoo.weights.table import Head, Rule, Table
 from modelzoo.weights.tables import TABLES
 
 # How a model is trained, or how much of it is used; the weights are the same.
-_FREE = {"dropout", "attention_dropout", "initializer_range", "pooler", "max_length"}
+_FREE = {"dropout", "attention_dropout", "initializer_range", "pooler", "max_length", "image_size"}
 _OLD = ((".gamma", ".weight"), (".beta", ".bias"))  # names of norms before 2019
 _NAMED = 12  # tensors that an error lists
 
@@ -61,6 +63,7 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
     present = [rule for rule in rules if rule.theirs in tensors]
     fresh = _fresh(model, weights, rules, tensors)
     _check_names(checkpoint.where, table, weights, rules, tensors, head, fresh)
+    tensors = fit_grids(present, tensors, values, weights)
     _check_shapes(checkpoint.where, present, tensors, weights)
     for rule in present:
         array = tensors[rule.theirs].read()
@@ -87,7 +90,7 @@ def _table_for(architecture: str, values: Mapping, checkpoint: Checkpoint) -> Ta
             )
         return table
     # No configuration: of the tables that can say the recipe, the one whose names these are.
-    tables = [table for table in TABLES.values() if table.architecture == architecture]
+    tables = tables_of(architecture)
     fitting = [table for table in tables if table.can_say(values)]
     if not tables:
         raise WeightsError(
@@ -110,7 +113,8 @@ def _architectures() -> set[str]:
 
 def _every_rule(table: Table) -> list[Rule]:
     heads = [rule for head in table.heads.values() for rule in head.rules]
-    return [*table.rules, *table.layer_rules, *table.decoder_rules, *heads]
+    parts = [rule for each in table.part_rules.values() for rule in each]
+    return [*table.rules, *table.layer_rules, *table.decoder_rules, *parts, *heads]
 
 
 def _pattern(name: str) -> re.Pattern:
@@ -140,7 +144,10 @@ def _check_values(table, checkpoint, names, values, recipe_name) -> None:
     different = [
         f"{key} is {values[key]!r} here and {value!r} there"
         for key, value in theirs.items()
-        if key not in _FREE and key in values and value is not None and _differ(values[key], value)
+        if key.rpartition(".")[2] not in _FREE
+        and key in values
+        and value is not None
+        and _differ(values[key], value)
     ]
     if different:
         raise WeightsError(

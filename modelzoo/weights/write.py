@@ -9,9 +9,10 @@ from pathlib import Path
 
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
+from modelzoo.weights.found import tables_of
 from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
 from modelzoo.weights.sentence_transformers import sentence_transformers_files
-from modelzoo.weights.table import Head, Rule, Table
+from modelzoo.weights.table import Head, Rule, Table, nested
 from modelzoo.weights.tables import TABLES
 
 _ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
@@ -40,12 +41,17 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
     head = table.heads[model.recipe.task]
     tensors = _tensors(model, table, head, rules)
     config = {**table.write_config(values), **_config(model, head)}
+    for role, theirs in table.roles.items():  # the text tower's own table names these
+        if model.tokenizer is not None and role in model.tokenizer.roles:
+            config["text_config"][f"{theirs}_token_id"] = model.tokenizer.roles[role]
     with new_directory(directory, force) as folder:
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
         _write_json(folder / "config.json", config)
         # The package makes a file that no one else may read.
         os.chmod(folder / "model.safetensors", (folder / "config.json").stat().st_mode)
-        for name, content in _extras(model, config).items():
+        media = nested(table.write_media(values))
+        extras = _extras(model, config) | ({"preprocessor_config.json": media} if media else {})
+        for name, content in extras.items():
             path = folder / name
             path.parent.mkdir(exist_ok=True)
             _write_json(path, content)
@@ -60,7 +66,7 @@ def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
     """The first table that says everything of this model, its values and its rules."""
     recipe, weights, values = model.recipe, weights_by_path(model), model_values(model.recipe)
     reasons = []
-    tables = [table for table in TABLES.values() if table.architecture == recipe.architecture]
+    tables = tables_of(recipe.architecture)
     for table in sorted(tables, key=lambda table: -len(table.fixed)):  # the most particular first
         if recipe.task not in table.heads:
             reasons.append(f"a {table.model_type} has no task {recipe.task}")
@@ -122,7 +128,8 @@ def _config(model, head: Head) -> dict:
         if "start" in tokenizer.roles or recipe.task == "seq2seq-lm":
             start = tokenizer.roles.get("start", tokenizer.roles.get("pad"))
             config["decoder_start_token_id"] = start
-    labels = recipe.table("task_options").get("labels")
+    options = recipe.table("task_options")
+    labels = options.get("labels") or [f"LABEL_{i}" for i in range(options.get("num_labels") or 0)]
     if labels:
         config["id2label"] = {str(i): label for i, label in enumerate(labels)}
         config["label2id"] = {label: i for i, label in enumerate(labels)}
@@ -144,12 +151,16 @@ def _extras(model, config: Mapping) -> dict[str, object]:
             "model_max_length": model.backbone.max_length,
             **names,
         }
-    if recipe.task in ("causal-lm", "seq2seq-lm"):
+    if recipe.task in ("causal-lm", "seq2seq-lm", "speech-to-text"):
         keys = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
         found["generation_config.json"] = {key: config[key] for key in keys if key in config}
         if tokenizer is not None and len(tokenizer.stop_tokens) > 1:
             stops = sorted(tokenizer.stop_tokens)
             found["generation_config.json"]["eos_token_id"] = stops
+    if recipe.task == "speech-to-text":
+        options = recipe.table("task_options")
+        said = {key: options.get(key, []) for key in ("suppress_tokens", "begin_suppress_tokens")}
+        found["generation_config.json"].update(said, is_multilingual="language" in options)
     if recipe.task == "text-embedding":
         width = model.backbone.config.hidden_dim
         options = recipe.table("task_options")

@@ -1,0 +1,128 @@
+"""What a crowd of plugins costs: `modelzoo list` and `plugins` beside 50 plugins of 50 recipes.
+
+    python benchmarks/listing.py
+
+Each plugin is a distribution of its own in a temporary site directory, with an architecture and
+recipes, and a package that raises when it is imported. Each command runs in a fresh Python; the
+figure is the least of five runs. Exit code 1 where a command needs 0.3 s of CPU or more, or
+imports a plugin, Keras or numpy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 0.3
+COMMANDS = (("list",), ("list", "--json"), ("plugins",), ("plugins", "--json"))
+HEAVY = {"keras", "tensorflow", "jax", "numpy"}
+
+RECIPE = """\
+# modelzoo build maker{plugin}/decoder-{number}
+summary      = "Decoder {number} of maker {plugin}, one of many in a long list"
+architecture = "maker{plugin}/decoder"
+task         = "causal-lm"
+parameters   = {parameters:_}
+reference    = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
+
+[model]
+vocab_size = 4_000
+num_layers = {number}
+hidden_dim = 128
+num_heads  = 4
+ffn_dim    = 352               # about 8/3 of hidden_dim
+max_length = 256
+
+[tokenizer]
+kind = "bpe"
+
+[train]
+optimizer     = "adamw"
+learning_rate = 1e-3
+"""
+
+# Prints what the command cost and imported, on standard error: its own output is thrown away.
+CHILD = """
+import resource, sys
+from modelzoo.cli import main
+code = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+tops = sorted({name.partition(".")[0] for name in sys.modules})
+print(code, used.ru_utime + used.ru_stime, ",".join(tops), file=sys.stderr)
+"""
+
+
+def install(site: Path, plugins: int, recipes: int) -> None:
+    """Writes the distributions as pip would leave them behind."""
+    for plugin in range(plugins):
+        package, name = site / f"modelzoo_maker{plugin}", f"maker{plugin}"
+        (package / "recipes").mkdir(parents=True)
+        (package / "__init__.py").write_text("raise RuntimeError('a plugin was imported')\n")
+        (package / "decoder.py").write_text("def build(*, num_layers: int = 1): ...\n")
+        for number in range(1, recipes + 1):
+            text = RECIPE.format(plugin=plugin, number=number, parameters=10_000 * number)
+            (package / "recipes" / f"decoder-{number}.toml").write_text(text)
+        info = site / f"modelzoo_{name}-0.1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: modelzoo-{name}\nVersion: 0.1.0\n"
+            "Requires-Dist: modelzoo>=0.1,<1\n"
+        )
+        (info / "entry_points.txt").write_text(
+            f"[modelzoo.plugins]\n{name} = modelzoo_{name}\n"
+            f"[modelzoo.architectures]\ndecoder = modelzoo_{name}.decoder:build\n"
+        )
+
+
+def measure(site: Path, command: tuple[str, ...], runs: int) -> tuple[float, int, list[str]]:
+    """Seconds of CPU, lines of output, and what was imported that must not be."""
+    environment = {key: v for key, v in os.environ.items() if key != "MODELZOO_PLUGINS"}
+    environment["PYTHONPATH"] = os.pathsep.join((str(site), str(ROOT)))
+    found = []
+    for _ in range(runs):
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        code, seconds, modules = done.stderr.strip().rpartition("\n")[2].split(" ")
+        if code != "0":
+            raise SystemExit(f"modelzoo {' '.join(command)} ended with {code}: {done.stderr}")
+        found.append(float(seconds))
+    imported = {name for name in modules.split(",") if name in HEAVY or "maker" in name}
+    return min(found), done.stdout.count("\n"), sorted(imported)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--plugins", type=int, default=50)
+    parser.add_argument("--recipes", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    bad = False
+    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
+        empty, site = Path(scratch, "empty"), Path(scratch, "site")
+        empty.mkdir()
+        install(site, args.plugins, args.recipes)
+        print(f"{args.plugins} plugins of {args.recipes} recipes, Python {sys.version.split()[0]}")
+        print(f"{'command':<26}{'no plugin':>11}{'plugins':>11}{'lines':>9}  imported")
+        for command in COMMANDS:
+            alone, _, _ = measure(empty, command, args.runs)
+            seconds, lines, imported = measure(site, command, args.runs)
+            bad = bad or seconds >= LIMIT or bool(imported)
+            title = "modelzoo " + " ".join(command)
+            what = ", ".join(imported) or "nothing"
+            print(f"{title:<26}{alone:>9.3f} s{seconds:>9.3f} s{lines:>9,}  {what}")
+    print(f"limit {LIMIT} s of CPU: {'MISSED' if bad else 'kept'}")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Plugins: distributions that claim one namespace, found by entry points and not imported.
+
+    [project.entry-points."modelzoo.plugins"]
+    acme = "modelzoo_acme"                  # claims acme/...; holds recipes/*.toml
+    [project.entry-points."modelzoo.architectures"]
+    moe = "modelzoo_acme.moe:build"         # becomes acme/moe
+
+Discovery never raises and never imports: what is wrong with a plugin is its `problem`. Use always
+raises, naming the distribution, its version, the entry point, and the way on without it.
+`MODELZOO_PLUGINS`: unset = all, empty = none, `a,b` = only these; decided before any is loaded.
+"""
+
+from modelzoo.plugins.discovery import CLAIMS, VARIABLE, discover
+from modelzoo.plugins.plugin import GROUPS, Plugin, module_file
+from modelzoo.plugins.use import get, hint, import_package, load, load_weight_table, target_of
+
+__all__ = [
+    "CLAIMS",
+    "GROUPS",
+    "VARIABLE",
+    "Plugin",
+    "discover",
+    "get",
+    "hint",
+    "import_package",
+    "load",
+    "load_weight_table",
+    "module_file",
+    "target_of",
+]

@@ -1,0 +1,179 @@
+"""Reading what the installed distributions say about themselves. Nothing of theirs is imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from types import ModuleType
+
+import modelzoo
+from modelzoo.plugins.plugin import GROUPS, Plugin, package_folder
+from modelzoo.versions import allows, normalized, parse_requirement
+
+__all__ = ["CLAIMS", "VARIABLE", "discover"]
+
+VARIABLE = "MODELZOO_PLUGINS"
+CLAIMS = "modelzoo.plugins"
+
+_NAMESPACE = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_OBJECT = re.compile(rf"({_MODULE.pattern})\s*:\s*({_MODULE.pattern})\s*(?:\[.*\])?")
+
+
+def discover() -> tuple[Plugin, ...]:
+    """Every plugin that `MODELZOO_PLUGINS` allows, by namespace, with its problem if it has one."""
+    return _discover(os.environ.get(VARIABLE), tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _discover(allowed: str | None, path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    wanted = None if allowed is None else {name.strip() for name in allowed.split(",")} - {""}
+    if wanted is not None and not wanted:
+        return ()
+    plugins = [p for p in _claims() if wanted is None or p.namespace in wanted]
+    for missing in sorted((wanted or set()) - {plugin.namespace for plugin in plugins}):
+        problem = f"{VARIABLE} names it, and no installed plugin claims it"
+        plugins.append(Plugin(missing, "", "", problem=problem))
+    return tuple(sorted(_with_clashes(plugins), key=lambda p: (p.namespace, p.distribution)))
+
+
+def _claims() -> Iterator[Plugin]:
+    """One plugin a claim. The only place that reads the metadata of installed distributions."""
+    from importlib import metadata
+
+    ours = (CLAIMS, *(f"modelzoo.{group}" for group in GROUPS))
+    try:
+        found = metadata.entry_points()
+        entries = [entry for group in ours for entry in found.select(group=group)]
+    except Exception:  # one malformed entry_points.txt, of any package: leave that one out
+        entries, broken = _readable_entry_points(metadata)
+        yield from broken
+        entries = [entry for entry in entries if entry.group in ours]
+    by_distribution: dict[str, list] = {}
+    for entry in entries:
+        by_distribution.setdefault(normalized(entry.dist.name or "?"), []).append(entry)
+    for name in sorted(by_distribution):
+        yield from _plugins_of(by_distribution[name])
+
+
+def _readable_entry_points(metadata: ModuleType) -> tuple[list, list[Plugin]]:
+    """What can be read, distribution by distribution; and the plugins that cannot."""
+    entries, broken, seen = [], [], set()
+    for distribution in metadata.distributions():
+        name = distribution.name or "?"
+        if normalized(name) in seen:  # shadowed by one that comes earlier on the path
+            continue
+        seen.add(normalized(name))
+        try:
+            entries += distribution.entry_points
+        except Exception as error:
+            if "modelzoo." in (distribution.read_text("entry_points.txt") or ""):
+                problem = f"its entry_points.txt cannot be read: {error}"
+                broken.append(Plugin(normalized(name), name, distribution.version, problem=problem))
+    return entries, broken
+
+
+def _plugins_of(entries: list) -> Iterator[Plugin]:
+    """What one distribution claims; one problem of it is told, the first."""
+    distribution = entries[0].dist
+    name, version, requires, problem = distribution.name or "?", "", None, None
+    try:
+        version = distribution.version or ""
+        requires, problem = _requirement(distribution.requires or ())
+        problem = _installed_twice(distribution, name) or problem
+    except Exception as error:  # metadata is foreign input, and listing goes on without it
+        problem = f"its metadata cannot be read: {type(error).__name__}: {error}"
+    groups: dict[str, dict[str, str]] = {group: {} for group in GROUPS}
+    for entry in entries:
+        group = entry.group.partition(".")[2]
+        if group not in groups:
+            continue
+        groups[group][entry.name] = entry.value
+        if not _NAME.fullmatch(entry.name):
+            problem = problem or (
+                f"{entry.name!r}, of modelzoo.{group}, is not a name: letters, digits, . + - and _"
+            )
+        if not _OBJECT.fullmatch(entry.value):
+            problem = problem or (
+                f"the entry point {entry.name} = {entry.value!r} is not module:attribute"
+            )
+    claims = [entry for entry in entries if entry.group == CLAIMS]
+    if not claims:
+        problem = f"it has entry points, and none in {CLAIMS!r} that claims a namespace"
+        yield Plugin(normalized(name), name, version, problem=problem, requires=requires, **groups)
+    elif len(claims) > 1:
+        spaces = ", ".join(sorted(entry.name for entry in claims))
+        problem = problem or f"it claims {len(claims)} namespaces ({spaces}); one is the rule"
+    for claim in claims:
+        if not _NAMESPACE.fullmatch(claim.name):
+            problem = problem or f"{claim.name!r} is not a namespace: a-z, 0-9, - and _"
+        elif not _MODULE.fullmatch(claim.value):
+            problem = problem or f"the claim {claim.name} = {claim.value!r} is not a package"
+        elif problem is None and package_folder(claim.value) is None:
+            problem = f"its package {claim.value} is not found"
+        plugin = Plugin(claim.name, name, version, claim.value, requires=requires, **groups)
+        yield replace(plugin, problem=problem or _empty(plugin))
+
+
+def _empty(plugin: Plugin) -> str | None:
+    if any(getattr(plugin, group) for group in GROUPS) or plugin.recipe_files():
+        return None
+    return (
+        f"it brings nothing: no recipes/*.toml in {plugin.package}, and no other entry point; was "
+        "its wheel built without its TOML files?"
+    )
+
+
+def _requirement(requires: Iterator[str]) -> tuple[str | None, str | None]:
+    """What it asks of modelzoo; and why the running one is not that, or `None`."""
+    for text in requires:
+        requirement = parse_requirement(text)
+        if requirement is None or requirement.name != "modelzoo" or not requirement.applies():
+            continue
+        wanted = f"modelzoo{requirement.specifier}"
+        try:
+            fits = allows(requirement.specifier, modelzoo.__version__)
+        except ValueError as error:
+            return wanted, f"its requirement {text!r} cannot be read: {error}"
+        return wanted, None if fits else f"it needs {wanted}, and this is {modelzoo.__version__}"
+    return None, None
+
+
+def _installed_twice(distribution: object, name: str) -> str | None:
+    """Two versions in one folder: an upgrade broke off, and which of them a name means is luck.
+
+    One in a folder that comes earlier on the path than another's shadows it, as it should.
+    """
+    folder = str(distribution.locate_file(""))
+    versions = sorted(
+        item.rpartition(".")[0].partition("-")[2]
+        for item in _metadata_folders(folder)
+        if normalized(item.partition("-")[0]) == normalized(name)
+    )
+    if len(versions) < 2:
+        return None
+    return (
+        f"it is installed {len(versions)} times, as {' and '.join(versions)}, in {folder}: "
+        f"pip uninstall {name} until pip finds none, then install one"
+    )
+
+
+@lru_cache(maxsize=32)
+def _metadata_folders(folder: str) -> tuple[str, ...]:
+    return tuple(name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info")))
+
+
+def _with_clashes(plugins: list[Plugin]) -> Iterator[Plugin]:
+    for plugin in plugins:
+        rivals = [other for other in plugins if other.namespace == plugin.namespace]
+        if len(rivals) > 1:
+            titles = " and ".join(sorted({other.title for other in rivals}))
+            problem = f"the namespace {plugin.namespace} is claimed by {titles}"
+            yield replace(plugin, problem=problem)
+        else:
+            yield plugin

@@ -1,0 +1,119 @@
+"""Importing all that a plugin brings, in a process of its own: it may exit, crash, hang or print.
+
+python -m modelzoo.plugins.probe acme      one line of JSON: {"seconds": 1.2, "problem": null}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from modelzoo.errors import PluginError
+from modelzoo.plugins.plugin import GROUPS, Plugin
+from modelzoo.plugins.use import import_package, load
+
+__all__ = ["Probe", "import_all", "probe"]
+
+TIMEOUT = 120
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What importing a plugin was like.
+
+    Attributes:
+        seconds: wall clock of importing all that it brings into a fresh Python; `None` where it
+            did not come to an end.
+        problem: why it cannot be used, or `None`.
+        printed: whether it wrote to standard output meanwhile.
+    """
+
+    seconds: float | None
+    problem: str | None
+    printed: bool = False
+
+
+def probe(plugin: Plugin, timeout: float = TIMEOUT) -> Probe:
+    """Import a plugin in a child process. Never raises for what the plugin does."""
+    if plugin.problem:
+        return Probe(None, plugin.problem)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
+    }
+    try:
+        # -P: the child runs no code of the working directory.
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "modelzoo.plugins.probe", plugin.namespace],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Probe(None, f"importing it did not come to an end within {timeout:g} s")
+    last = done.stdout.strip().rpartition("\n")[2]
+    try:
+        return Probe(**json.loads(last))
+    except (ValueError, TypeError):
+        said = done.stderr.strip().rpartition("\n")[2]
+        how = f"importing it ended the interpreter with code {done.returncode}"
+        return Probe(None, f"{how}: {said}" if said else how)
+
+
+def main(namespace: str) -> int:
+    import tempfile
+    import time
+
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    problem, began = None, time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 1)  # native code prints too
+        try:
+            import_all(namespace)
+        except PluginError as error:
+            problem = f"{error.what} ({error.where})"
+        seconds = time.perf_counter() - began
+        sys.stdout.flush()
+        printed = said.seek(0, os.SEEK_END) > 0
+    found = {"seconds": round(seconds, 3), "problem": problem, "printed": printed}
+    answers.write("\n" + json.dumps(found) + "\n")
+    answers.close()
+    return 0
+
+
+def import_all(namespace: str) -> None:
+    """Import the package and everything behind the plugin's entry points.
+
+    What it prints meanwhile goes where it would in the author's own script.
+
+    Raises:
+        PluginError: of the first that fails.
+    """
+    from modelzoo import plugins
+
+    plugin = plugins.get(namespace)
+    for module in _modules(plugin) if plugin else ():
+        try:
+            import_module(module)
+        except (Exception, SystemExit):
+            break  # it fails once more below, which says what of
+    import_package(namespace)
+    for group in GROUPS:
+        for short in getattr(plugin, group):
+            load(group, f"{namespace}/{short}")
+
+
+def _modules(plugin: Plugin) -> list[str]:
+    targets = [target for group in GROUPS for target in getattr(plugin, group).values()]
+    return [plugin.package, *dict.fromkeys(t.partition(":")[0].strip() for t in targets)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,91 @@
+"""docs/plugins.md tells the truth: its tutorial installs, passes the checks, and runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from modelzoo.plugins import GROUPS
+from modelzoo.testing import plan
+from tests.plugin_site import ROOT
+
+PAGE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+# `path` …: and the block that follows it.
+FILE = re.compile(r"^`([\w./-]+)`[^\n]*(?:\n[^\n`]+)*:\n\n```\w+\n(.*?)^```$", re.DOTALL | re.M)
+FILES = dict(FILE.findall(PAGE))
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory):
+    """The project of the tutorial, installed; gives `python(argv) -> CompletedProcess`."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    project, site = folder / "project", folder / "site"
+    for name, text in FILES.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*pip, "--target", str(site), str(project)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    environment = {k: v for k, v in os.environ.items() if k != "MODELZOO_PLUGINS"}
+    environment["PYTHONPATH"] = os.pathsep.join((str(site), str(ROOT)))
+
+    def python(*argv: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *argv], env=environment, cwd=project, capture_output=True, text=True
+        )
+
+    return python
+
+
+def test_the_tutorial_has_all_its_files():
+    assert set(FILES) == {
+        "pyproject.toml",
+        "modelzoo_acme/__init__.py",
+        "modelzoo_acme/average.py",
+        "modelzoo_acme/layers.py",
+        "modelzoo_acme/stars.py",
+        "modelzoo_acme/labelled.py",
+        "modelzoo_acme/weights.py",
+        "modelzoo_acme/recipes/average-tiny.toml",
+        "modelzoo_acme/recipes/average-stars.toml",
+        "tests/test_plugin.py",
+        "session",
+    }
+
+
+@pytest.mark.slow
+def test_the_tutorial_lists_and_its_session_runs(tutorial):
+    done = tutorial("-m", "modelzoo", "plugins", "--json")
+    assert '"problem": null' in done.stdout, done.stdout + done.stderr
+    done = tutorial("-W", "ignore", "session")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.strip()]
+    assert "'good'" in said[0]
+    assert said[1:3] == ["bad", "good"]
+    assert said[3] == "acme/average 27778"
+
+
+@pytest.mark.slow
+def test_the_tutorial_passes_every_check_of_the_kit(tutorial):
+    done = tutorial("-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert len(skipped) == 3
+    assert sum("it does not generate" in line for line in skipped) == 2
+    assert sum("has a head for the task acme/stars" in line for line in skipped) == 1
+
+
+def test_the_page_names_every_group_and_every_check():
+    for group in ("plugins", *GROUPS):
+        assert f"`modelzoo.{group}`" in PAGE
+    rules = {"discovery", "checkpoint", *plan._PLUGIN, *plan._RECIPE, *plan._MODEL}
+    rules |= {target.partition(":")[2] for target in plan._PART.values()}
+    section = PAGE[PAGE.index("## The checks") : PAGE.index("## Versions")]
+    assert {rule for rule in rules if f"`{rule}`" not in section} == set()
