@@ -1,10 +1,13 @@
 """Bits per byte on books of the King James Bible that no model has read.
 
     python benchmarks/kjv.py
+    python benchmarks/kjv.py --only statistical/kneser-ney-5,statistical/hmm --steps 300
 
-needs the Debian package bible-kjv-text (the program `bible`) and xz-utils. It trains `gpt-tiny` and
-`lstm-tiny` for equal steps on all books but the held-out ones, and counts what `xz -9e` needs for
-the held-out text after the training text. Lower is better.
+needs the Debian package bible-kjv-text (the program `bible`), xz-utils, and plugins/
+modelzoo-statistical installed for the models of `statistical/`. On all books but the held-out ones
+it trains a 5-gram model, a hidden Markov model, an LSTM and a GPT, with one tokenizer and over the
+same text: the n-grams count it once, the others have equal steps of 4,096 tokens. `xz -9e` is what
+that needs for the held-out text after the training text. Lower is better.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+COUNTING = ("statistical/kneser-ney-5", "statistical/witten-bell-3")  # one pass, whatever the steps
+MODELS = ("statistical/kneser-ney-5", "statistical/hmm", "lstm-tiny", "gpt-tiny")
 HELD_OUT = {"Ruth": "Ruth", "Jonah": "Jonah", "Mark": "Mark", "Phi": "Philippians", "Jas": "James"}
 
 
@@ -85,8 +90,27 @@ def curve(run: Path) -> tuple[list[int], list[float]]:
     return [p.step for p in points], [float(p.tensor_proto.float_val[0]) for p in points]
 
 
-def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
-    """Held-out bits per byte over the steps of training, one line a model."""
+def place(folder: Path, name: str) -> Path:
+    """The model directory of a recipe."""
+    return folder / name.replace("/", "-")
+
+
+def train(folder: Path, name: str, data: tuple[Path, Path], *options: str) -> None:
+    """Train a recipe on the first folder of texts, and write its model directory.
+
+    The tokenizer is that of a model that was trained before, or it is trained on the text.
+    """
+    given = sorted(folder.glob("*/tokenizer.json"), key=lambda path: path.stat().st_mtime)
+    given = [f"--tokenizer={given[0]}"] if given else []
+    modelzoo(
+        "train", name, "--data", str(data[0]), "--validation", str(data[1]),
+        "-o", str(place(folder, name)), "--force", "--restart", *given, *options,
+    )  # fmt: skip
+
+
+def draw(path: str, folder: Path, models: list[str], rows: list[tuple]) -> None:
+    """Held-out bits per byte over the steps of training, one line a model; what has no steps is
+    level."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -94,8 +118,12 @@ def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
 
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
     for name in models:
-        axes.plot(*curve(folder / f"{name}.training"), marker="o", markersize=3, label=name)
-    axes.axhline(xz, color="gray", linestyle="--", label="xz -9e")
+        if name not in COUNTING:
+            run = Path(f"{place(folder, name)}.training")
+            axes.plot(*curve(run), marker="o", markersize=3, label=name)
+    for number, (name, _, bits, _) in enumerate(rows):
+        if name not in models or name in COUNTING:
+            axes.axhline(bits, color="gray", linestyle=("--", ":", "-.")[number % 3], label=name)
     axes.set(xlabel="steps of 4,096 tokens", ylabel="bits per byte, held-out books")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -104,29 +132,30 @@ def draw(path: str, folder: Path, models: list[str], xz: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--models", default="gpt-tiny,lstm-tiny")
+    parser.add_argument("--steps", type=int, default=600, help="of 4,096 tokens")
+    parser.add_argument(
+        "--only", "--models", default=",".join(MODELS), help="recipes, with commas between them"
+    )
     parser.add_argument("--keep", help="a folder for the text and the models")
     parser.add_argument("--chart", help="an SVG or PNG to draw (needs matplotlib)")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
     folder = Path(args.keep or tempfile.mkdtemp())
-    training, held_out = write(folder)
+    data = training, held_out = write(folder)
+    models = args.only.split(",")
     rows = [("xz -9e", "", xz_bits_per_byte(read(training), read(held_out)), "")]
-    for name in args.models.split(","):
+    for name in models:
         began = time.monotonic()
-        options = [f"--set={value}" for value in args.set]
-        modelzoo(
-            "train", name, "--data", str(training), "--validation", str(held_out),
-            "-o", str(folder / name), "--steps", str(args.steps), "--force", "--restart", *options,
-        )  # fmt: skip
+        steps = "one pass" if name in COUNTING else args.steps
+        options = [] if name in COUNTING else [f"--steps={steps}"]
+        train(folder, name, data, *options, *(f"--set={value}" for value in args.set))
         minutes = (time.monotonic() - began) / 60
         figures = json.loads(
-            modelzoo("evaluate", str(folder / name), "--data", str(held_out), "--json")
+            modelzoo("evaluate", str(place(folder, name)), "--data", str(held_out), "--json")
         )
-        rows.append((name, args.steps, figures["bits_per_byte"], f"{minutes:.1f}"))
+        rows.append((name, steps, figures["bits_per_byte"], f"{minutes:.1f}"))
     if args.chart:
-        draw(args.chart, folder, args.models.split(","), rows[0][2])
+        draw(args.chart, folder, models, rows)
     print(f"held out: {', '.join(HELD_OUT.values())} ({len(read(held_out)):,} bytes)")
     print("| model | steps | bits per byte | minutes |\n|---|---|---|---|")
     for name, steps, bits, minutes in rows:

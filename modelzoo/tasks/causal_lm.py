@@ -126,8 +126,9 @@ class CausalLMTask(Task):
     name = "causal-lm"
 
     def model(self, backbone) -> CausalLM:
+        """A `CausalLM`, or what the backbone's own `causal_lm()` gives."""
         self.check_backbone(backbone, "step")
-        return CausalLM(backbone)
+        return backbone.causal_lm() if hasattr(backbone, "causal_lm") else CausalLM(backbone)
 
     def losses(self):
         return token_loss(), [token_accuracy()]
