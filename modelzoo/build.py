@@ -83,7 +83,7 @@ def build(
     if tokenizer is None and checkpoint is not None and checkpoint.tokenizer is not None:
         tokenizer = Tokenizer.from_str(
             checkpoint.tokenizer.json,
-            checkpoint.tokenizer.roles,
+            recipe.table("tokenizer").get("roles", checkpoint.tokenizer.roles),
             checkpoint.tokenizer.stop_tokens,
             where=checkpoint.where,
         )
@@ -240,11 +240,11 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
     Example:
         >>> model.fit(modelzoo.dataset(model, ["a text", "another"]), epochs=1)
     """
-    from modelzoo.training.options import train_options
+    from modelzoo.training.options import readable_examples, train_options
 
     recipe = recipe_of(model)
     options = train_options(recipe)
-    examples = task_of(recipe).examples(raw)
+    examples = readable_examples(task_of(recipe), options, raw)
     model.recipe = recipe = task_of(recipe).completed(recipe, examples)
     labels = recipe.table("task_options").get("labels")
     if labels and len(labels) != model.num_labels:
@@ -272,8 +272,10 @@ def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
 
     table = recipe.table("tokenizer")
     size, default = vocabulary_of(recipe)
+    # Where three kinds of media are bound in pairs, some examples are an image and a sound alone.
+    texts = [one for one in examples if "text" in one] or examples
     tokenizer = train_tokenizer(
-        iterate_texts(examples),
+        iterate_texts(texts),
         kind=table.get("kind", "bpe"),
         vocab_size=size or default,
         specials=specials_for(recipe.task),

@@ -10,11 +10,13 @@ import pytest
 
 from modelzoo import cli, counting, registry
 from modelzoo.errors import ModelzooError, RecipeError, UnknownNameError
+from modelzoo.parts import parts_of
 from modelzoo.recipe import validate_against
 from tests.plugin_site import ROOT
 
 # Counted from the authors' implementations, heads included where the recipe's task has them.
 PUBLISHED = {
+    "ast": 86_594_063,
     "awd-lstm": 24_210_800,
     "bart-base": 139_420_416,
     "bert-base": 110_106_428,
@@ -24,6 +26,8 @@ PUBLISHED = {
     "bert-mini": 11_267_900,
     "bert-small": 29_058_876,
     "bert-tiny": 4_433_468,
+    "clap-htsat-tiny": 153_492_890,
+    "clip-vit-b32": 151_277_313,
     "distilbert": 66_985_530,
     "ettin-17m": 16_913_600,
     "gemma3-270m": 268_098_176,
@@ -40,13 +44,17 @@ PUBLISHED = {
     "gpt-medium": 354_823_168,
     "gpt-small": 124_439_808,
     "gpt-xl": 1_557_611_200,
+    "imagebind-huge": 1_200_781_057,
     "lstm-large": 66_022_000,
     "lstm-medium": 19_775_200,
     "minilm-l6": 22_713_216,
     "modernbert-base": 149_655_232,
+    "moonshine-tiny": 27_092_736,
     "qwen3-0.6b": 596_049_920,
     "roberta-base": 124_697_433,
+    "siglip-b16-224": 203_155_970,
     "smollm2-135m": 134_515_008,
+    "smolvlm-256m": 256_484_928,
     "t5-base": 222_903_552,
     "t5-large": 737_668_096,
     "t5-small": 60_506_624,
@@ -54,6 +62,11 @@ PUBLISHED = {
     "t5-v1.1-large": 783_150_080,
     "t5-v1.1-small": 76_961_152,
     "transformer-base": 63_082_496,
+    "vit-b16": 86_567_656,
+    "vit-s16": 22_050_664,
+    "vit-ti16": 5_717_416,
+    "whisper-tiny": 37_760_640,
+    "whisper-tiny-en": 37_760_256,
 }
 # BERT's encoder and pooler without the heads.
 BODIES = {
@@ -81,16 +94,26 @@ def test_a_recipe_states_all_that_a_reader_and_a_trainer_need(name):
     recipe = registry.recipe(name)
     assert recipe.parameters and recipe.reference
     assert "\n" not in recipe.summary and 20 <= len(recipe.summary) <= 90
-    validate_against(recipe, registry.task(recipe.task), "task_options")
-    assert recipe.table("tokenizer")["kind"] in ("bpe", "wordpiece", "unigram")
+    task = registry.task(recipe.task)
+    validate_against(recipe, task, "task_options")
     train = recipe.table("train")
-    assert {"optimizer", "learning_rate", "schedule", "batch_size", "length"} <= set(train)
-    window = recipe.table("model").get("max_length")
+    assert {"optimizer", "learning_rate", "schedule", "batch_size"} <= set(train)
+    if not task.reads_text:
+        return
+    assert recipe.table("tokenizer")["kind"] in ("bpe", "wordpiece", "unigram")
+    assert "length" in train
+    window = text_window(recipe)
     if recipe.architecture == "recurrent":
         assert window is None and not recipe.table("export")  # it has no window
     else:
         assert train["length"] <= window
         assert recipe.table("export")["max_length"] <= window
+
+
+def text_window(recipe):
+    """Tokens that the model reads, or the part of it that reads text."""
+    tables = [recipe.table("model"), *(part["model"] for _, part in parts_of(recipe.values))]
+    return next((table["max_length"] for table in tables if "max_length" in table), None)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("gpt") and n != "gpt-1"])

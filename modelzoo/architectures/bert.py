@@ -20,6 +20,7 @@ def build(
     num_segments: int = 2,
     pooler: bool = True,
     activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu",
+    norm_position: Literal["pre", "post"] = "post",
     norm_epsilon: float = 1e-12,
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
@@ -33,6 +34,8 @@ def build(
         num_segments: sentence A and B embeddings; 0 for none (DistilBERT, Sanh et al. 2019).
         pooler: a dense tanh layer over the first token, for next-sentence prediction and
             classification.
+        norm_position: `"pre"` normalises what enters each sublayer and what leaves the last one,
+            and not the embeddings (the text tower of SigLIP, Zhai et al. 2023).
         initializer_range: standard deviation of the initial weights. Narrow models leave the
             plateau of the unigram loss sooner with about `hidden_dim ** -0.5`.
 
@@ -51,7 +54,7 @@ def build(
         hidden_dim=hidden_dim,
         num_heads=num_heads,
         ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position="post",
+        norm_position=norm_position,
         norm_epsilon=norm_epsilon,
         activation=activation,
         dropout=dropout,
@@ -65,7 +68,7 @@ def build(
         max_length=max_length,
         position_offset=position_offset,
         num_segments=num_segments,
-        embedding_norm=True,
-        final_norm=False,
+        embedding_norm=norm_position == "post",
+        final_norm=norm_position == "pre",
         pooler=pooler,
     )

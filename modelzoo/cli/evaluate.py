@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import examples, print_json
+from modelzoo.cli.common import examples, print_json, told_warnings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -27,14 +27,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     from modelzoo.build import need_keras
-    from modelzoo.data import read_examples
+    from modelzoo.data.media import check_path
 
-    read_examples(args.data)  # a wrong path is told before Keras is imported
+    check_path(args.data)  # a wrong path is told before Keras is imported
 
     need_keras()
     from modelzoo.training.evaluate import evaluate
 
-    figures = evaluate(args.directory, args.data, batch_size=args.batch_size, length=args.length)
+    with told_warnings():
+        figures = evaluate(
+            args.directory, args.data, batch_size=args.batch_size, length=args.length
+        )
     if args.json:
         print_json(figures)
     else:

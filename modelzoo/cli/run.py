@@ -1,4 +1,4 @@
-"""modelzoo run: one input, or many, through a model directory or a bundle."""
+"""modelzoo run: texts or files, one or many, through a model directory or a bundle."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import sys
 from collections.abc import Iterable
 
 from modelzoo.cli.common import examples
+from modelzoo.cli.media_inputs import ability_for
 from modelzoo.errors import DataError, ModelzooError
 
-# What a model may be able to do, in the order in which the command looks for it.
-ABILITIES = ("generate", "classify", "fill_mask", "embed")
+# What a model may be able to do.
+ABILITIES = (
+    *("generate", "caption", "transcribe", "classify", "fill_mask", "zero_shot"),
+    *("embed", "embed_image", "embed_audio", "embed_video"),
+)
+_WRITES = ("generate", "chat", "caption", "transcribe")
+_CUT_NOTHING = ("chat", "caption", "transcribe", "zero_shot", "embed_image", "embed_video")
 _GENERATION = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
     "when_full",
@@ -23,25 +29,44 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "run",
-        description="Run text through a model: continue it, translate it, classify it, fill its "
-        "masks or embed it, whatever the model does. With --chat, talk with it: one line is one "
-        "turn, /clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply.",
+        description="Run text, or a file, through a model: continue it, translate it, classify it, "
+        "fill its masks, embed it, say what is in a picture, write down what is said, whatever the "
+        "model does. Of a model for pictures or sounds INPUT is a file's path. With --chat, talk "
+        "with it: one line is one turn, /clear begins a new conversation, /exit or Ctrl-D ends, "
+        "Ctrl-C stops a reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
             "modelzoo run sentiment.bundle - --json < reviews.txt",
+            "modelzoo run digits.bundle photo.png --top 3",
+            "modelzoo run clip.bundle photo.png --label cat --label dog",
             "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/.cache/modelzoo",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
         ),
     )
     parser.add_argument("model", metavar="DIR|BUNDLE", help="a model directory or a bundle")
     parser.add_argument(
-        "input", metavar="INPUT", nargs="?", help="the text; - reads standard input, line by line"
+        "input",
+        metavar="INPUT",
+        nargs="?",
+        help="a text, or a file's path; - reads standard input, one a line",
     )
     parser.add_argument("--pair", metavar="TEXT", help="second text, for classifying a pair")
+    parser.add_argument(
+        "--label",
+        action="append",
+        metavar="TEXT",
+        help="choose for a file between labels that no training named (repeatable)",
+    )
+    parser.add_argument(
+        "--template", metavar="TEXT", help='of a label, with {} in its place ("a photo of a {}")'
+    )
+    parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
     parser.add_argument("--top", type=int, metavar="N", help="only the N likeliest answers")
-    parser.add_argument("--truncate", action="store_true", help="cut a text that is too long")
+    parser.add_argument(
+        "--truncate", action="store_true", help="cut a text, or a sound, that is too long"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
     parser.add_argument(
         "--weight-cache",
@@ -79,21 +104,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    model, ability = open_model(args.model, args.threads, args.weight_cache)
+    model, able = open_model(args.model, args.threads, args.weight_cache)
     if args.chat:
         return chat(model, args)
-    options = options_for(ability, args)
-    stream = ability == "generate" and args.stream and not args.json
-    if args.stream is None:
-        stream = ability == "generate" and not args.json and sys.stdout.isatty()
+    streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
     for text in inputs(args):
+        ability = ability_for(text, able, args.label)
+        options = options_for(ability, args)
         item = text if args.pair is None else (text, args.pair)
-        if stream:
-            for piece in model.generate(item, stream=True, **options):
+        if streams and ability in _WRITES:
+            for piece in getattr(model, ability)(item, stream=True, **options):
                 _write(piece)
             _write("\n")
         else:
             answer = getattr(model, ability)(item, **options)
+            if ability == "zero_shot":
+                answer = answer[: args.top]
             _write((as_json if args.json else as_text)(ability, item, answer) + "\n")
     return 0
 
@@ -117,10 +143,10 @@ def chat(model, args: argparse.Namespace) -> int:
 
 
 def open_model(path: str, threads: int | None, weight_cache: str | None = None):
-    """The model behind a bundle or a model directory, and what it can do.
+    """The model behind a bundle or a model directory, and all that it can do.
 
     Raises:
-        ModelzooError: it cannot be loaded, or does nothing with text.
+        ModelzooError: it cannot be loaded, or does nothing with text or files.
     """
     from modelzoo.runtime.bundle import is_bundle
 
@@ -128,7 +154,6 @@ def open_model(path: str, threads: int | None, weight_cache: str | None = None):
         from modelzoo.runtime.model import load
 
         model = load(path, threads=threads, weight_cache=weight_cache)
-        able = [name for name in ABILITIES if name in model.abilities]
     else:
         given = {"threads": threads, "weight-cache": weight_cache}
         for option in (name for name, value in given.items() if value is not None):
@@ -138,14 +163,17 @@ def open_model(path: str, threads: int | None, weight_cache: str | None = None):
         import modelzoo
 
         model = modelzoo.load(path)
-        able = [name for name in ABILITIES if hasattr(model, name)]
+    if hasattr(model, "abilities"):
+        able = tuple(name for name in ABILITIES if name in model.abilities)
+    else:
+        able = tuple(name for name in ABILITIES if hasattr(model, name))
     if not able:
         raise ModelzooError(
-            "this model does nothing with text alone",
+            "this model does nothing with text or files alone",
             where=path,
             next_step="run its signatures: modelzoo.runtime.load(BUNDLE).engine.run(name, arrays)",
         )
-    return model, able[0]
+    return model, able
 
 
 def options_for(ability: str, args: argparse.Namespace) -> dict:
@@ -155,17 +183,22 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     if args.stop:
         generation["stop"] = args.stop
     answers = {} if args.top is None else {"top": args.top}
-    writes = ability in ("generate", "chat")
+    writes = ability in _WRITES
     wrong = {} if writes else dict(generation)
     if not writes and args.stream is not None:
         wrong["stream"] = args.stream
-    if ability not in ("classify", "fill_mask"):
+    if ability not in ("classify", "fill_mask", "zero_shot"):
         wrong.update(answers)
-    if ability != "classify" and args.pair is not None:
-        wrong["pair"] = args.pair
-    if ability != "chat" and args.system is not None:
-        wrong["system"] = args.system
-    if ability == "chat" and args.truncate:
+    # Each of these goes with one ability alone.
+    for name, fits in (
+        ("pair", "classify"),
+        ("system", "chat"),
+        ("prompt", "caption"),
+        ("template", "zero_shot"),
+    ):
+        if ability != fits and getattr(args, name) is not None:
+            wrong[name] = getattr(args, name)
+    if args.truncate and ability in _CUT_NOTHING:
         wrong["truncate"] = True
     if wrong:
         name = next(iter(wrong)).replace("_", "-")
@@ -174,7 +207,11 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
             where=args.model,
             next_step=f"leave --{name} out",
         )
-    options = generation if writes else {} if ability == "embed" else answers
+    if ability == "zero_shot":
+        return {"labels": args.label, "template": args.template}
+    if ability == "caption" and args.prompt is not None:
+        generation["prompt"] = args.prompt
+    options = generation if writes else {} if ability.startswith("embed") else answers
     return {**options, "truncate": True} if args.truncate else options
 
 
@@ -191,9 +228,9 @@ def inputs(args: argparse.Namespace) -> Iterable[str]:
 
 def as_text(ability: str, item, answer) -> str:
     """An answer for people."""
-    if ability == "generate":
+    if ability in _WRITES:
         return answer
-    if ability == "embed":
+    if ability.startswith("embed"):
         return " ".join(f"{number:.6g}" for number in answer)
     several = bool(answer) and isinstance(answer[0], list)
     blocks = answer if several else [answer]
@@ -210,10 +247,10 @@ def as_json(ability: str, item, answer) -> str:
             return [pairs(one) for one in block]
         return [{key: name, "probability": probability} for name, probability in block]
 
-    key = {"classify": "label", "fill_mask": "token"}.get(ability)
-    if ability == "embed":
+    key = {"classify": "label", "zero_shot": "label", "fill_mask": "token"}.get(ability)
+    if ability.startswith("embed"):
         value = {"embedding": [float(number) for number in answer]}
-    elif ability == "generate":
+    elif ability in _WRITES:
         value = {"output": answer}
     else:
         value = {f"{key}s": pairs(answer)}

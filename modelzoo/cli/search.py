@@ -1,4 +1,4 @@
-"""modelzoo search: the passages of your texts that are nearest in meaning to a query."""
+"""modelzoo search: the texts, pictures or sounds that are nearest in meaning to a query."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "search",
         description="Find the passages that are nearest in meaning to a query: each paragraph of "
         "the .txt and .md files of a folder, each `text` of a .jsonl, .csv, .tsv or .parquet file, "
-        "or each line of a text file.",
+        "or each line of a text file. With a model that embeds pictures or sounds, find those in a "
+        "folder; then the query may be a file too.",
         epilog=examples(
             'modelzoo search minilm "how do I cancel?" --in docs',
             'modelzoo search minilm.bundle "late delivery" --in tickets.jsonl --top 3 --json',
             'modelzoo search minilm "how do I cancel?" --in docs --index docs.npz',
+            'modelzoo search clip "a red apple" --in photos --index photos.npz --sheet hits.png',
         ),
     )
+    parser.add_argument("model", metavar="MODEL", help="a model directory or a bundle that embeds")
     parser.add_argument(
-        "model", metavar="MODEL", help="a model directory or a bundle that embeds text"
+        "query", metavar="QUERY", help="what to look for, in your own words; or a file like it"
     )
-    parser.add_argument("query", metavar="QUERY", help="what to look for, in your own words")
     parser.add_argument(
-        "--in", dest="path", metavar="PATH", required=True, help="a folder or a file of texts"
+        "--in", dest="path", metavar="PATH", required=True, help="a folder, or a file of texts"
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="so many passages (5)")
     parser.add_argument(
@@ -40,35 +42,71 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="FILE.npz",
         help="keep the passages' vectors there: the next search embeds only what is new",
     )
+    parser.add_argument(
+        "--sheet", metavar="FILE.png", help="draw the pictures and sounds that were found"
+    )
+    parser.add_argument(
+        "--on-bad-file",
+        choices=("raise", "skip"),
+        default="raise",
+        help="a picture or sound that cannot be read ends the search, or is reported and left out",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.data.passages import read_passages
-    from modelzoo.runtime.search import Index, read_vectors, vectors_of, write_vectors
+    from modelzoo.cli.search_media import kinds_in, search_media
 
     _check(args)
-    model = open_embedder(args.model, args.threads)
-    passages = list(read_passages(args.path, fits_in(model)))
-    known, keep = {}, None
-    if args.index:
-        name = model_digest(args.model)
-        known = read_vectors(args.index, name)
-
-        def keep(vectors):
-            write_vectors(args.index, name, vectors)
-
-    query = model.embed(args.query)
-    vectors = vectors_of(passages, model.embed, known, keep=keep, progress=Progress())
-    hits = Index(vectors, passages).search(query, args.top)
+    model, able = open_embedder(args.model, args.threads)
+    kinds = kinds_in(args.path, able)
+    if kinds:
+        hits, count = search_media(args, model, kinds)
+    else:
+        hits, count = search_texts(args, model, able)
     if args.json:
         found = [{"score": hit.score, **vars(hit.passage)} for hit in hits]
-        print_json({"query": args.query, "passages": len(passages), "results": found})
+        if kinds:
+            found = [{"score": hit.score, "where": hit.passage.where} for hit in hits]
+        key = "files" if kinds else "passages"
+        print_json({"query": args.query, key: count, "results": found})
     else:
-        print("\n".join(as_line(hit, _width()) for hit in hits))
+        print("\n".join(as_line(hit, _width(), text=not kinds) for hit in hits))
     return 0
+
+
+def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tuple[list, int]:
+    """What was found in texts, and how many passages there are."""
+    from modelzoo.data.passages import read_passages
+    from modelzoo.runtime.search import Index, vectors_of
+
+    if "embed" not in able:
+        raise ModelzooError(
+            f"this model ({_task(model)}) does not embed text",
+            where=args.model,
+            next_step="take one of the task text-embedding, such as minilm-l6",
+        )
+    if args.sheet:
+        raise ModelzooError(
+            "--sheet shows pictures and sounds, and there are none", where=args.path
+        )
+    passages = list(read_passages(args.path, fits_in(model)))
+    known, keep = open_index(args)
+    query = model.embed(args.query)
+    vectors = vectors_of(passages, model.embed, known, keep=keep, progress=Progress("passages"))
+    return Index(vectors, passages).search(query, args.top), len(passages)
+
+
+def open_index(args: argparse.Namespace) -> tuple[dict, object]:
+    """What an earlier search kept, and what keeps more; nothing without `--index`."""
+    from modelzoo.runtime.search import read_vectors, write_vectors
+
+    if not args.index:
+        return {}, None
+    name = model_digest(args.model)
+    return read_vectors(args.index, name), lambda kept: write_vectors(args.index, name, kept)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -81,6 +119,12 @@ def _check(args: argparse.Namespace) -> None:
     if not path.exists() or (path.is_file() and not path.stat().st_size):
         what = "is empty" if path.exists() else "does not exist"
         raise DataError(f"{path} {what}", next_step="--in takes a folder or a file of texts")
+    if args.sheet:
+        sheet = Path(args.sheet)
+        if sheet.suffix.lower() != ".png" or sheet.is_dir():
+            raise OutputError(f"--sheet takes a file that ends in .png, not {sheet}")
+        if not sheet.parent.is_dir():
+            raise OutputError(f"there is no folder {sheet.parent}", next_step="make it first")
     if args.index:
         index = Path(args.index)
         if index.suffix != ".npz" or index.is_dir():
@@ -93,22 +137,21 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def open_embedder(path: str, threads: int | None = None):
-    """The model behind a bundle or a model directory.
+    """The model behind a bundle or a model directory, and what it can do.
 
     Raises:
         ModelzooError: it cannot be loaded, or does not embed.
     """
     from modelzoo.cli.run import open_model
 
-    model, _ = open_model(path, threads)
-    able = "embed" in model.abilities if hasattr(model, "abilities") else hasattr(model, "embed")
-    if not able:
+    model, able = open_model(path, threads)
+    if not any(name.startswith("embed") for name in able):
         raise ModelzooError(
             f"this model ({_task(model)}) does not embed text",
             where=path,
             next_step="take one of the task text-embedding, such as minilm-l6",
         )
-    return model
+    return model, able
 
 
 def _task(model) -> str:
@@ -158,8 +201,8 @@ def model_digest(path: str) -> str:
 class Progress:
     """One line that is written over, for who waits at a terminal."""
 
-    def __init__(self):
-        self.begun = time.monotonic()
+    def __init__(self, what: str):
+        self.what, self.begun = what, time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         if not sys.stderr.isatty():
@@ -168,12 +211,14 @@ class Progress:
         if done:
             seconds = (time.monotonic() - self.begun) * (total - done) / done
             left = f", {seconds:,.0f} s left"
-        text = f"modelzoo: embedding {done:,} of {total:,} passages{left}"
+        text = f"modelzoo: embedding {done:,} of {total:,} {self.what}{left}"
         print(f"\r\x1b[K{text if done < total else ''}", end="", file=sys.stderr, flush=True)
 
 
-def as_line(hit, width: int | None = None) -> str:
-    """Score, place, and the first line of the passage."""
+def as_line(hit, width: int | None = None, text: bool = True) -> str:
+    """Score, place, and the first line of the passage, unless that is no text."""
+    if not text:
+        return printable(f"{hit.score:.4f}  {hit.passage.where}")
     first = hit.passage.text.strip().split("\n", 1)[0].strip()
     line = printable(f"{hit.score:.4f}  {hit.passage.where}  {first}")
     return line if width is None or len(line) <= width else line[: width - 1] + "…"

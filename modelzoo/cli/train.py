@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_set, examples
+from modelzoo.cli.common import add_set, examples, told_warnings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -16,6 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo train gpt-tiny --data demo:python-docs -o docs-gpt --steps 20",
             "modelzoo train gpt-small --data corpus/ -o my-gpt --set train.warmup_steps=200",
             "modelzoo train bert-tiny-classifier --data reviews.csv -o sentiment --start my-bert",
+            "modelzoo train vit-tiny --data photos/ -o my-vit --set train.on_bad_file=skip",
         ),
     )
     parser.add_argument("name", metavar="DIR|NAME", help="a model directory, or a recipe")
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     check_replaceable(args.output, args.force)
 
     # What is wrong with the recipe or the paths is told before Keras is imported.
-    from modelzoo.data import read_examples
+    from modelzoo.data.media import check_path
     from modelzoo.runtime.tokenizer import Tokenizer
     from modelzoo.training.options import train_options
 
@@ -65,21 +66,22 @@ def run(args: argparse.Namespace) -> int:
     train_options(recipe)
     for path in (args.data, args.validation):
         if path is not None:
-            read_examples(path)
+            check_path(path)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     from modelzoo.training.train import train
 
-    figures = train(
-        recipe,
-        args.data,
-        args.output,
-        validation=args.validation,
-        start=start,
-        tokenizer=tokenizer,
-        force=args.force,
-        restart=args.restart,
-    )
+    with told_warnings():
+        figures = train(
+            recipe,
+            args.data,
+            args.output,
+            validation=args.validation,
+            start=start,
+            tokenizer=tokenizer,
+            force=args.force,
+            restart=args.restart,
+        )
     names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
     print(f"{args.output}: {recipe.name}  {names}".rstrip())
     return 0

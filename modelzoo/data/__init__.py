@@ -1,4 +1,4 @@
-"""Raw text to batches; training tokenizers.
+"""Raw text, images and sounds to batches; training tokenizers.
 
 `read_examples` reads what the user has, `*_batches` turn it into a `Batches`, which `fit()` takes
 through `as_pydataset()`. Tokenizers are trained by `modelzoo.data.train_tokenizer.train_tokenizer`.
@@ -16,9 +16,11 @@ _HOMES = {
     "classification_batches": "classification",
     "iterate_texts": "raw",
     "masked_lm_batches": "masked_lm",
+    "media_classification_batches": "media_classification",
     "pack_tokens": "packing",
     "pair_batches": "text_pairs",
     "read_examples": "raw",
+    "read_media_examples": "media",
     "seq2seq_batches": "seq2seq",
     "split": "splitting",
 }

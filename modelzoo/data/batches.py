@@ -36,8 +36,9 @@ class Batches:
         num_tokens: tokens that one evaluation predicts, if it makes sense to count them.
         num_bytes: UTF-8 bytes of the text behind these tokens.
         labels: class names by number, of a classification.
+        make_evaluation: instead of `make` for evaluation, where training alters its rows.
 
-    Attributes: all the arguments but `make`.
+    Attributes: all the arguments but `make` and `make_evaluation`.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Batches:
         num_tokens: int | None = None,
         num_bytes: int | None = None,
         labels: tuple[str, ...] | None = None,
+        make_evaluation: Make | None = None,
     ) -> None:
         if num_rows < 1:
             raise DataError("the data gives no row to train on", next_step="add text")
@@ -58,7 +60,7 @@ class Batches:
             raise DataError(f"batch_size must be at least 1, not {batch_size}")
         if seed < 0:
             raise DataError(f"seed must not be negative: {seed}")
-        self._make = make
+        self._make, self._make_evaluation = make, make_evaluation or make
         self.num_rows = num_rows
         self.batch_size = batch_size
         self.seed = seed
@@ -97,7 +99,7 @@ class Batches:
         rows = np.arange(first, first + self.batch_size)
         real = rows < self.num_rows
         generator = np.random.default_rng([self.seed, _EVALUATION, index])
-        x, y, weight = self._make(np.where(real, rows, 0), generator)
+        x, y, weight = self._make_evaluation(np.where(real, rows, 0), generator)
         return x, y, _zero_where(weight, ~real)
 
     def evaluation(self) -> Iterator[Batch]:

@@ -47,8 +47,8 @@ def classification_batches(
         OverflowTextError: a text is longer, and `truncate` is off.
     """
     first, second, found = _columns(examples)
-    names = _names_of(found) if labels is None else tuple(map(str, labels))
-    classes = _numbers(found, names)
+    names = names_of(found) if labels is None else tuple(map(str, labels))
+    classes = numbers_of(found, names)
     tokens, segments = framed_texts(tokenizer, first, second, length, truncate)
     token_rows, segment_rows = Ragged(tokens), Ragged(segments)
     padding = tokenizer.roles.get("pad", 0)
@@ -126,10 +126,10 @@ def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:
 
 def label_names(examples: object) -> tuple[str, ...]:
     """The class names in examples, sorted; as numbers if all are whole numbers."""
-    return _names_of(_columns(examples)[2])
+    return names_of(_columns(examples)[2])
 
 
-def _names_of(found: list[str]) -> tuple[str, ...]:
+def names_of(found: list[str]) -> tuple[str, ...]:
     def number(name: str) -> bool:
         return name.removeprefix("-").isdecimal()
 
@@ -143,7 +143,7 @@ def _names_of(found: list[str]) -> tuple[str, ...]:
     return tuple(sorted(distinct, key=int if all(map(number, distinct)) else str))
 
 
-def _numbers(found: list[str], names: tuple[str, ...]) -> np.ndarray:
+def numbers_of(found: list[str], names: tuple[str, ...]) -> np.ndarray:
     index = {name: number for number, name in enumerate(names)}
     for row, name in enumerate(found, start=1):
         if name not in index:

@@ -25,7 +25,8 @@ CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
 PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
 
-_TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target")
+_TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
+_MEDIA = ("image", "audio", "video")  # whose bytes are no text
 _DEMOS = ("demo:python-docs",)
 
 
@@ -52,7 +53,7 @@ def read_examples(
         [{'text': 'good', 'label': 1}, {'text': 'bad', 'label': 0}]
     """
     columns = dict(columns or {})
-    wanted = _alternatives(fields)
+    wanted = alternatives(fields)
     records, name = _records(raw, columns, wanted)
     return _examples(records, name, columns, wanted)
 
@@ -62,7 +63,7 @@ def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iter
     for example in read_examples(raw, columns):
         found = [example[field] for field in _TEXT_FIELDS if isinstance(example.get(field), str)]
         if not found:
-            raise _missing("text", example, "raw data")
+            raise missing_column("text", example, "raw data")
         yield from found
 
 
@@ -82,7 +83,7 @@ def _records(
     if isinstance(raw, str | os.PathLike):
         path = Path(raw)
         needed = [{columns.get(field, field) for field in names} for names in wanted]
-        return _path_records(path, needed), str(path)
+        return path_records(path, needed), str(path)
     if isinstance(raw, Mapping) or not isinstance(raw, Iterable):
         raise DataError(
             f"raw data must be a path or an iterable of examples, not {type(raw).__name__}",
@@ -96,7 +97,7 @@ def _records(
     ), f"the {type(raw).__name__}"
 
 
-def _path_records(path: Path, needed: list[set[str]]) -> Iterator[Record]:
+def path_records(path: Path, needed: list[set[str]]) -> Iterator[Record]:
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
@@ -143,7 +144,7 @@ def _record(item: object, where: str, wanted: Sequence[Sequence[str]]) -> dict:
             if len(names) == len(item):
                 return dict(zip(names, item, strict=True))
     raise DataError(
-        f"an example must be a text, a tuple or a dict, not {_describe(item)}",
+        f"an example must be a text, a tuple or a dict, not {describe(item)}",
         where=where,
         next_step=f"pass {' or '.join(str(tuple(names)) for names in wanted or TEXT)}",
     )
@@ -162,7 +163,7 @@ def _examples(
     for record, where in records:
         for column in columns.values():
             if column not in record:
-                raise _missing(column, record, where)
+                raise missing_column(column, record, where)
         renamed = {name: v for name, v in record.items() if name not in columns.values()}
         renamed.update({field: record[column] for field, column in columns.items()})
         names = _matching(renamed, where, wanted) if wanted else renamed
@@ -171,7 +172,7 @@ def _examples(
         raise DataError("there is no example in the data", where=name)
 
 
-def _alternatives(fields: Fields | None) -> Sequence[Sequence[str]]:
+def alternatives(fields: Fields | None) -> Sequence[Sequence[str]]:
     if fields is None:
         return ()
     fields = tuple(fields)
@@ -183,10 +184,10 @@ def _matching(record: dict, where: str, wanted: Sequence[Sequence[str]]) -> Sequ
         if all(name in record for name in names):
             return names
     closest = max(wanted, key=lambda names: sum(name in record for name in names))
-    raise _missing(next(name for name in closest if name not in record), record, where)
+    raise missing_column(next(name for name in closest if name not in record), record, where)
 
 
-def _missing(column: str, record: Collection[str], where: str) -> DataError:
+def missing_column(column: str, record: Collection[str], where: str) -> DataError:
     near = nearest(column, map(str, record))
     return DataError(
         f"there is no column {column!r}; there are {', '.join(map(str, record))}",
@@ -199,19 +200,19 @@ def _missing(column: str, record: Collection[str], where: str) -> DataError:
 def _value(name: str, value: object, where: str, checked: bool) -> Any:
     if getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy scalar
-    if isinstance(value, bytes):
+    if isinstance(value, bytes) and name not in _MEDIA:
         try:
             value = value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{name!r} is not UTF-8: {error}", where=where) from error
     if name == "label":
-        return _label(value, where)
+        return as_label(value, where)
     if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
-        raise DataError(f"{name!r} must be text, not {_describe(value)}", where=where)
+        raise DataError(f"{name!r} must be text, not {describe(value)}", where=where)
     return value
 
 
-def _label(value: object, where: str) -> int | str:
+def as_label(value: object, where: str) -> int | str:
     """A class: a name, or a whole number (which a data frame may have turned into a float)."""
     if isinstance(value, str) and value.strip():
         return value
@@ -220,12 +221,12 @@ def _label(value: object, where: str) -> int | str:
     if isinstance(value, int):
         return int(value)
     raise DataError(
-        f"a label must be a name or a whole number, not {_describe(value)}",
+        f"a label must be a name or a whole number, not {describe(value)}",
         where=where,
         next_step="leave out the examples that have no label",
     )
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) < 40 else text[:36] + '...'}"

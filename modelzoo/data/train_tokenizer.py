@@ -25,11 +25,14 @@ KINDS = ("bpe", "byte", "wordpiece", "unigram")
 
 # The control tokens of each task, in the order of their ids.
 SPECIALS: dict[str, tuple[str, ...]] = {
+    "captioning": ("<pad>", "<s>", "</s>"),
     "causal-lm": ("<|endoftext|>",),
     "masked-lm": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "contrastive": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "text-classification": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "text-embedding": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "seq2seq-lm": ("<pad>", "</s>", "<unk>"),
+    "speech-to-text": ("<pad>", "<s>", "</s>"),
 }
 
 

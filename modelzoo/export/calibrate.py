@@ -51,7 +51,8 @@ def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
 
     Args:
         model: a task model with a `backbone`.
-        inputs: what the backbone is called with, such as token ids (B, T) int32.
+        inputs: what the backbone is called with, such as token ids (B, T) int32; or a function that
+            runs the model over a sample.
         strength: 0 evens out the weights alone, 1 the activations alone.
         block_size: so many channels in a row share a factor, and it is a power of two; then a
             kernel in blocks of this size stays exactly as good to quantize as it was.
@@ -75,7 +76,7 @@ def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
         return recording
 
     with replaced_call(matrices, record):
-        model.backbone(inputs, training=False)
+        inputs() if callable(inputs) else model.backbone(inputs, training=False)
     changed = 0
     for block in blocks:
         for source, targets in _groups(block):

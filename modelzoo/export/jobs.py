@@ -47,7 +47,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
 
     if mode.quantized:
         progress(f"preparing the weights for {mode.name}")
-        prepare(model, mode, quantization_of(model.recipe))
+        prepare(model, mode, quantization_of(model))
     progress(f"converting to {job['format']}")
     artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
     if mode.quantized:  # what it is held against is the model as it was

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 
 from modelzoo.export.precision import Mode
 from modelzoo.export.prose import calibration_texts
 from modelzoo.export.quantize import Quantization
+from modelzoo.export.samples import Samples, signature_calls
+from modelzoo.export.scenes import scene_inputs
+from modelzoo.export.verify import run_in_keras
+from modelzoo.runtime.engine import SignatureInfo
 
 STRENGTH = 0.5  # of smoothing; 0.3 to 0.7 were alike on SmolLM2
 ROWS, LENGTH = 8, 128  # of text to calibrate with
@@ -34,11 +40,37 @@ def prepare(model, mode: Mode, how: Quantization) -> None:
 
 
 def _inputs(model):
-    """Token ids (ROWS, LENGTH) of prose, or seeded ones, as the backbone takes them."""
+    """Token ids (ROWS, LENGTH) of prose, or seeded ones, as the backbone takes them.
+
+    Of a model that reads media a function that runs it over pictures and sounds.
+    """
     backbone = model.backbone
+    if getattr(backbone, "processing", None):
+        return lambda: _run_signatures(model)
     longest = min(LENGTH, backbone.max_length or LENGTH)
     ids = _ids(model.tokenizer, ROWS * longest, backbone.vocab_size).reshape(ROWS, longest)
     return {"token_ids": ids, "decoder_token_ids": ids} if hasattr(backbone, "encode") else ids
+
+
+def _run_signatures(model) -> None:
+    """Everything that the model does on a device, in Keras, on what it is made for."""
+    sizes = (getattr(model.backbone, name, None) for name in ("vocab_size", "max_length"))
+    samples = Samples(model.tokenizer, *sizes)
+    signatures = model.export_signatures()
+    infos = {name: SignatureInfo(one.inputs, _state(one)) for name, one in signatures.items()}
+    calls = signature_calls(infos, samples)
+    name, arrays = next(calls)
+    for first in count():
+        shown = scene_inputs(signatures[name].inputs, model.processing(), first)
+        try:
+            name, arrays = calls.send(run_in_keras(signatures[name], {**arrays, **shown}))
+        except StopIteration:  # two rounds over the signatures
+            return
+
+
+def _state(signature) -> dict:
+    """The inputs that are state, which begins as zeros."""
+    return {key: spec for key, spec in signature.inputs.items() if key.startswith("kv_cache")}
 
 
 def _ids(tokenizer, count: int, vocab_size: int) -> np.ndarray:

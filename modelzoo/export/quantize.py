@@ -1,13 +1,17 @@
 """Weights of a TFLite file in 8 or 4 bits, activations in 8 bits computed on the way.
 
 The work is litert-quantizer's. What is decided here is which weights get how many bits: all that
-fully connected layers and tables hold, except where the recipe's `[quantize]` table says otherwise.
+fully connected layers, convolutions (8 bits at least) and tables hold, except where the recipe's
+`[quantize]` table says otherwise.
 
     [quantize]
     block_size = 32                       # weights that share a scale and an offset, int4
     [quantize.layers]
     "block_0/ffn/down" = "int8"           # a layer that 4 bits harm
     "head" = "float32"
+
+A layer with the attribute `keep_float32 = True` says so itself: what turns sound into a
+spectrogram, whose constants are no weights.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +30,6 @@ from modelzoo.errors import ExportError, require
 from modelzoo.export.affine import OFFSETS
 from modelzoo.export.precision import Mode
 from modelzoo.export.tflite_file import File, Product
-from modelzoo.recipe import Recipe
 from modelzoo.schema import validate_against
 
 PRECISIONS = ("int4", "int8", "float32")
@@ -41,14 +44,18 @@ class Quantization:
         smooth: even out the channels of activations first, int8 (Xiao et al. 2022).
         layers: layer path -> the least precision that it is given. A path is the end of one, part
             by part, with `*` and `?`: "block_*/attention/value".
+        kept: names of layers whose products stay float32, they and all that is inside them.
     """
 
     block_size: Literal[32, 64, 128, 256] = 32
     smooth: bool = True
     layers: Mapping[str, str] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
     def precision(self, path: str, mode: Mode) -> str:
-        """int4, int8 or float32: the mode's, or what `layers` raises it to."""
+        """int4, int8 or float32: the mode's, or what `layers` or a layer itself raises it to."""
+        if self.kept.intersection(path.split("/")):
+            return "float32"
         wanted = [value for pattern, value in self.layers.items() if _matches(pattern, path)]
         return max([mode.name, *wanted], key=PRECISIONS.index)
 
@@ -73,16 +80,19 @@ def quantization(
     return Quantization(block_size, smooth, dict(layers or {}))
 
 
-def quantization_of(recipe: Recipe | None) -> Quantization:
-    """The recipe's `[quantize]` table.
+def quantization_of(model) -> Quantization:
+    """What a model's recipe says in `[quantize]`, and what its layers say of themselves.
 
     Raises:
         RecipeError: a key or a value that the table does not have.
         ExportError: a precision that does not exist.
     """
-    if recipe is None:
-        return Quantization()
-    return quantization(**validate_against(recipe, quantization, table="quantize"))
+    layers = model._flatten_layers()
+    kept = frozenset(layer.name for layer in layers if getattr(layer, "keep_float32", False))
+    if model.recipe is None:
+        return Quantization(kept=kept)
+    stated = quantization(**validate_against(model.recipe, quantization, table="quantize"))
+    return replace(stated, kept=kept)
 
 
 def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantization) -> None:
@@ -127,7 +137,8 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
         )
     if not work.get_quantization_recipe():
         raise ExportError(
-            "there is nothing to quantize: the model has no fully connected layer and no table",
+            "there is nothing to quantize: the model has no fully connected layer, no convolution "
+            "and no table",
             next_step="export it with --quantize float32 or float16",
         )
     with scales_once():
@@ -189,12 +200,14 @@ def _configs(file: File, mode: Mode, how: Quantization):
 def precision_of(product: Product, mode: Mode, how: Quantization) -> str:
     """The precision of one product's weights.
 
-    A table that is read by id, the head over it or beside it, a block's offsets, and what does not
-    divide into blocks have 8 bits at least: four are too few for rare tokens, and a tied table is
-    stored once.
+    A table that is read by id, the head over it or beside it, a block's offsets, convolutions, and
+    what does not divide into blocks have 8 bits at least: four are too few for rare tokens, and a
+    tied table is stored once. Depthwise convolutions stay as they are: they hold little, and LiteRT
+    runs them slower in 8 bits.
     """
     precision = how.precision(product.path, mode)
-    coarse = product.table or OFFSETS in product.output or product.shape[-1] % how.block_size
+    coarse = product.table or OFFSETS in product.output or product.operation == "CONV_2D"
+    coarse = coarse or product.shape[-1] % how.block_size
     if precision == "int4" and coarse:
         return "int8"
     return precision

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from modelzoo.export.readme_code import litertlm_code, python_code, tflite_code
+from modelzoo.export.readme_media import held_out_text, media_lines, media_sizes
 
 _TASKS = {
+    "audio-classification": "gives a sound one of its labels, and turns it into a vector",
+    "contrastive": "turns media and texts into vectors that can be compared",
+    "image-classification": "gives an image one of its labels, and turns it into a vector",
+    "speech-to-text": "writes down what is said",
+    "video-classification": "gives a video one of its labels, and turns it into a vector",
+    "captioning": "writes a text about an image, or answers a question about it",
     "causal-lm": "continues a text, one token after another",
     "seq2seq-lm": "writes a target text for a source text",
     "masked-lm": "guesses masked tokens, and turns a text into a vector",
@@ -33,6 +40,8 @@ def _summary(manifest: dict, parity: dict) -> str:
     what = _TASKS.get(manifest["task"], f"does the task {manifest['task']}")
     limit = manifest["max_length"]
     length = f"at most {limit:,} tokens" if limit else "texts of any length"
+    if not any("token_ids" in signature["inputs"] for signature in manifest["signatures"].values()):
+        length = " and ".join(media_sizes(manifest["processing"]))
     lines = [
         f"A `{manifest['format']}` bundle ({manifest['precision']}) that {what}: "
         f"{manifest['parameters']:,} parameters, {parity.get('bytes', 0):,} bytes, {length}.",
@@ -93,7 +102,7 @@ def _driving(manifest: dict) -> str:
             {
                 signature["inputs"]["token_ids"]["shape"][1]
                 for name, signature in signatures.items()
-                if name.startswith(("prefill", "decode"))
+                if name.startswith(("prefill", "decode")) and "token_ids" in signature["inputs"]
             }
         )
         chunks = " or ".join(map(str, lengths[1:] or lengths))
@@ -117,7 +126,9 @@ def _driving(manifest: dict) -> str:
                 f"- Positions end at {manifest['max_length'] - 1}. A call that would pass the end "
                 "must start earlier and take in the same tokens again; the device does not check."
             )
-    if "encode" in signatures:
+    if "caption" in manifest["processing"]:
+        lines += _captions(signatures, manifest["processing"]["caption"])
+    elif "token_ids" in signatures.get("encode", {}).get("inputs", {}):
         lines.append(
             "- `encode` reads the source once (with the eos token behind it, padded with the pad "
             "token, `padding_mask` 1 for tokens and 0 for padding). Its outputs and its "
@@ -125,13 +136,34 @@ def _driving(manifest: dict) -> str:
         )
         if "start_token" in manifest["processing"]:
             lines.append(f"- The target begins with token {manifest['processing']['start_token']}.")
-    if "serve" in signatures or "embed" in signatures:
+    lines += media_lines(signatures, manifest["processing"])
+    if any(
+        name.startswith(("serve", "embed", "encode_text")) and "token_ids" in signature["inputs"]
+        for name, signature in signatures.items()
+    ):
         lines.append(
             "- `token_ids` are [CLS] text [SEP], padded with the pad token; `padding_mask` is 1 "
             "for tokens and 0 for padding; `segment_ids`, where there are any, are 0 for the first "
             "text and 1 for a second one with its [SEP]."
         )
     return "\n".join(lines) or "- See the shapes above."
+
+
+def _captions(signatures: dict, frame: dict) -> list[str]:
+    """What stands around an image and a prompt; see `runtime.captioning.frame_of`."""
+    before, between, after = (frame[key] for key in ("before", "between", "after"))
+    if not frame["image_tokens"]:
+        return [
+            "- `encode` looks at the image once; its outputs are inputs of the other signatures. A "
+            f"prompt's tokens stand between {between} and {after}."
+        ]
+    name = next(key for key in signatures if key.startswith("prefill_image"))
+    return [
+        f"- `{name}` writes the image into the state, at {frame['image_tokens']} consecutive "
+        f"`positions` from {len(before)} on. Before it go the tokens {before}; behind it "
+        f"{between}, the prompt's tokens, and {after}. Nothing may be written to its positions "
+        "again."
+    ]
 
 
 def worst_output(outputs: dict) -> str:
@@ -170,9 +202,8 @@ def _figures(manifest: dict, parity: dict) -> str:
             )
     held_out = parity.get("held_out")
     if held_out:
-        text += (
-            f"\n\nOn held-out English text, {held_out['metric']}: {held_out['bundle']:.4g} beside "
-            f"{held_out['float32']:.4g} in float32."
+        text += "".join(
+            f"\n\n{held_out_text(figures)}" for figures in (held_out, *held_out.get("others", ()))
         )
     return text
 

@@ -17,20 +17,33 @@ def main_signature(manifest: dict) -> str:
     return next((name for name in ("decode", "serve") if name in signatures), first)
 
 
+def data_of(signature: dict) -> str:
+    """What a program puts into a signature, in words."""
+    named = {"images": "pixels", "frames": "pixels", "audio": "samples"}
+    return next((named[key] for key in signature["inputs"] if key in named), "token ids")
+
+
 # === Python ===
 
 
 def python_code(manifest: dict) -> str:
     """Python with modelzoo's runtime, and without."""
-    name, format = main_signature(manifest), manifest["format"]
+    name, format, signatures = main_signature(manifest), manifest["format"], manifest["signatures"]
     call = {
+        "audio-classification": 'print(model.classify((np.zeros(8000, "float32"), 16000), top=1))',
+        "captioning": 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=20))',
         "causal-lm": 'print(model.generate("In the beginning", max_new_tokens=20))',
+        "contrastive": _ZERO_SHOT if {"encode_image", "encode_text"} <= {*signatures} else None,
+        "image-classification": 'print(model.classify(np.zeros((64, 64, 3), "uint8"), top=1))',
         "seq2seq-lm": 'print(model.generate("In the beginning", max_new_tokens=20))',
+        "speech-to-text": 'print(model.transcribe((np.zeros(8000, "float32"), 16000)))',
         "masked-lm": 'print(model.embed("In the beginning"))',
         "text-classification": 'print(model.classify("a fine film", top=1))',
         "text-embedding": 'print(model.embed("In the beginning"))',
+        "video-classification": 'print(model.classify(np.zeros((8, 64, 64, 3), "uint8"), top=1))',
     }.get(manifest["task"])
-    if manifest["tokenizer"] is None or call is None:
+    reads_text = any("token_ids" in signature["inputs"] for signature in signatures.values())
+    if call is None or (reads_text and manifest["tokenizer"] is None):
         call = _RUN_BY_NAME.replace("<NAME>", name)
     engine = "tensorflow" if format == "savedmodel" else "ai-edge-litert"
     code = ("import numpy as np\n" if "np." in call else "") + _PYTHON.replace("<CALL>", call)
@@ -42,6 +55,7 @@ def python_code(manifest: dict) -> str:
     if format in _PLAIN:
         title, plain = _PLAIN[format]
         plain = plain.replace("<NAME>", name).replace("<MODEL>", manifest["model"])
+        plain = plain.replace("<DATA>", data_of(signatures[name]))
         parts += [f"### {title}", f"```python\n{plain.strip()}\n```"]
     return "\n\n".join(parts)
 
@@ -52,6 +66,8 @@ from modelzoo.runtime import load
 model = load(".")
 <CALL>
 """
+
+_ZERO_SHOT = 'print(model.zero_shot(np.zeros((64, 64, 3), "uint8"), ["a cat", "a dog"]))'
 
 _RUN_BY_NAME = """\
 info = model.engine.signatures["<NAME>"].inputs
@@ -72,7 +88,7 @@ name = "<NAME>"
 with open("manifest.json", encoding="utf-8") as file:
     signature = json.load(file)["signatures"][name]
 model = CompiledModel.from_file("<MODEL>")
-# Zeros here: put your token ids in.
+# Zeros here: put your <DATA> in.
 inputs = {key: model.create_input_buffer_by_name(name, key) for key in signature["inputs"]}
 for key, tensor in signature["inputs"].items():
     inputs[key].write(np.zeros(tensor["shape"], tensor["dtype"]))
@@ -152,6 +168,7 @@ def tflite_code(manifest: dict) -> str:
     shown = next((key for key in ("logits", "embedding") if key in outputs), outputs[0])
     values = {
         "NAME": name,
+        "DATA": data_of(signature),
         "INDEX": str(list(manifest["signatures"]).index(name)),
         "INPUTS": _quoted(inputs),
         "OUTPUTS": _quoted(outputs),
@@ -181,15 +198,16 @@ def _quoted(names: list[str]) -> str:
     return "\n" + textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    ")
 
 
-def _groups(signature: dict) -> list[tuple[list[int], list[str], list[int], bool]]:
-    """(places, names, shape, whether whole numbers) of inputs that are alike."""
+def _groups(signature: dict) -> list[tuple[list[int], list[str], list[int], str]]:
+    """(places, names, shape, "float", "int" or "byte") of inputs that are alike."""
     groups: dict[tuple, tuple[list, list]] = {}
     for place, (name, tensor) in enumerate(signature["inputs"].items()):
-        key = (tuple(tensor["shape"]), tensor["dtype"].startswith("int"))
+        whole = "int" if tensor["dtype"].startswith("int") else "float"
+        key = (tuple(tensor["shape"]), "byte" if tensor["dtype"] == "uint8" else whole)
         places, names = groups.setdefault(key, ([], []))
         places.append(place)
         names.append(name)
-    return [(*group, list(shape), whole) for (shape, whole), group in groups.items()]
+    return [(*group, list(shape), kind) for (shape, kind), group in groups.items()]
 
 
 _KOTLIN_HOW = "Gradle: `implementation 'com.google.ai.edge.litert:litert:2.3.0'`."
@@ -202,7 +220,7 @@ val model = CompiledModel.create(
 val inputs = listOf(<INPUTS>).associateWith {
     model.createInputBuffer(it, "<NAME>")
 }
-// Zeros here: put your token ids in.
+// Zeros here: put your <DATA> in.
 <FILL>
 // State is input and output of the same call: one buffer is both, and is updated in place.
 val outputs = listOf(<OUTPUTS>).associateWith {
@@ -214,11 +232,15 @@ val result: FloatArray = outputs.getValue("<SHOWN>").readFloat()  // <COUNT> num
 
 
 def _fill_in_kotlin(group) -> str:
-    _, names, shape, whole = group
-    kind = "Int" if whole else "Float"
+    _, names, shape, kind = group
+    write, array = {
+        "int": ("Int", "Int"),
+        "byte": ("Int8", "Byte"),
+        "float": ("Float", "Float"),
+    }[kind]
     return (
         f"for (name in listOf({_quoted(names)}))\n"
-        f"    inputs.getValue(name).write{kind}({kind}Array({math.prod(shape)}))"
+        f"    inputs.getValue(name).write{write}({array}Array({math.prod(shape)}))"
     )
 
 
@@ -238,7 +260,7 @@ let inputNames = [<INPUTS>]
 let outputNames = [<OUTPUTS>]
 let inputs = try model.createInputBuffers(signatureIndex: <INDEX>)
 var outputs = try model.createOutputBuffers(signatureIndex: <INDEX>)
-// Zeros here: put your token ids in.
+// Zeros here: put your <DATA> in.
 <FILL>
 // State is input and output of the same call: one buffer is both, and is updated in place.
 for (place, name) in outputNames.enumerated() {
@@ -250,10 +272,11 @@ let result: [Float] = try outputs[<PLACE>].read()  // <SHOWN>: <COUNT> numbers
 
 
 def _fill_in_swift(group) -> str:
-    places, _, shape, whole = group
+    places, _, shape, kind = group
+    number = {"int": "Int32", "byte": "UInt8", "float": "Float"}[kind]
     return (
         f"for place in [{', '.join(map(str, places))}] {{\n"
-        f"    try inputs[place].write([{'Int32' if whole else 'Float'}]"
+        f"    try inputs[place].write([{number}]"
         f"(repeating: 0, count: {math.prod(shape)}))\n}}"
     )
 
@@ -282,7 +305,7 @@ const std::vector<std::string> input_names = {<INPUTS>};
 const std::vector<std::string> output_names = {<OUTPUTS>};
 LITERT_ASSIGN_OR_RETURN(auto inputs, model.CreateInputBuffers("<NAME>"));
 LITERT_ASSIGN_OR_RETURN(auto outputs, model.CreateOutputBuffers("<NAME>"));
-// Zeros here: put your token ids in.
+// Zeros here: put your <DATA> in.
 <FILL>
 // State is input and output of the same call: one buffer is both, and is updated in place.
 for (size_t i = 0; i < output_names.size(); ++i) {
@@ -298,8 +321,8 @@ LITERT_RETURN_IF_ERROR(outputs[<PLACE>].Read<float>(absl::MakeSpan(result)));
 
 
 def _fill_in_cpp(group) -> str:
-    places, _, shape, whole = group
-    kind = "int32_t" if whole else "float"
+    places, _, shape, kind = group
+    kind = {"int": "int32_t", "byte": "uint8_t", "float": "float"}[kind]
     return (
         f"for (size_t i : {{{', '.join(map(str, places))}}}) {{\n"
         f"  const std::vector<{kind}> values({math.prod(shape)});\n"
@@ -316,7 +339,7 @@ import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
 await loadLiteRt('/wasm/');
 const model = await loadAndCompile('model.tflite', {accelerator: 'wasm'});
-const inputs = {};  // zeros here: put your token ids in
+const inputs = {};  // zeros here: put your <DATA> in
 <FILL>
 const outputs = await model.run('<NAME>', inputs);
 const result = await outputs['<SHOWN>'].data();  // Float32Array of <COUNT>
@@ -325,9 +348,10 @@ for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tens
 
 
 def _fill_in_js(group) -> str:
-    _, names, shape, whole = group
+    _, names, shape, kind = group
+    number = {"int": "Int32", "byte": "Uint8", "float": "Float32"}[kind]
     return (
         f"for (const name of [{_quoted(names)}]) {{\n"
         f"  inputs[name] = new Tensor(\n"
-        f"      new {'Int32' if whole else 'Float32'}Array({math.prod(shape)}), {shape});\n}}"
+        f"      new {number}Array({math.prod(shape)}), {shape});\n}}"
     )

@@ -51,7 +51,7 @@ def export(
     check_operations(file)
     check_stored_once(file, [variable.numpy() for variable in variables])
     if mode.quantized:
-        how = quantization_of(model.recipe)
+        how = quantization_of(model)
         expected = minimum_bytes(file, mode, how)
         quantize(written, folder / NAME, file, mode, how)
         file = read_file(folder / NAME)

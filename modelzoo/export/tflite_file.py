@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -37,12 +38,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class Product:
-    """An operation that reads a constant matrix: FULLY_CONNECTED or EMBEDDING_LOOKUP.
+    """An operation that reads a constant matrix: FULLY_CONNECTED, CONV_2D or EMBEDDING_LOOKUP.
 
     Attributes:
         output: the name of the tensor that it writes.
         path: the layer that it comes from, "block_0/attention/key"; "" where the name says none.
-        shape: of the matrix, (outputs, inputs), or (ids, width) of a table.
+        shape: of the matrix, (outputs, inputs), or (ids, width) of a table; a convolution's inputs
+            are all numbers under its window.
         buffer: the matrix's buffer; signatures share it.
         table: it is read by id, or is as tall as one that is: a head over the vocabulary.
     """
@@ -141,12 +143,13 @@ def _products(model, graph, operation, layers) -> list[Product]:
     for i in range(graph.OperatorsLength()):
         op = graph.Operators(i)
         name = operation(op)
-        if name not in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP"):
+        if name not in ("FULLY_CONNECTED", "CONV_2D", "EMBEDDING_LOOKUP"):
             continue
         matrix, output = graph.Tensors(op.Inputs(1)), graph.Tensors(op.Outputs(0))
         buffer = model.Buffers(matrix.Buffer())
         if buffer.DataLength() or buffer.Size():  # else it is computed, and no weight
-            shape = tuple(matrix.ShapeAsNumpy().tolist())
+            rows, *inputs = matrix.ShapeAsNumpy().tolist()
+            shape = rows, math.prod(inputs)
             title = output.Name().decode()
             found.append(Product(name, title, layer_path(title, layers), shape, matrix.Buffer()))
     return found

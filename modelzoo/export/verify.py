@@ -196,16 +196,28 @@ class Generation:
     """The checks of what generates: the state that grows in place, against whole texts in Keras.
 
     Args: as `verify`.
+
+    Attributes:
+        source: what the model looks at while it writes: the inputs of `encode`, or those of
+            `prefill_image` without the state.
+        kept: positions that an image takes, before those of the tokens that are compared.
+        window: tokens that fit behind them.
     """
 
     def __init__(self, engine, model, samples: Samples, tokenizer, mode: Mode):
         self.engine, self.model, self.samples, self.mode = engine, model, samples, mode
-        self.source, self.source_ids, first = None, None, []
+        self.source, self.source_ids, self.kept, first = None, None, 0, []
+        look = next((name for name in engine.signatures if name.startswith("prefill_image")), None)
         if "encode" in engine.signatures:
             self._read_source(tokenizer)
             first = [samples.pad]
+        elif look is not None:
+            arrays, self.kept = inputs_for(engine.signatures[look], samples, {})
+            self.source = {key: arrays[key] for key in ("images", "positions")}
         stepper = self.stepper()
         self.window, self.chunk = stepper.max_length, stepper.prefill_length
+        if self.window is not None:
+            self.window -= self.kept
         self.longest = 2 * self.chunk + self.chunk // 2 + 3  # several chunks, the last one short
         if self.window is not None:
             self.longest = min(self.longest, self.window)
@@ -215,6 +227,11 @@ class Generation:
     def _read_source(self, tokenizer) -> None:
         """A source that fills most of the encoder, as the device is given it."""
         info = self.engine.signatures["encode"].inputs
+        if "token_ids" not in info:  # an image or a sound
+            self.source, _ = inputs_for(
+                self.engine.signatures["encode"], self.samples, {}, share=0.75
+            )
+            return
         length = info["token_ids"].shape[1]
         ids = self.samples.tokens(max(1, length - length // 4))
         if tokenizer is not None and "eos" in tokenizer.roles:
@@ -227,7 +244,16 @@ class Generation:
         self.source = {key: value for key, value in self.source.items() if key in info}
 
     def stepper(self):
-        return self.engine.stepper(self.source)
+        if not self.kept:
+            return self.engine.stepper(self.source)
+        stepper = self.engine.stepper()
+        stepper.prefill_image(**self.source)
+        return stepper
+
+    def _behind_image(self, tokens: list[int]) -> list[int]:
+        """Tokens at their positions, with something at those of the image."""
+        image_token = getattr(self.model.backbone, "image_token", None) or 0
+        return [image_token] * self.kept + tokens
 
     def check(self) -> dict:
         """Raises ExportError where the device's logits or tokens are not Keras'."""
@@ -260,8 +286,15 @@ class Generation:
                 "decoder_token_ids": ids,
                 "decoder_padding_mask": keras.ops.ones_like(ids),
             }
+        elif self.source is not None:
+            in_text = getattr(self.model.backbone, "image_token", None) is not None
+            ids = keras.ops.convert_to_tensor(
+                [self._behind_image(tokens) if in_text else tokens], "int32"
+            )
+            media = {k: keras.ops.convert_to_tensor(v) for k, v in self.source.items()}
+            inputs = {**media, "token_ids": ids, "padding_mask": keras.ops.ones_like(ids)}
         logits = keras.ops.convert_to_numpy(self.model(inputs, training=False))
-        return logits[0].astype(np.float32)
+        return logits[0][-len(tokens) :].astype(np.float32)
 
     def decode_all(self, tokens: list[int]) -> np.ndarray:
         """(L, V): one token after another through the state, buffers used in place."""
@@ -270,14 +303,15 @@ class Generation:
     def prefill_then_decode(self, tokens: list[int], split: int) -> np.ndarray:
         """(L - split, V): `split` tokens by chunks, the others one after another."""
         stepper = self.stepper()
-        prefill(stepper, [tokens[: split + 1]])
+        prefill(stepper, [self._behind_image(tokens[: split + 1])])
         return self._decode(stepper, tokens, split)
 
     def _decode(self, stepper, tokens, begin: int) -> np.ndarray:
         rows = []
         for position in range(begin, len(tokens)):
             ids = np.array([[tokens[position]]], np.int32)
-            rows.append(stepper.decode(ids, np.array([[position]], np.int32))[0])
+            place = np.array([[self.kept + position]], np.int32)
+            rows.append(stepper.decode(ids, place)[0])
         return np.stack(rows)
 
     # === Greedy text ===
@@ -290,7 +324,7 @@ class Generation:
         """
         counts = {"compared": 0, "equal": 0, "ties": 0}
         for first, (length, new) in enumerate(GREEDY):
-            if self.source_ids is not None:
+            if "encode" in self.engine.signatures:
                 prompt = self.tokens[:1]
                 new = new if first == 0 else 0
             else:
@@ -304,13 +338,12 @@ class Generation:
 
     def _compare_text(self, prompt: list[int], new: int, counts: dict) -> None:
         sampling = Sampling(max_new_tokens=new)
-        given = prompt if self.source_ids is None else self.source_ids
-        right = _run(self.model.stepper([given], sampling), prompt, sampling)
+        right = _run(self._keras_stepper(prompt, sampling), self._behind_image(prompt), sampling)
         counts["compared"] += len(right)
         done, ties = 0, 0
         while done < len(right):
             rest = Sampling(max_new_tokens=len(right) - done)
-            found = _run(self.stepper(), prompt + right[:done], rest)
+            found = _run(self.stepper(), self._behind_image(prompt + right[:done]), rest)
             same = next(
                 (n for n, (a, b) in enumerate(zip(found, right[done:], strict=True)) if a != b),
                 len(found),
@@ -324,6 +357,11 @@ class Generation:
             ties += 1
             counts["ties"] += 1
             done += 1
+
+    def _keras_stepper(self, prompt: list[int], sampling: Sampling):
+        if self.source is not None and self.source_ids is None:
+            return self.model.media_stepper(self.source, self._behind_image(prompt), sampling)
+        return self.model.stepper([self.source_ids or prompt], sampling)
 
     def _explain(self, history: list[int], found: int, right: int) -> None:
         """Raises ExportError unless the two tokens are as likely as each other."""

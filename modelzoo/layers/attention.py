@@ -10,6 +10,7 @@ from keras import ops
 
 from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.initial import normal
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import rotate
 from modelzoo.layers.projection import projection
@@ -62,6 +63,10 @@ class Attention(keras.layers.Layer):
             if norm is not None:
                 norm.build((None, None, None, config.size_per_head))
         self.output_projection.build((None, None, config.num_heads * config.size_per_head))
+        if config.attention_extra_token:
+            shape, start = (config.kv_heads, config.size_per_head), config.initializer_range
+            self.extra_key = self.add_weight(shape, normal(start), name="extra_key")
+            self.extra_value = self.add_weight(shape, normal(start), name="extra_value")
         self.built = True
 
     def call(self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None):
@@ -81,6 +86,9 @@ class Attention(keras.layers.Layer):
         """(B, S, hidden_dim) -> key (B, K, S, D) and value (B, K, D, S), as a cache holds them."""
         key = self._split(self.key(x), self.config.kv_heads, (0, 2, 1, 3), self.key_norm)
         value = self._split(self.value(x), self.config.kv_heads, (0, 2, 3, 1))
+        if self.config.attention_extra_token:
+            key = _with_extra(key, self.extra_key, KEY_AXIS)
+            value = _with_extra(value, self.extra_value, VALUE_AXIS)
         return (key if rotary is None else rotate(key, rotary)), value
 
     def _split(self, x, heads, order, norm=None):
@@ -122,3 +130,10 @@ class Attention(keras.layers.Layer):
             return x
         shape = ops.shape(x)
         return ops.reshape(x, (-1, to_heads, shape[2] * from_heads // to_heads, shape[3]))
+
+
+def _with_extra(x, extra, axis):
+    """Keys or values with one more, a trained (K, D), at the end of their time axis."""
+    extra = ops.expand_dims(ops.expand_dims(ops.cast(extra, x.dtype), 0), axis)  # (1, K, 1, D)
+    one = x[:, :, :1] if axis == KEY_AXIS else x[..., :1]
+    return ops.concatenate([x, ops.zeros_like(one) + extra], axis=axis)

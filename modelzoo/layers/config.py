@@ -41,6 +41,8 @@ class TransformerConfig:
         attention_key_bias: of the keys' projection, which softmax makes of no effect (Whisper has
             none). Default: `attention_bias`.
         attention_output_bias: of the projection behind attention. Default: `attention_bias`.
+        attention_extra_token: a trained key and value beside the tokens' (ImageBind); for stacks
+            that see all of a sequence without padding.
         attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.
         attention_softcap: keep scores within it, `cap * tanh(score / cap)` (Gemma 2).
         attention_pattern: the kinds of the layers, repeated: five `"local"` and one `"global"`
@@ -49,6 +51,7 @@ class TransformerConfig:
             both ways sees half as many on either side.
         rotary_theta: base of rotary positions (Su et al. 2021); `None` has none.
         rotary_local_theta: the same in local layers. Default: `rotary_theta`.
+        rotary_fraction: the share of a head that turns; the rest stays as it is (Moonshine: 0.9).
         rotary_scaling: how global layers stretch positions; see `positions.rotary_rates`.
         residual_init_scale: factor on the initial weights that write to the residual stream
             (GPT-2: `1 / sqrt(2 * num_layers)`).
@@ -77,6 +80,7 @@ class TransformerConfig:
     attention_bias: bool = True
     attention_key_bias: bool | None = None
     attention_output_bias: bool | None = None
+    attention_extra_token: bool = False
     ffn_bias: bool = True
     attention_scale: float | None = None
     attention_softcap: float | None = None
@@ -84,6 +88,7 @@ class TransformerConfig:
     sliding_window: int | None = None
     rotary_theta: float | None = None
     rotary_local_theta: float | None = None
+    rotary_fraction: float = 1.0
     rotary_scaling: Mapping[str, object] | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
@@ -120,6 +125,8 @@ class TransformerConfig:
             )
         if self.rotary_theta is not None and self.size_per_head % 2:
             raise RecipeError(f"rotary positions need an even head_dim, not {self.size_per_head}")
+        if not 0 < self.rotary_fraction <= 1:
+            raise RecipeError(f"rotary_fraction must lie in (0, 1], not {self.rotary_fraction}")
         for key in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise RecipeError(f"{key} must lie in [0, 1), not {getattr(self, key)}")

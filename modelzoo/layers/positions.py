@@ -63,7 +63,9 @@ def sine_positions(positions, hidden_dim: int, dtype="float32"):
     return ops.cast(ops.reshape(pairs, (*angles.shape[:-1], 2 * half)), dtype)
 
 
-def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) -> np.ndarray:
+def rotary_rates(
+    head_dim: int, theta: float, scaling: Mapping | None = None, fraction: float = 1.0
+) -> np.ndarray:
     """How fast each pair of a head turns, radians a position: (head_dim / 2,) float32.
 
     Args:
@@ -72,6 +74,7 @@ def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) ->
             "low_freq_factor": 1, "high_freq_factor": 4, "original_max_length": 8192}` divides
             those that turn less than `low_freq_factor` times in the original length, leaves those
             above `high_freq_factor`, and blends between (Llama 3.1).
+        fraction: the share of a head whose pairs turn, the first ones; the others have rate 0.
 
     Raises:
         RecipeError: another type, or a number of it is missing.
@@ -80,7 +83,8 @@ def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) ->
         >>> rotary_rates(4, 10_000.0, {"type": "linear", "factor": 2}).tolist()
         [0.5, 0.004999999888241291]
     """
-    rates = theta ** (-np.arange(0, head_dim, 2, dtype="float64") / head_dim)
+    turning = int(head_dim * fraction)
+    rates = theta ** (-np.arange(0, turning, 2, dtype="float64") / turning)
     if scaling is not None:
         kind = scaling.get("type")
         if kind not in ROTARY_SCALINGS:
@@ -98,7 +102,7 @@ def rotary_rates(head_dim: int, theta: float, scaling: Mapping | None = None) ->
             turns = scaling["original_max_length"] * rates / (2 * math.pi)
             share = np.clip((turns - low) / (high - low), 0, 1)
         rates = (1 - share) * slow + share * rates
-    return rates.astype("float32")
+    return np.pad(rates, (0, head_dim // 2 - len(rates))).astype("float32")
 
 
 def rotary_angles(positions, rates):

@@ -155,5 +155,9 @@ class TransformerStack(keras.layers.Layer):
     def _rates(self, kind):
         config = self.config
         if kind == "local" and config.rotary_local_theta is not None:
-            return rotary_rates(config.size_per_head, config.rotary_local_theta)
-        return rotary_rates(config.size_per_head, config.rotary_theta, config.rotary_scaling)
+            return rotary_rates(
+                config.size_per_head, config.rotary_local_theta, fraction=config.rotary_fraction
+            )
+        return rotary_rates(
+            config.size_per_head, config.rotary_theta, config.rotary_scaling, config.rotary_fraction
+        )

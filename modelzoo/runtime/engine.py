@@ -43,11 +43,13 @@ class Window:
         calls: T -> signature that takes in T tokens; 1 is `decode`, whose logits a prefill leaves
             unread: for a few tokens that is cheaper than a padded chunk.
         state: names and shapes of what is carried over.
+        image: signature that takes in an image whose vectors are tokens, where there is one.
     """
 
     slots: int | None
     calls: Mapping[int, str]
     state: Mapping[str, TensorInfo]
+    image: str | None = None
 
     def holds(self, position: int, length: int = 1) -> bool:
         """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
@@ -83,6 +85,27 @@ class StepPlan:
     @property
     def prefill_lengths(self) -> tuple[int, ...]:
         return tuple(sorted({length for window in self.windows for length in window.calls}))
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether an image's vectors are tokens that `prefill_image` takes in."""
+        return any(window.image for window in self.windows)
+
+    def image_window(self, positions: np.ndarray, now: Window) -> Window:
+        """The window for an image at these positions (B, P): the first, from `now` on.
+
+        Raises:
+            ModelzooError: no signature has room for it there.
+        """
+        last = int(positions.max())
+        for window in self.windows:
+            fits = window.slots is None or last < window.slots
+            if window.image and fits and (window.slots or 0) >= (now.slots or 0):
+                return window
+        raise ModelzooError(
+            f"this model takes in no image at positions {int(positions.min())} to {last}",
+            next_step="put less text before the image, or export with other windows",
+        )
 
     def window_for(self, positions: np.ndarray, now: Window) -> Window:
         """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
@@ -177,15 +200,21 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
             raise BundleError(f"signature decode needs {name!r}, and nothing provides it")
     calls: dict[int | None, dict[int, str]] = {}
     states: dict[int | None, dict[str, TensorInfo]] = {}
+    images: dict[int | None, str] = {}
     for name, info in signatures.items():
         if name.startswith(("decode", "prefill")):
             state = {key: info.inputs[key] for key in names}
             slots = min((t.shape[2] for k, t in state.items() if _is_keys(k)), default=None)
+            if "token_ids" not in info.inputs:
+                images[slots] = name
+                continue
             calls.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
             states[slots] = state
     sizes = sorted(calls, key=lambda slots: slots or 0)
     return StepPlan(
-        windows=tuple(Window(n, dict(sorted(calls[n].items())), states[n]) for n in sizes),
+        windows=tuple(
+            Window(n, dict(sorted(calls[n].items())), states[n], images.get(n)) for n in sizes
+        ),
         context=context,
         batch_size=inputs["token_ids"].shape[0],
         vocab_size=outputs["logits"].shape[-1],

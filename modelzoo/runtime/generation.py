@@ -32,7 +32,8 @@ class Stepper(Protocol):
         max_length: positions that the state has room for, or None (recurrent: no limit).
         vocab_size: ids V.
         prefill_length: tokens T of a `prefill` call. A stepper that accepts several has
-            `prefill_lengths` too, a tuple of them.
+            `prefill_lengths` too, a tuple of them. One that has taken in an image has `kept`: so
+            many positions at the beginning that no token of a prompt could write again.
     """
 
     batch_size: int
@@ -69,7 +70,7 @@ class Generation:
         start: int = 0,
     ):
         sampling = sampling or Sampling()
-        self._stepper, self._start = stepper, start
+        self._stepper, self._start = stepper, max(start, getattr(stepper, "kept", 0))
         self._slides = sampling.when_full == "slide" and stepper.max_length is not None
         self._prompts = [[int(token) for token in prompt] for prompt in prompts]
         self._limits = _limits(stepper, self._prompts, sampling)

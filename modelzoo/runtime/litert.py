@@ -91,7 +91,8 @@ class LiteRTEngine:
         """A fresh state for one generation; several may be in use at once.
 
         Args:
-            source: inputs of `encode`, for an encoder-decoder.
+            source: inputs of `encode`, for an encoder-decoder. A model that reads images as tokens
+                is given them by the stepper's `prefill_image`.
         """
         return LiteRTStepper(self, source)
 
@@ -133,6 +134,7 @@ class LiteRTStepper:
 
     Attributes:
         window: the state's present size; it grows with the positions.
+        kept: positions at the beginning that an image, and what stands before it, take.
     """
 
     def __init__(self, engine: LiteRTEngine, source: Mapping[str, np.ndarray] | None):
@@ -142,6 +144,7 @@ class LiteRTStepper:
         self.max_length = plan.max_length
         self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
+        self.kept = 0
 
         self._context = self._encode(source) if plan.context else {}
         self._logits = engine._output("decode", "logits")
@@ -152,6 +155,23 @@ class LiteRTStepper:
         """Take in a chunk (1, T), T one of `prefill_lengths`."""
         self._step(token_ids, positions)
 
+    def prefill_image(self, images: np.ndarray, positions: np.ndarray) -> None:
+        """Take in an image (1, H, W, 3) at the positions (1, P) that its vectors have."""
+        window = self._plan.image_window(positions, self.window)
+        self._go_to(window, positions)
+        inputs, outs, index = self._buffers_of(window.image)
+        info = self._engine.signatures[window.image]
+        given = checked_inputs(
+            window.image,
+            SignatureInfo({k: v for k, v in info.inputs.items() if k not in self._state}, {}),
+            {"images": images, "positions": positions},
+        )
+        with self._engine._lock:
+            for name, array in given.items():
+                inputs[name].write(array)
+            self._engine._invoke(window.image, index, list(inputs.values()), outs)
+        self.kept = int(positions.max()) + 1
+
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in one token (1, 1); logits (1, V) float32."""
         self._step(token_ids, positions)
@@ -160,8 +180,7 @@ class LiteRTStepper:
 
     def _step(self, token_ids, positions) -> None:
         window = self._plan.window_for(positions, self.window)
-        if window is not self.window:
-            self._enter(window, {} if begins_anew(positions) else self.read_state())
+        self._go_to(window, positions)
         length = token_ids.shape[1]
         if length not in self._calls:
             self._calls[length] = self._bind(window.calls[length])
@@ -176,6 +195,10 @@ class LiteRTStepper:
         """Copies of the state's tensors, as they are now."""
         return {name: _read(self._state[name], info) for name, info in self.window.state.items()}
 
+    def _go_to(self, window: Window, positions: np.ndarray) -> None:
+        if window is not self.window:
+            self._enter(window, {} if begins_anew(positions) else self.read_state())
+
     def _enter(self, window: Window, kept: Mapping[str, np.ndarray]) -> None:
         """Go on in another window, with what is kept of the present one."""
         self.window = window
@@ -186,6 +209,12 @@ class LiteRTStepper:
 
     def _bind(self, name: str) -> tuple:
         """Everything of a call that does not change from token to token."""
+        inputs, outs, index = self._buffers_of(name)
+        places = inputs.get("positions")
+        return name, index, inputs["token_ids"], places, list(inputs.values()), outs
+
+    def _buffers_of(self, name: str) -> tuple[dict, list, int]:
+        """A call's input buffers by name, its output buffers in order, and its index."""
         engine, info = self._engine, self._engine.signatures[name]
         shared = {**self._context, **self._state}
         inputs = {
@@ -199,14 +228,7 @@ class LiteRTStepper:
             else engine._output(name, key)
             for key in info.outputs
         ]
-        return (
-            name,
-            engine._model.get_signature_index(name),
-            inputs["token_ids"],
-            inputs.get("positions"),
-            list(inputs.values()),
-            outs,
-        )
+        return inputs, outs, engine._model.get_signature_index(name)
 
     def _encode(self, source: Mapping[str, np.ndarray] | None) -> dict:
         """Run the encoder into the buffers that the decoder reads; its inputs stay too."""

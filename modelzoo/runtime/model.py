@@ -1,4 +1,4 @@
-"""A loaded bundle: text in, an answer out. Needs numpy, tokenizers, and the bundle's engine."""
+"""A loaded bundle: text or media in, an answer out. Needs numpy, tokenizers, and an engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
 from modelzoo.runtime.bundle import Bundle, read_bundle
+from modelzoo.runtime.captioning import CaptionAbility, captions_images
 from modelzoo.runtime.chat import ChatTemplate, no_template, template_tokens
 from modelzoo.runtime.chat_template import read_source
 from modelzoo.runtime.engine import open_engine, plan_steps
@@ -19,10 +20,12 @@ from modelzoo.runtime.generation import (
     generate_results,
     generate_text,
 )
+from modelzoo.runtime.media import MediaAbilities, is_one_medium, media_abilities, medium_of
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.runtime.session import ChatSession, Session
 from modelzoo.runtime.sizes import plan_calls, sizes_of
 from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.runtime.transcription import TranscriptionAbility, transcribes
 
 
 def load(
@@ -57,8 +60,9 @@ def load(
     return Model(bundle, tokenizer, open_engine(bundle, threads, cache))
 
 
-class Model:
-    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`.
+class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
+    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`, and of
+    what `runtime.media.MediaAbilities` does with images, sounds and videos.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -203,24 +207,21 @@ class Model:
 
     # === One forward pass ===
 
-    def classify(
-        self,
-        text: str | tuple[str, str] | Sequence[str | tuple[str, str]],
-        top: int | None = None,
-        truncate: bool = False,
-    ) -> list:
+    def classify(self, text, top: int | None = None, truncate: bool = False) -> list:
         """Labels and their probabilities, the likeliest first.
 
         Args:
-            text: a text, a pair of texts (a tuple), or a list of either.
+            text: a text, a pair of texts (a tuple), or a list of either; for a model that reads
+                media an image, a sound or a video (see `MediaAbilities`), or a list of them.
             top: only so many labels.
-            truncate: cut a text that is too long.
+            truncate: cut a text, or a sound, that is too long.
 
         Returns:
             [(label, probability)], for a list one such list each.
 
         Raises:
             OverflowTextError: longer than the model's static length.
+            DataError: a medium that cannot be read.
             ModelzooError: a bundle that does not classify.
 
         Example:
@@ -230,9 +231,14 @@ class Model:
         self._need("classify")
         _check_top(top)
         labels = self.manifest.get("labels")
-        answers = self._answers(
-            "serve", text, truncate, lambda outputs, _: _labelled(outputs["logits"], labels, top)
-        )
+
+        def answer(outputs, *_) -> list:
+            return _labelled(outputs["logits"], labels, top)
+
+        if medium_of(self.engine.signatures["serve"]) is not None:
+            answers = self._media_answers("serve", text, answer, truncate)
+            return answers[0] if is_one_medium(text) else answers
+        answers = self._answers("serve", text, truncate, answer)
         return answers[0] if is_one_text(text) else answers
 
     def embed(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray:
@@ -387,19 +393,26 @@ def _labelled(logits: np.ndarray, labels, top: int | None) -> list[tuple[str, fl
 
 def _abilities(signatures, tokenizer, chat_template=None) -> tuple[str, ...]:
     """What fits, as the signatures' outputs tell it."""
-    if tokenizer is None:
-        return ()
-    able = ["generate"] if "decode" in signatures else []
-    if able and chat_template is not None and "encode" not in signatures:
-        able.append("chat")
+    media = media_abilities(signatures, tokenizer)
     logits = signatures["serve"].outputs.get("logits") if "serve" in signatures else None
-    if logits is not None and len(logits.shape) == 2:
+    classifies = logits is not None and len(logits.shape) == 2
+    if tokenizer is None:
+        reads_media = classifies and medium_of(signatures["serve"]) is not None
+        return ("classify", *media) if reads_media else tuple(media)
+    able = ["generate"] if "decode" in signatures else []
+    if captions_images(signatures):
+        able = ["caption"]
+    elif transcribes(signatures):
+        able = ["transcribe"]
+    elif able and chat_template is not None and "encode" not in signatures:
+        able.append("chat")
+    if classifies:
         able.append("classify")
     if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:
         able.append("fill_mask")
     if _embedding_signature(signatures):
         able.append("embed")
-    return tuple(able)
+    return (*able, *media)
 
 
 def _embedding_signature(signatures) -> str | None:

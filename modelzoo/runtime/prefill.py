@@ -22,12 +22,15 @@ def prefill(stepper, prompts: list[list[int]], start: int = 0, end: int | None =
         start: the state already holds the tokens before this position.
         end: what lies at this position and behind it need not be taken in; where a chunk reaches
             beyond, it holds the prompts' own tokens.
+
+    What a stepper says that it has `kept`, an image at the beginning, is not taken in again.
     """
     sizes = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
+    kept = getattr(stepper, "kept", 0)
     longest = max(len(prompt) for prompt in prompts) - 1
     if end is not None:
         longest = min(longest, end)
-    for at, size in plan_chunks(longest, sizes, stepper.max_length, start):
+    for at, size in plan_chunks(longest, sizes, stepper.max_length, max(start, kept), kept):
         token_ids = np.full((len(prompts), size), NOTHING, np.int32)
         for row, prompt in enumerate(prompts):
             history = prompt[at : min(at + size, len(prompt) - 1)]
@@ -52,18 +55,19 @@ def left_out(length: int, max_length: int | None) -> int:
 
 
 def plan_chunks(
-    length: int, sizes: Sequence[int], max_length: int | None, start: int = 0
+    length: int, sizes: Sequence[int], max_length: int | None, start: int = 0, kept: int = 0
 ) -> list[tuple[int, int]]:
     """(start, size) of the prefill calls that take in the tokens from `start` to `length`.
 
     The size that costs least for each useful token is taken each time. A chunk that would pass the
-    end of the window starts earlier instead, and takes in again what is already there.
+    end of the window starts earlier instead, and takes in again what is already there; but no chunk
+    begins before `kept`.
 
     >>> plan_chunks(10, [4], max_length=11)
     [(0, 4), (4, 4), (7, 4)]
     """
     chunks = []
-    sizes = [size for size in sizes if max_length is None or size <= max_length]
+    sizes = [size for size in sizes if max_length is None or size <= max_length - kept]
     if start < length and not sizes:
         raise ModelzooError("no prefill size of this model fits its window")
     while start < length:

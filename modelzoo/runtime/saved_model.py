@@ -84,7 +84,7 @@ class SavedModelStepper:
         self.max_length = plan.max_length
         self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
-        self.window = plan.windows[0]
+        self.window, self.kept = plan.windows[0], 0
         self._state = self.window.filled({})
         self._context = {}
         if plan.context:
@@ -96,6 +96,19 @@ class SavedModelStepper:
         """Take in a chunk (1, T), T one of `prefill_lengths`."""
         self._step(token_ids, positions)
 
+    def prefill_image(self, images: np.ndarray, positions: np.ndarray) -> None:
+        """Take in an image (1, H, W, 3) at the positions (1, P) that its vectors have."""
+        window = self._plan.image_window(positions, self.window)
+        self._go_to(window, positions)
+        name = window.image
+        inputs = {"images": images, "positions": positions}
+        wanted = self._engine.signatures[name].inputs
+        own = {key: info for key, info in wanted.items() if key not in self._state}
+        arrays = checked_inputs(name, SignatureInfo(own, {}), inputs)
+        outputs = self._engine._call(name, {**self._state, **arrays})
+        self._state = {key: outputs[key] for key in self._state}
+        self.kept = int(positions.max()) + 1
+
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in one token (1, 1); logits (1, V) float32."""
         logits = self._step(token_ids, positions)["logits"].numpy()
@@ -103,16 +116,19 @@ class SavedModelStepper:
 
     def _step(self, token_ids, positions) -> dict:
         window = self._plan.window_for(positions, self.window)
-        if window is not self.window:
-            kept = {} if begins_anew(positions) else self._state
-            self._state = window.filled({name: np.asarray(value) for name, value in kept.items()})
-            self.window = window
+        self._go_to(window, positions)
         name = window.calls[token_ids.shape[1]]
         inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}
         wanted = self._engine.signatures[name].inputs
         outputs = self._engine._call(name, {key: inputs[key] for key in wanted})
         self._state = {key: outputs[key] for key in self._state}
         return outputs
+
+    def _go_to(self, window, positions) -> None:
+        if window is not self.window:
+            kept = {} if begins_anew(positions) else self._state
+            self._state = window.filled({name: np.asarray(value) for name, value in kept.items()})
+            self.window = window
 
 
 def _infos(specs: Mapping) -> dict[str, TensorInfo]:

@@ -6,6 +6,7 @@ they are exported. So there is one way from text to arrays and from arrays to an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from modelzoo.errors import ExportError
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.engine import SignatureInfo, TensorInfo, checked_inputs
 from modelzoo.runtime.model import Model, is_one_text, many_texts
+from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.encoding import encoder_signatures
 from modelzoo.tasks.stepper import compiled, power_of_two
 
@@ -88,7 +90,7 @@ class Answers:
         texts = [text] if is_one_text(text) else many_texts(text)
         length = max(map(self._padded_length, texts), default=16)
         engine = self.compile_once(
-            f"engine/{length}/{batch}", lambda: KerasEngine(self, length, batch)
+            f"engine/{length}/{batch}", lambda: KerasEngine(self, self._sized(length, batch))
         )
         recipe = self.recipe
         manifest = {
@@ -98,24 +100,31 @@ class Answers:
         }
         return Model(Bundle(Path(manifest["name"]), manifest), tokenizer, engine)
 
+    def _sized(self, length: int, batch: int | None) -> dict[str, Signature]:
+        """The signatures for texts of `length` tokens; of `batch` texts `embed` alone."""
+        signatures = self.export_signatures(max_length=length, lengths=())
+        if batch is None:
+            return signatures
+        return {"embed": with_rows(signatures["embed"], batch)}
+
+
+def with_rows(signature: Signature, rows: int) -> Signature:
+    """The signature for so many rows at once."""
+    inputs = {
+        key: TensorSpec((rows, *spec.shape[1:]), spec.dtype)
+        for key, spec in signature.inputs.items()
+    }
+    return Signature(signature.function, inputs)
+
 
 class KerasEngine:
-    """Runs a model's export signatures in Keras, by name, with numpy arrays in and out.
+    """Runs a model's export signatures in Keras, by name, with numpy arrays in and out."""
 
-    Args:
-        length: tokens of a text.
-        batch: rows of `embed`, which then is the only one; `None` for all signatures, one row each.
-    """
-
-    def __init__(self, model, length: int, batch: int | None = None):
-        signatures = model.export_signatures(max_length=length, lengths=())
-        if batch is not None:
-            signatures = {"embed": signatures["embed"]}
+    def __init__(self, model, signatures: Mapping[str, Signature]):
         self.signatures, self._functions = {}, {}
         for name, signature in signatures.items():
             inputs = {
-                key: TensorInfo((batch or 1, *spec.shape[1:]), spec.dtype)
-                for key, spec in signature.inputs.items()
+                key: TensorInfo(spec.shape, spec.dtype) for key, spec in signature.inputs.items()
             }
             # A partial of its own for each shape, or TensorFlow counts them as one function that
             # is traced again and again, and warns.

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from keras import ops
 
-from modelzoo.backbones.base import count_up
 from modelzoo.errors import ExportError
-from modelzoo.layers.masks import HIDDEN
+from modelzoo.layers.pooling import POOLINGS, last_token, unit
 from modelzoo.signature import Signature, TensorSpec
 
 
@@ -23,39 +22,6 @@ def pool(outputs, padding_mask):
     return last_token(outputs, padding_mask)
 
 
-def last_token(x, padding_mask):
-    """(B, T, width) -> (B, width) at the last real token, whichever side is padded."""
-    if padding_mask is None:
-        return x[:, -1]
-    places = ops.cast(padding_mask, "int32") * count_up(x)
-    last = ops.expand_dims(ops.max(places, axis=1, keepdims=True), -1)
-    return ops.squeeze(ops.take_along_axis(x, last, axis=1), 1)
-
-
-def mean_token(x, padding_mask):
-    """(B, T, width) -> (B, width), the mean over the real tokens."""
-    if padding_mask is None:
-        return ops.mean(x, axis=1)
-    weights = ops.expand_dims(ops.cast(padding_mask, x.dtype), -1)
-    return ops.sum(x * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-9)
-
-
-def max_token(x, padding_mask):
-    """(B, T, width) -> (B, width), the largest of each number over the real tokens."""
-    if padding_mask is not None:
-        real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)
-        x = ops.where(real, x, ops.cast(HIDDEN, x.dtype))
-    return ops.max(x, axis=1)
-
-
-POOLINGS = {
-    "mean": mean_token,
-    "cls": lambda x, padding_mask: x[:, 0],
-    "max": max_token,
-    "last": last_token,
-}
-
-
 def embedding(outputs, padding_mask, pooling: str = "mean", normalize: bool = True):
     """One vector a text, (B, width) float32, of a backbone's outputs: what texts are compared by.
 
@@ -66,11 +32,6 @@ def embedding(outputs, padding_mask, pooling: str = "mean", normalize: bool = Tr
     x = outputs["sequence"] if isinstance(outputs, dict) else outputs
     x = POOLINGS[pooling](ops.cast(x, "float32"), padding_mask)
     return unit(x) if normalize else x
-
-
-def unit(x):
-    """(…, width) of length 1; zeros stay zeros."""
-    return x / ops.sqrt(ops.maximum(ops.sum(x * x, axis=-1, keepdims=True), 1e-24))
 
 
 def encoder_signatures(

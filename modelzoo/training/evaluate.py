@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from modelzoo.build import load, recipe_of, task_of
-from modelzoo.training.options import train_options
+from modelzoo.training.options import readable_examples, train_options
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
     recipe = recipe_of(model)
     options, task = train_options(recipe), task_of(recipe)
     batches = task.batches(
-        task.examples(data),
+        readable_examples(task, options, data),
         model.need_tokenizer() if task.reads_text else None,
         batch_size=batch_size or options.batch_size,
         seed=0,

@@ -24,6 +24,8 @@ class TrainOptions:
         checkpoint_steps: updates between checkpoints, and between validations.
         validation_fraction: share of the documents that is held out.
         patience: stop after so many validations without a better figure; `None` never stops.
+        on_bad_file: an image or a sound that cannot be read is an error, or its example is left
+            out and reported.
         jit_compile: compile the step with XLA. Default: JAX does; TensorFlow does not, since on a
             CPU its first step then takes a minute.
     """
@@ -47,6 +49,7 @@ class TrainOptions:
     patience: int | None = None
     seed: int = 0
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    on_bad_file: Literal["raise", "skip"] = "raise"
     jit_compile: bool | None = None
 
     def __post_init__(self):
@@ -74,6 +77,20 @@ class TrainOptions:
                 next_step=f"--set train.length={longest}, or a larger max_length",
             )
         return length
+
+
+def readable_examples(task, options: TrainOptions, raw) -> list[dict]:
+    """The task's examples of raw data; without those of bad files, if they are to be skipped.
+
+    Raises:
+        DataError: missing, empty or malformed data; or not one example that can be read.
+    """
+    examples = task.examples(raw)
+    if task.media and options.on_bad_file == "skip":
+        from modelzoo.data.decoding import without_bad_files
+
+        examples, _ = without_bad_files(examples)
+    return examples
 
 
 def train_options(recipe: Recipe) -> TrainOptions:

@@ -27,7 +27,7 @@ from modelzoo.files import check_replaceable
 from modelzoo.recipe import Recipe
 from modelzoo.runtime.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import load_checkpoint
-from modelzoo.training.options import train_options
+from modelzoo.training.options import readable_examples, train_options
 from modelzoo.training.run_folder import RunFolder
 
 
@@ -73,13 +73,16 @@ def train(
     check_replaceable(output, force)
     keras = need_keras()
     from modelzoo.data import split
+    from modelzoo.data.decoding import ahead
     from modelzoo.training.keeper import Keeper
     from modelzoo.training.optimizer import compile_model
     from modelzoo.training.progress import Progress
 
     # === Data ===
-    examples = task_of(recipe).examples(data)
-    held_out = None if validation is None else task_of(recipe).examples(validation)
+    examples = readable_examples(task_of(recipe), options, data)
+    held_out = None
+    if validation is not None:
+        held_out = readable_examples(task_of(recipe), options, validation)
     settings = {
         "recipe": recipe.digest,
         "data": _digest(examples),
@@ -147,8 +150,9 @@ def train(
         for size in (segment, total % segment):
             epochs = (total - state["done"]) // size if size and not keeper.stopped else 0
             if epochs:
+                stream = _from(batches, state["done"])
                 model.fit(
-                    _from(batches, state["done"]),
+                    ahead(stream) if task.media else stream,
                     steps_per_epoch=size,
                     epochs=epochs,
                     shuffle=False,

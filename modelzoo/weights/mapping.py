@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelzoo import registry
+from modelzoo.parts import parts_of
 from modelzoo.recipe import Recipe, validate_against
 from modelzoo.schema import defaults
 from modelzoo.weights.table import Rule
@@ -17,7 +18,23 @@ if TYPE_CHECKING:
 
 
 def model_values(recipe: Recipe) -> dict[str, object]:
-    """All `[model]` values of a recipe, its architecture's defaults among them."""
+    """All `[model]` values of a recipe, its architecture's defaults among them.
+
+    Those of a part stand under its name: `image.model.hidden_dim`.
+    """
+    values = _completed(recipe)
+    for name, table in parts_of(recipe.values):
+        del values[name]
+        of_part = {"architecture": table["architecture"], "model": table.get("model", {})}
+        part = _completed(Recipe(f"model.{name}", of_part, recipe.source))
+        values.update({f"{name}.model.{key}": value for key, value in part.items()})
+        # Not whether it is trained, nor what it began with.
+        skipped = ("model", "of", "weights", "frozen")
+        values.update({f"{name}.{key}": v for key, v in table.items() if key not in skipped})
+    return values
+
+
+def _completed(recipe: Recipe) -> dict[str, object]:
     architecture = registry.architecture(recipe.architecture)
     values = {**defaults(architecture), **validate_against(recipe, architecture)}
     heads, width = values.get("num_heads"), values.get("hidden_dim")
@@ -42,10 +59,17 @@ def model_values(recipe: Recipe) -> dict[str, object]:
 
 
 def weights_by_path(model) -> dict[str, keras.Variable]:
-    """Path -> weight, as rules name them; the backbone's without its own name. No seeds."""
+    """Path -> weight, as rules name them; the backbone's without its own name. No seeds.
+
+    A part's begin with its name: `image/stack/block_0/ffn/up/kernel`.
+    """
     found: dict[str, keras.Variable] = {}
+    names = [] if model.recipe is None else [name for name, _ in parts_of(model.recipe.values)]
+    owner = {id(w): name for name in names for w in getattr(model.backbone, name).weights}
     for weight in model.weights:
         path = weight.path.partition("/")[2]
+        if id(weight) in owner:
+            path = f"{owner[id(weight)]}/{path}"
         if "seed_generator" in path:
             continue
         if path in found:
@@ -62,13 +86,19 @@ def rules_for(rules: Sequence[Rule], weights: Mapping) -> list[Rule]:
 def shape_of(rule: Rule, weights: Mapping) -> tuple[int, ...]:
     """The shape that a rule's tensor has in a checkpoint."""
     shapes = [tuple(weights[path].shape) for path in rule.ours]
-    shape = (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-    return shape[::-1] if rule.transpose else shape
+    # A scalar has no last axis.
+    shape = (*shapes[0][:-1], sum(shape[-1] for shape in shapes)) if shapes[0] else ()
+    return (1,) * rule.ones + (shape[::-1] if rule.transpose else shape)
 
 
 def to_ours(rule: Rule, array: np.ndarray, weights: Mapping) -> list[np.ndarray]:
     """A checkpoint's tensor as the values of the rule's weights."""
+    array = array.reshape(array.shape[rule.ones :])
     array = array.T if rule.transpose else array
+    if rule.paired:
+        array = _heads(array, rule.heads, -1, 2).swapaxes(-1, -2).reshape(array.shape)
+    if len(rule.ours) == 1:
+        return [array]
     ends = np.cumsum([weights[path].shape[-1] for path in rule.ours])[:-1]
     return np.split(array, ends, axis=-1)
 
@@ -76,4 +106,13 @@ def to_ours(rule: Rule, array: np.ndarray, weights: Mapping) -> list[np.ndarray]
 def to_theirs(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The values of a rule's weights as the checkpoint's tensor."""
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
-    return np.ascontiguousarray(array.T if rule.transpose else array)
+    if rule.paired:
+        array = _heads(array, rule.heads, 2, -1).swapaxes(-1, -2).reshape(array.shape)
+    array = array.T if rule.transpose else array
+    # Not what numpy calls contiguous before the axes: it makes a vector of a scalar.
+    return np.ascontiguousarray(array).reshape((1,) * rule.ones + array.shape)
+
+
+def _heads(array: np.ndarray, heads: int, *parts: int) -> np.ndarray:
+    """(..., heads * D) as (..., heads, *parts)."""
+    return array.reshape(*array.shape[:-1], heads, *parts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import LOCK_NAME
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
+from modelzoo.weights.ctranslate2 import is_ctranslate2, open_ctranslate2
 from modelzoo.weights.hub import download, is_hub
 from modelzoo.weights.tensors import open_safetensors
 from modelzoo.weights.tokenizer_files import read_tokenizer_files
@@ -21,6 +22,7 @@ _EXTRAS = (
     "config_sentence_transformers.json",
     "tokenizer_config.json",
     "generation_config.json",
+    "preprocessor_config.json",
 )
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -42,7 +44,8 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
 
     Args:
         source: a directory in Hugging Face layout, sharded or not; a `.safetensors` file, with its
-            `config.json` beside it where there is one; a `.gguf` file; `hf://owner/name@revision`.
+            `config.json` beside it where there is one; a `.gguf` file; a CTranslate2 directory or
+            its `model.bin`; `hf://owner/name@revision`.
 
     Raises:
         WeightsError: not found, damaged, of a kind that is not read here, or not to be fetched.
@@ -54,6 +57,8 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
     """
     where = os.fspath(source)
     path = download(where) if is_hub(where) else Path(source)
+    if is_ctranslate2(path):
+        return open_ctranslate2(path)
     if path.suffix in _PICKLED:
         raise _pickled(path)
     if not path.exists():

@@ -7,7 +7,7 @@ is read through a table is written through the same table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelzoo.errors import WeightsError, nearest
 
@@ -17,6 +17,7 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
     "relu": "relu",
     "silu": "silu",
     "swish": "silu",
@@ -34,24 +35,34 @@ class Rule:
         theirs: a tensor's name.
         ours: paths of weights; several are parts of their tensor, in this order.
         transpose: they keep a matrix as (out, in), we as (in, out).
+        ones: axes of length 1 that theirs begins with, and ours has not.
+        grid: it holds a row for each place of an image; see `grid`.
+        paired: their rotary pairs lie side by side in each head, and ours in its two halves.
+        heads: of a paired rule, once it is a model's.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transpose: bool = False
+    ones: int = 0
+    grid: bool = False
+    paired: bool = False
+    heads: int = 1
 
     def at(self, layer: int) -> Rule:
         """The rule of one layer."""
         ours = tuple(path.replace("{i}", str(layer)) for path in self.ours)
-        return Rule(self.theirs.replace("{i}", str(layer)), ours, self.transpose)
+        return replace(self, theirs=self.theirs.replace("{i}", str(layer)), ours=ours)
 
     def prefixed(self, theirs: str, ours: str) -> Rule:
-        return Rule(theirs + self.theirs, tuple(ours + path for path in self.ours), self.transpose)
+        return replace(
+            self, theirs=theirs + self.theirs, ours=tuple(ours + path for path in self.ours)
+        )
 
 
-def same(theirs: str, ours: str) -> list[Rule]:
+def same(theirs: str, ours: str, ones: int = 0, grid: bool = False) -> list[Rule]:
     """A tensor that is stored alike on both sides: an embedding table, a bias."""
-    return [Rule(theirs, (ours,))]
+    return [Rule(theirs, (ours,), ones=ones, grid=grid)]
 
 
 def linear(theirs: str, *ours: str, transpose: bool = True) -> list[Rule]:
@@ -81,9 +92,27 @@ def rules(*groups: Iterable[Rule], theirs: str = "", ours: str = "") -> tuple[Ru
 # === Configuration ===
 
 
+def nested(flat: Mapping[str, object]) -> dict[str, object]:
+    """Keys with dots as tables within tables.
+
+    >>> nested({"a": 1, "b.c": 2, "b.d": 3})
+    {'a': 1, 'b': {'c': 2, 'd': 3}}
+    """
+    found: dict = {}
+    for key, value in flat.items():
+        *tables, last = key.split(".")
+        place = found
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[last] = value
+    return found
+
+
 @dataclass(frozen=True)
 class Value:
     """A key of their `config.json` and the key of our `[model]` table that means the same.
+
+    A dot leads into a table: `Value("vision_config.hidden_size", "image.model.hidden_dim")`.
 
     Attributes:
         default: where their file leaves it out; `...` means that it must be there.
@@ -98,7 +127,10 @@ class Value:
     shift: int = 0
 
     def read(self, config: Mapping, where: str) -> object:
-        value = config.get(self.theirs, self.default)
+        value = config
+        for key in self.theirs.split("."):
+            value = value.get(key, ...) if isinstance(value, Mapping) else ...
+        value = self.default if value is ... else value
         if value is ...:
             raise WeightsError(f"config.json has no {self.theirs!r}", where=where)
         if self.names is not None and value is not None:
@@ -155,6 +187,7 @@ class Table:
         layers: our keys of the number of layers, `num_layers` for `{i}` and so on.
         rules: the backbone's weights, their names with the prefix.
         layer_rules: those of each layer; `{i}` counts.
+        part_rules: the same for parts: `{"image.model.num_layers": ...}`.
         values: keys that correspond one to one.
         fixed: keys of ours that this model type determines.
         assumed: keys of theirs that have this value or are left out; others are not supported.
@@ -162,6 +195,8 @@ class Table:
         ignored: regular expressions of tensors that hold nothing of the model.
         read, write: what `values` cannot say: (config, names of tensors) -> our keys, and (our
             values) -> their keys.
+        read_media, write_media: the same for their `preprocessor_config.json`.
+        roles: our role of a token -> theirs that plays it: `{"sep": "eos"}`.
     """
 
     model_type: str
@@ -172,11 +207,15 @@ class Table:
     values: tuple[Value, ...]
     heads: Mapping[str, Head]
     decoder_rules: tuple[Rule, ...] = ()
+    part_rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     assumed: Mapping[str, object] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     read: Callable[[Mapping, frozenset[str]], dict] = _nothing
     write: Callable[[Mapping], dict] = _nothing
+    read_media: Callable[[Mapping], dict] = _nothing
+    write_media: Callable[[Mapping], dict] = _nothing
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def read_config(self, config: Mapping, names: frozenset[str], where: str) -> dict[str, object]:
         """Our `[model]` values of their configuration.
@@ -205,13 +244,18 @@ class Table:
                 raise WeightsError(
                     f"a {self.model_type} has {key} = {value!r}, and this model {values[key]!r}"
                 )
+        missing = [value.ours for value in self.values if value.ours not in values]
+        if missing:
+            raise WeightsError(f"a {self.model_type} has {missing[0]}, and this model none")
         theirs = {value.theirs: value.write(values[value.ours]) for value in self.values}
-        return {
-            "model_type": self.model_type,
-            **self.assumed,
-            **theirs,
-            **self.write(values),
-        }
+        return nested(
+            {
+                "model_type": self.model_type,
+                **self.assumed,
+                **theirs,
+                **self.write(values),
+            }
+        )
 
     def can_say(self, values: Mapping[str, object]) -> bool:
         """Whether their model type knows a model with these `[model]` values."""
@@ -226,8 +270,12 @@ class Table:
         head = self.heads.get(task, Head(()))
         replaced = {path for rule in head.rules for path in rule.ours}
         found = [rule for rule in self.rules if not replaced.intersection(rule.ours)]
-        layers = int(values["num_layers"])
+        layers = int(values.get("num_layers") or 0)
         found += [rule.at(i) for i in range(layers) for rule in self.layer_rules]
         for i in range(int(values.get("num_decoder_layers") or layers)):
             found += [rule.at(i) for rule in self.decoder_rules]
+        for key, each in self.part_rules.items():
+            found += [rule.at(i) for i in range(int(values.get(key) or 0)) for rule in each]
+        heads = int(values.get("num_heads") or 1)
+        found = [replace(rule, heads=heads) if rule.paired else rule for rule in found]
         return [*found, *head.rules]

@@ -26,13 +26,16 @@ def test_a_signature_is_a_schema_with_a_default_for_everything(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_a_published_model(name):
     published = {
+        "ast": "ast",
         "bart": "bart-base",
         "bert": "bert-base",
         "gpt": "gpt-small",
         "modernbert": "modernbert-base",
+        "moonshine": "moonshine-tiny",
         "recurrent": "lstm-medium",
         "t5": "t5-small",
         "transformer": "transformer-base",
+        "whisper": "whisper-tiny",
     }
     schema = registry.architecture(name).__kwdefaults__
     stated = registry.recipe(published[name]).table("model")

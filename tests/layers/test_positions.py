@@ -147,3 +147,13 @@ def test_the_bias_is_read_from_the_table_for_each_query_and_key():
     assert bias.shape == (2, 2, 2, 5)
     assert bias[0, :, 1, 0] == pytest.approx(table[4])  # position 4 looks back by 4
     assert bias[1, :, 0, 3] == pytest.approx(table[0])  # ahead, which a causal mask hides anyway
+
+
+def test_a_part_of_a_head_turns_and_the_rest_stays():
+    rates = rotary_rates(20, 100.0, fraction=0.9)
+    np.testing.assert_allclose(rates[:9], 100.0 ** (-np.arange(9) / 9), rtol=1e-6)
+    assert rates.tolist()[9:] == [0.0]
+    x = np.random.default_rng(0).normal(size=(1, 1, 3, 20)).astype("float32")
+    turned = number(rotate(x, rotary_angles(np.array([[5, 6, 7]]), rates)))
+    np.testing.assert_allclose(turned[..., [9, 19]], x[..., [9, 19]], atol=1e-6)
+    assert np.abs(turned[..., :9] - x[..., :9]).max() > 0.1

@@ -8,6 +8,7 @@ import pytest
 import modelzoo
 from modelzoo.errors import WeightsError
 from modelzoo.weights import open_checkpoint, read_weights, write_checkpoint
+from modelzoo.weights.grid import resample
 from modelzoo.weights.mapping import model_values
 from modelzoo.weights.table import Rule
 from modelzoo.weights.tables import TABLES
@@ -17,10 +18,22 @@ from tests.core import randomise
 _SMALL = {"vocab_size": 23, "num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_length": 32}
 _LLAMA = {"vocab_size": 23, "hidden_dim": 16, "num_heads": 2, "num_kv_heads": 1, "max_length": 32}
 _LLAMA = {**_LLAMA, "ffn_dim": 24, "num_layers": 2}
+_VIT = {"image_size": 12, "patch_size": 4, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}
+_VIT = {**_VIT, "ffn_dim": 24, "norm_epsilon": 1e-12}
+_SMALL_TOWERS = {f"image.model.{key}": value for key, value in _VIT.items()}
+_SMALL_TOWERS |= {f"text.model.{key}": value for key, value in _SMALL.items()}
+_SMALL_TOWERS |= {"image.model.norm_epsilon": 1e-5, "embed_dim": 16}
+_AST = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "ffn_dim": 24, "num_columns": 40}
+_AST = {**_AST, "num_mels": 32, "mean": -3.5, "task_options.num_labels": 3}
+_WHISPER = {**_SMALL, "ffn_dim": 24, "num_decoder_layers": 1, "num_columns": 20}
+_WHISPER["task_options.language"] = "en"
+_MOONSHINE = {**_SMALL, "ffn_dim": 24, "num_decoder_layers": 1}
 # A small model of each table: the recipe that it is cut from, and what is changed.
 MODELS = {
+    "audio-spectrogram-transformer": ("ast", _AST),
     "bart": ("bart-base", {**_SMALL, "ffn_dim": 24}),
     "bert": ("bert-base", {**_SMALL, "ffn_dim": 24}),
+    "clip": ("clip-vit-b32", {**_SMALL_TOWERS, "embed_dim": 12}),
     "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
     "gpt2": ("gpt-small", {**_SMALL, "ffn_dim": 24}),
@@ -33,7 +46,20 @@ MODELS = {
     ),
     "qwen3": ("qwen3-0.6b", {**_LLAMA, "head_dim": 8}),
     "roberta": ("roberta-base", {**_SMALL, "ffn_dim": 24}),
+    "siglip": ("siglip-b16-224", _SMALL_TOWERS),
+    "smolvlm": (
+        "smolvlm-256m",
+        {
+            **{f"decoder.model.{key}": value for key, value in {**_LLAMA, "head_dim": 8}.items()},
+            **{f"image.model.{key}": value for key, value in _VIT.items()},
+            "image.model.image_size": 16,
+            "image_token": 5,
+        },
+    ),
     "t5": ("t5-v1.1-small", {**_SMALL, "ffn_dim": 24, "head_dim": 8}),
+    "moonshine": ("moonshine-tiny", _MOONSHINE),
+    "whisper": ("whisper-tiny", _WHISPER),
+    "vit": ("vit-ti16", _VIT | {"task_options.num_labels": 3}),
 }
 
 
@@ -70,8 +96,31 @@ def test_a_recipe_takes_the_weights_that_belong_to_it_and_no_others(kind, tmp_pa
     write_checkpoint(made(kind), tmp_path / "out")
     name, changes = MODELS[kind]
     modelzoo.build(name, weights=tmp_path / "out", compile=False, **changes)
-    with pytest.raises(WeightsError, match="num_heads is 4 here and 2 there"):
-        modelzoo.build(name, weights=tmp_path / "out", compile=False, **{**changes, "num_heads": 4})
+    heads = "image.model.num_heads" if kind in ("clip", "siglip", "smolvlm") else "num_heads"
+    with pytest.raises(WeightsError, match=f"{heads} is 4 here and 2 there"):
+        modelzoo.build(name, weights=tmp_path / "out", compile=False, **{**changes, heads: 4})
+
+
+def test_positions_of_another_image_size_are_interpolated(tmp_path):
+    write_checkpoint(made("vit"), tmp_path / "out")
+    small = modelzoo.build(tmp_path / "out", compile=False)
+    large = modelzoo.build(tmp_path / "out", compile=False, image_size=(24, 36))
+    old, new = (np.asarray(m.backbone.positions.embeddings) for m in (small, large))
+    assert old.shape == (10, 16) and new.shape == (1 + 6 * 9, 16)
+    np.testing.assert_array_equal(new[0], old[0])  # the class token has no place
+    np.testing.assert_array_equal(new[1:], resample(old[1:], (3, 3), (6, 9)))
+    same = np.asarray(
+        modelzoo.build(tmp_path / "out", compile=False, image_size=(12, 12)).weights[2]
+    )
+    np.testing.assert_array_equal(same, np.asarray(small.weights[2]))
+
+
+def test_a_patch_size_cannot_be_interpolated(tmp_path):
+    write_checkpoint(made("vit"), tmp_path / "out")
+    with pytest.raises(WeightsError, match="patch_size is 6 here and 4 there"):
+        modelzoo.build(
+            "vit-ti16", weights=tmp_path / "out", compile=False, **{**_VIT, "patch_size": 6}
+        )
 
 
 def test_a_rule_of_a_layer_names_the_layer_on_both_sides():

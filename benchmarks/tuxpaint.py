@@ -1,0 +1,114 @@
+"""`bind-tiny` hears and reads of Tux Paint's stamps, and was never told that a sound says a text.
+
+    python benchmarks/tuxpaint.py
+
+needs apt (it fetches tuxpaint-stamps-default, GPL-2). A stamp has a drawing, a French caption and
+that caption spoken. One in ten captions is held out; the other stamps are trained on as two rows,
+drawing and text, drawing and speech, so that no row holds a text and a sound. Then speech is asked
+for its text: among captions whose drawings were trained on, and among those held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from asterisk import TOPS, fetch, figures, show
+
+PACKAGE = "tuxpaint-stamps-default"
+LANGUAGE = "fr"
+
+
+def stamps(folder: Path) -> list[dict]:
+    """`image`, `audio`, `text` and `held_out` of each stamp that has all three."""
+    root, found = folder / "unpacked" / "usr" / "share" / "tuxpaint" / "stamps", []
+    for image in sorted(root.rglob("*.png")):
+        caption = image.with_suffix(".txt")
+        audio = image.with_name(f"{image.stem}_desc_{LANGUAGE}.ogg")
+        if not caption.is_file() or not audio.is_file():
+            continue
+        lines = caption.read_text("utf-8", "replace").splitlines()
+        start = f"{LANGUAGE}.utf8="
+        text = next((line.removeprefix(start) for line in lines if line.startswith(start)), "")
+        if text.strip():
+            number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+            one = {"image": image, "audio": audio, "text": text.strip()}
+            found.append({**one, "held_out": number % 10 == 0})
+    return found
+
+
+def training_rows(found: list[dict]) -> list[dict]:
+    """A row with the drawing and its text, and another with the drawing and its speech."""
+    return [
+        {"image": one["image"], kind: one[kind]}
+        for one in found
+        if not one["held_out"]
+        for kind in ("text", "audio")
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, help="where the package is kept")
+    parser.add_argument("--quantize", default="int8")
+    parser.add_argument("--set", action="append", default=[], help="train.epochs=2, for one")
+    options = parser.parse_args()
+    from modelzoo import export, load, read_recipe
+    from modelzoo.recipe import parse_set
+    from modelzoo.runtime import load as load_bundle
+    from modelzoo.training.train import train
+
+    augment = {
+        "image": {"shift": 0.1, "crop": 0.2, "color": 0.2, "flip": 0.5},
+        "audio": {"shift": 0.1, "gain": 6.0, "noise": 0.05},
+    }
+    changes = {
+        "train.validation_fraction": 0.0,
+        "train.epochs": 60,
+        "task_options.augment": augment,
+        **parse_set(options.set),
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        cache, work = options.cache or Path(temporary), Path(temporary)
+        fetch(cache, (PACKAGE,))
+        found = stamps(cache)
+        rows = training_rows(found)
+        parts = {
+            "trained": [one for one in found if not one["held_out"]],
+            "held out": [one for one in found if one["held_out"]],
+        }
+        print(", ".join(f"{len(part)} stamps {name}" for name, part in parts.items()))
+        start = time.monotonic()
+        train(read_recipe("bind-tiny", changes), rows, work / "model")
+        print(f"trained in {(time.monotonic() - start) / 60:.1f} minutes")
+        model = load(work / "model", compile=False)
+        export(model, work / "bundle", quantize=options.quantize)
+        bundle = load_bundle(work / "bundle")
+
+        print("\nrecall in %                        forth                 back")
+        print(f"{'':<29}" + "  ".join(f"@{top:<4}" for _ in range(2) for top in TOPS))
+        for name, part in parts.items():
+            texts = [one["text"] for one in part]
+            chance = [min(1.0, top / len(set(texts))) for _ in range(2) for top in TOPS]
+            show(f"{name}: chance", chance)
+            for who, one in (("Keras", model), (options.quantize, bundle)):
+                vectors = embedded(one, part)
+                for asking, asked in (("audio", "text"), ("image", "text"), ("image", "audio")):
+                    values = figures(vectors[asking], vectors[asked], texts)
+                    show(f"{name}: {asking}-{asked}, {who}", values)
+
+
+def embedded(model, part: list[dict]) -> dict[str, np.ndarray]:
+    return {
+        "image": model.embed_image([one["image"] for one in part]),
+        "audio": model.embed_audio([one["audio"] for one in part], truncate=True),
+        "text": model.embed_text([one["text"] for one in part], truncate=True),
+    }
+
+
+if __name__ == "__main__":
+    main()

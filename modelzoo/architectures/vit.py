@@ -1,0 +1,95 @@
+"""Vision transformers: ViT, and the image towers of CLIP and SigLIP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    *,
+    image_size: int | tuple[int, int] = 224,
+    patch_size: int = 16,
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    ffn_dim: int | None = None,
+    cls_token: bool = True,
+    patch_bias: bool = True,
+    patch_frames: int = 1,
+    embedding_norm: bool = False,
+    pooling: Literal["cls", "mean", "attention"] = "cls",
+    norm: Literal["sequence", "pooled", "none"] = "sequence",
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu",
+    attention_bias: bool = True,
+    norm_epsilon: float = 1e-6,
+    dropout: float = 0.0,
+    attention_dropout: float = 0.0,
+    initializer_range: float = 0.02,
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+    resize: Literal["squash", "crop", "pad"] = "squash",
+    resize_to: int | None = None,
+    interpolation: Literal["bicubic", "bilinear", "nearest"] = "bicubic",
+) -> keras.Model:
+    """Build a vision transformer (Dosovitskiy et al. 2021).
+
+    The defaults are ViT-B/16. CLIP's image tower (Radford et al. 2021) is `patch_bias=False,
+    embedding_norm=True, norm="pooled", activation="quick_gelu"`, SigLIP's (Zhai et al. 2023)
+    `cls_token=False, pooling="attention", activation="gelu_tanh"`.
+
+    Args:
+        image_size: a side in pixels, or [height, width].
+        patch_size: a patch's side; the last pixels that fill no patch are not looked at.
+        ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
+        cls_token: a trained token before the patches.
+        patch_bias: of the linear layer over the patches.
+        patch_frames: frames of a film that its kernel sees at once; a still image is repeated.
+        embedding_norm: normalise what enters the first block.
+        pooling: what stands for the image: the class token, the mean of the patches, or what a
+            trained query finds by attention.
+        norm: normalise the whole `"sequence"` at the end, only what is `"pooled"`, or nothing.
+        image_mean, image_std: of red, green and blue, between 0 and 1.
+        resize: `"squash"` an image to the model's size, `"crop"` its middle after the shorter side
+            is `resize_to` (default: filled exactly), or `"pad"` it with black.
+
+    Returns: a `VisionEncoder`. Input `images` (B, height, width, 3), 0 to 255; outputs `sequence`
+    (B, T, hidden_dim) and `pooled` (B, hidden_dim).
+
+    Example:
+        >>> build(num_layers=2, hidden_dim=192, num_heads=3).count_params()
+        1075776
+    """
+    from modelzoo.backbones.vision import VisionEncoder
+    from modelzoo.layers.config import TransformerConfig
+
+    config = TransformerConfig(
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        ffn_dim=ffn_dim or 4 * hidden_dim,
+        norm_epsilon=norm_epsilon,
+        activation=activation,
+        attention_bias=attention_bias,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        initializer_range=initializer_range,
+    )
+    return VisionEncoder(
+        config,
+        num_layers=num_layers,
+        image_size=image_size,
+        patch_size=patch_size,
+        cls_token=cls_token,
+        patch_bias=patch_bias,
+        patch_frames=patch_frames,
+        embedding_norm=embedding_norm,
+        pooling=pooling,
+        norm=norm,
+        image_mean=image_mean,
+        image_std=image_std,
+        resize=resize,
+        resize_to=resize_to,
+        interpolation=interpolation,
+    )

@@ -1,0 +1,51 @@
+"""A backbone over other backbones: how it is saved, and what of it is not trained."""
+
+from __future__ import annotations
+
+import keras
+
+from modelzoo.backbones.base import Backbone
+
+
+class Fusion(Backbone):
+    """A `Backbone` that its constructor is given parts for, each a backbone of its own.
+
+    Attributes:
+        PARTS: their names, which are arguments of the constructor and attributes of the model. A
+            part that is frozen (`trainable = False`) is saved as one that is.
+    """
+
+    PARTS: tuple[str, ...] = ()
+
+    def get_config(self):
+        config = super().get_config()
+        parts = {name: getattr(self, name) for name in self.PARTS}
+        config.update(
+            {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        )
+        return {**config, "frozen": [name for name, part in parts.items() if not part.trainable]}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        frozen = config.pop("frozen", ())
+        for name in cls.PARTS:
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+            config[name].trainable = name not in frozen
+        return cls(**config)
+
+
+def sequence_of(part: keras.Model, inputs, training=None):
+    """What a part makes of its input, vector by vector: (B, T, its hidden_dim).
+
+    A frozen part computes as it does when nothing is trained, without dropout.
+    """
+    return part(inputs, training=bool(training) and part.trainable)["sequence"]
+
+
+def sequence_length(image: keras.Model) -> int:
+    """Vectors that an image part makes of an image; nothing is computed."""
+    height, width = image.processing["image"]["size"]
+    return image(keras.KerasTensor((1, height, width, 3), "uint8"))["sequence"].shape[1]

@@ -1,0 +1,91 @@
+"""What the commands do with a word of the command line: is it a file of the model's, or a text?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from modelzoo.errors import DataError, ModelzooError, nearest
+from modelzoo.runtime.media_files import kind_of_file
+
+__all__ = ["ability_for", "of_media", "path_of"]
+
+# What a model may do with media, in the order in which it is looked for.
+_MEDIA = ("transcribe", "caption", "classify", "embed_image", "embed_audio", "embed_video")
+_TEXT = ("generate", "classify", "fill_mask", "embed")
+
+
+def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = None) -> str:
+    """What a model is to do with one input.
+
+    A path that exists is a file where the model reads files; anything else is text.
+
+    Args:
+        able: all that it can do.
+        labels: to choose from, of a model that was trained for none.
+
+    Raises:
+        DataError: what names a file of the model's kind, and is none.
+        ModelzooError: labels for a model without `zero_shot`; a file of another kind.
+    """
+    media = of_media(able)
+    if labels and "zero_shot" not in able:
+        raise ModelzooError(
+            "--label does not fit: this model does not compare media with texts",
+            next_step="leave --label out, or take a model of the task contrastive",
+        )
+    path = path_of(text)
+    if path is None and (kind_of_file(text) or not _of_text(able)) and media:
+        raise _no_file(text)
+    if path is None or not media:
+        if labels:
+            raise ModelzooError(f"--label is for files, and {text!r} is none")
+        return _of_text(able)[0]
+    if labels:
+        return "zero_shot"
+    return _of_kind(path, media)
+
+
+def path_of(text: str) -> Path | None:
+    """The file or directory that a text names, if it does."""
+    try:
+        path = Path(text)
+        return path if text and path.exists() else None
+    except (OSError, ValueError):  # too long for a name, or a null byte
+        return None
+
+
+def of_media(able: tuple[str, ...]) -> list[str]:
+    """Those of a model's abilities that take media."""
+    media = [name for name in _MEDIA if name in able and name != "classify"]
+    # A classifier of media embeds them as well; one of texts embeds texts.
+    classifies = "classify" in able and media and "embed" not in able
+    return ["classify", *media] if classifies else media
+
+
+def _of_text(able: tuple[str, ...]) -> list[str]:
+    media = of_media(able)
+    return [name for name in _TEXT if name in able and name not in media]
+
+
+def _of_kind(path: Path, media: list[str]) -> str:
+    embeds = [name for name in media if name.startswith("embed_")]
+    if len(media) > len(embeds) or len(embeds) == 1:
+        return media[0]
+    kind = "video" if path.is_dir() else kind_of_file(path)
+    if f"embed_{kind}" in embeds:
+        return f"embed_{kind}"
+    known = " and ".join(name.removeprefix("embed_") for name in embeds)
+    raise ModelzooError(f"this model reads {known}, and not such a file", where=path)
+
+
+def _no_file(text: str) -> DataError:
+    path = Path(text[:255])
+    folder = path.parent
+    names = os.listdir(folder) if folder.is_dir() and "\0" not in text else []
+    near = nearest(path.name, names)
+    return DataError(
+        f"no such file: {text}",
+        did_you_mean=near and str(path.with_name(near)),
+        next_step="this model takes the path of a file",
+    )

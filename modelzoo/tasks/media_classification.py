@@ -1,0 +1,242 @@
+"""One label for an image, a sound or a video."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from modelzoo.errors import ExportError, ModelzooError, RecipeError
+from modelzoo.layers.projection import projection
+from modelzoo.recipe import override
+from modelzoo.runtime.media import INPUTS
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.encoding import unit
+from modelzoo.tasks.media_answers import MediaAnswers
+from modelzoo.tasks.scores import macro_f1, negative_log_likelihood
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class MediaClassifier(MediaAnswers, TaskModel):
+    """Any backbone that gives `pooled`, with a linear layer over it.
+
+    Args:
+        kind: what it reads: "image", "audio" or "video".
+        norm_epsilon: of a LayerNorm before the linear layer, as AST has it; `None` for none.
+
+    Call: the backbone's inputs -> logits (B, num_labels).
+    """
+
+    def __init__(
+        self,
+        backbone,
+        kind: str = "image",
+        num_labels: int = 2,
+        dropout: float = 0.0,
+        norm_epsilon: float | None = None,
+        **kwargs,
+    ):
+        super().__init__(backbone, **kwargs)
+        self.kind, self.num_labels = kind, num_labels
+        self.dropout_rate, self.norm_epsilon = dropout, norm_epsilon
+        policy = self.dtype_policy
+        self.norm = None
+        if norm_epsilon is not None:
+            self.norm = keras.layers.LayerNormalization(
+                epsilon=norm_epsilon, dtype=policy, name="norm"
+            )
+        self.dropout = keras.layers.Dropout(dropout, dtype=policy)
+        self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
+        self.build()
+
+    def build(self, input_shape=None):
+        for layer in (self.norm, self.classifier):
+            if layer is not None:
+                layer.build((None, self.backbone.hidden_dim))
+        self.built = True
+
+    def get_config(self):
+        config = {
+            "kind": self.kind,
+            "num_labels": self.num_labels,
+            "dropout": self.dropout_rate,
+            "norm_epsilon": self.norm_epsilon,
+        }
+        return {**super().get_config(), **config}
+
+    def call(self, inputs, training=None):
+        return self._logits(self.backbone(inputs, training=training)["pooled"], training)
+
+    def _logits(self, vector, training):
+        if self.norm is not None:
+            vector = self.norm(vector)
+        return self.classifier(self.dropout(vector, training=training))
+
+    def classify(self, media, top: int | None = None, truncate: bool = False) -> list:
+        """Labels and their probabilities; see `runtime.Model.classify`."""
+        return self._device(media).classify(media, top, truncate)
+
+    def export_signatures(self, batch_sizes: tuple[int, ...] = (1,)) -> dict[str, Signature]:
+        """`serve`: `logits` (1, num_labels); `encode_image` (or `_audio`, `_video`): `embedding`.
+
+        Args:
+            batch_sizes: media in a call, besides one alone: `serve_x8` takes eight.
+
+        Raises:
+            ExportError: a size below 1.
+        """
+
+        def serve(inputs):
+            return {"logits": ops.cast(self(inputs, training=False), "float32")}
+
+        def encode(inputs):
+            pooled = self.backbone(inputs, training=False)["pooled"]
+            return {"embedding": unit(ops.cast(pooled, "float32"))}
+
+        signatures = {}
+        for rows in sorted({1, *batch_sizes}):
+            if rows < 1:
+                raise ExportError(f"export.batch_sizes must be 1 or more, not {rows}")
+            suffix = f"_x{rows}" if rows > 1 else ""
+            inputs = input_specs(self.kind, self.processing(), rows)
+            signatures[f"serve{suffix}"] = Signature(serve, inputs)
+            signatures[f"encode_{self.kind}{suffix}"] = Signature(encode, inputs)
+        return signatures
+
+
+def input_specs(kind: str, processing: dict, rows: int = 1) -> dict[str, TensorSpec]:
+    """The inputs of a signature that reads a medium, as a model's `processing` says.
+
+    >>> input_specs("image", {"image": {"size": [224, 192]}})["images"].shape
+    (1, 224, 192, 3)
+    """
+    if kind == "audio":
+        shape = (rows, processing["audio"]["num_samples"])
+        return {"audio": TensorSpec(shape), "num_samples": TensorSpec((rows,), "int32")}
+    frames = (processing["video"]["num_frames"],) if kind == "video" else ()
+    shape = (rows, *frames, *processing["image"]["size"], 3)
+    return {INPUTS[kind]: TensorSpec(shape, "uint8")}
+
+
+class MediaClassificationTask(Task):
+    """Raw data: examples with a medium and a `label`.
+
+    Args:
+        labels: their names in the order of the logits; empty takes the data's, sorted.
+        num_labels: their number, where nobody has named them yet: of published weights, for one.
+        dropout, norm_epsilon: see `MediaClassifier`.
+        augment: how training alters what it sees; see `data.augment.augmenter`.
+    """
+
+    best = "loss"
+    reads_text = False
+
+    def __init__(
+        self,
+        *,
+        labels: list[str] | None = None,
+        num_labels: int | None = None,
+        dropout: float = 0.0,
+        norm_epsilon: float | None = None,
+        augment: dict | None = None,
+    ):
+        if labels is not None and len(set(labels)) < max(2, len(labels)):
+            raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
+        if labels and num_labels and len(labels) != num_labels:
+            raise RecipeError(f"there are {len(labels)} labels, and num_labels is {num_labels}")
+        if num_labels is not None and num_labels < 2:
+            raise RecipeError(f"num_labels must be 2 or more, not {num_labels}")
+        from modelzoo.data.augment import augmenter
+
+        augmenter(self.kind, augment, workers=1)  # refused now, and not with the first batch
+        self.labels, self.num_labels, self.dropout = labels, num_labels, dropout
+        self.norm_epsilon, self.augment = norm_epsilon, augment
+
+    @property
+    def kind(self) -> str:
+        return self.media[0]
+
+    def model(self, backbone) -> MediaClassifier:
+        count = len(self.labels) if self.labels else self.num_labels or 2
+        processing = getattr(backbone, "processing", {})
+        if self.kind not in processing:
+            raise ModelzooError(
+                f"the task {self.name} needs a backbone that reads {self.kind}, and "
+                f"{type(backbone).__name__} reads {' and '.join(processing) or 'text'}",
+                next_step="take another task, or another architecture",
+            )
+        return MediaClassifier(backbone, self.kind, count, self.dropout, self.norm_epsilon)
+
+    def examples(self, raw) -> list[dict]:
+        """Raw data as a list of examples; see `data.media.read_media_examples`."""
+        from modelzoo.data.media import read_media_examples
+
+        return read_media_examples(raw, self.fields)
+
+    def completed(self, recipe, examples):
+        """With the classes of the examples, unless it names its own."""
+        from modelzoo.data.media_classification import media_label_names
+
+        if self.labels:
+            return recipe
+        names = list(media_label_names(examples, self.kind))
+        return override(recipe, {"task_options.labels": names, "task_options.num_labels": None})
+
+    def losses(self):
+        return token_loss(), [token_accuracy()]
+
+    def batches(self, raw, tokenizer=None, **options):
+        from modelzoo.data.media_classification import media_classification_batches
+
+        return media_classification_batches(
+            raw, self.kind, labels=self.labels, augment=self.augment, **options
+        )
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`loss` (nats), `accuracy`, `top5` (with six labels or more), `f1` (macro)."""
+        logits, truth = [], []
+        for x, y, weight in batches.evaluation():
+            real = np.asarray(weight) > 0
+            logits.append(np.asarray(model.predict_on_batch(x), np.float64)[real])
+            truth.append(np.asarray(y)[real])
+        return classification_scores(np.concatenate(logits), np.concatenate(truth))
+
+
+def classification_scores(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Figures of logits (N, labels) beside the right labels (N,).
+
+    >>> scores = classification_scores(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1]))
+    >>> {name: round(value, 4) for name, value in scores.items()}
+    {'loss': 1.1269, 'accuracy': 0.5, 'f1': 0.3333, 'examples': 2}
+    """
+    guess, count = logits.argmax(-1), logits.shape[-1]
+    own = np.take_along_axis(logits, truth[:, None], -1)
+    scores = {
+        "loss": float(negative_log_likelihood(logits, truth).mean()),
+        "accuracy": float((guess == truth).mean()),
+    }
+    if count > 5:
+        scores["top5"] = float(((logits > own).sum(-1) < 5).mean())
+    return {**scores, "f1": macro_f1(truth, guess, count), "examples": len(truth)}
+
+
+class ImageClassificationTask(MediaClassificationTask):
+    """See `MediaClassificationTask`."""
+
+    name, media = "image-classification", ("image",)
+    fields = (("image", "label"),)
+
+
+class AudioClassificationTask(MediaClassificationTask):
+    """See `MediaClassificationTask`."""
+
+    name, media = "audio-classification", ("audio",)
+    fields = (("audio", "label"),)
+
+
+class VideoClassificationTask(MediaClassificationTask):
+    """See `MediaClassificationTask`."""
+
+    name, media = "video-classification", ("video",)
+    fields = (("video", "label"),)

@@ -1,0 +1,188 @@
+"""From speech to text."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.transcription import transcribe
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.decoding import step_signatures
+from modelzoo.tasks.scores import token_scores
+from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class SpeechToText(TaskModel):
+    """An encoder over sound and a decoder that writes down what is said.
+
+    Args:
+        language: what a model of several languages writes, "en" or "zh"; `None` for one that has
+            one language.
+        suppress_tokens: ids that are never written: names of noises, for one.
+        begin_suppress_tokens: ids that no text begins with.
+
+    Call: `{"audio": (B, N), "token_ids": (B, T), "padding_mask": (B, T)}` -> logits
+    (B, T, vocab_size).
+    """
+
+    def __init__(
+        self,
+        backbone,
+        language: str | None = None,
+        suppress_tokens: tuple[int, ...] = (),
+        begin_suppress_tokens: tuple[int, ...] = (),
+        **kwargs,
+    ):
+        super().__init__(backbone, **kwargs)
+        self.language = language
+        self.takes_length = getattr(backbone, "takes_length", False)
+        self.suppressed = tuple(suppress_tokens), tuple(begin_suppress_tokens)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.backbone.logits(self.backbone(inputs, training=training))
+
+    def get_config(self):
+        never, not_first = self.suppressed
+        config = {
+            "language": self.language,
+            "suppress_tokens": list(never),
+            "begin_suppress_tokens": list(not_first),
+        }
+        return {**super().get_config(), **config}
+
+    def processing(self) -> dict:
+        """As in every model; also `transcription`: see `runtime.transcription`."""
+        never, not_first = self.suppressed
+        transcription = {
+            "language": self.language,
+            "suppress_tokens": list(never),
+            "begin_suppress_tokens": list(not_first),
+            # Half the window, as the published models: the other half is for a prompt.
+            "max_new_tokens": self.backbone.max_length // 2,
+        }
+        return {**super().processing(), "transcription": transcription}
+
+    def transcribe(self, sound, language: str | None = None, *, stream: bool = False, **sampling):
+        """What is said in a sound of any length; see `runtime.Model.transcribe`."""
+
+        def begin(heard, sampling):
+            return self.stepper(heard["audio"], sampling, num_samples=heard["num_samples"])
+
+        return transcribe(
+            begin,
+            self.need_tokenizer(),
+            self.processing(),
+            sound,
+            language,
+            max_length=self.backbone.max_length,
+            stream=stream,
+            **sampling,
+        )
+
+    def media_stepper(self, source, prompt: list[int], sampling: Sampling) -> KerasStepper:
+        """A state that has heard `source["audio"]` (1, N)."""
+        return self.stepper(source["audio"], sampling, len(prompt), source.get("num_samples"))
+
+    def stepper(
+        self, audio, sampling: Sampling, prompt_length: int = 4, num_samples=None
+    ) -> KerasStepper:
+        """A fresh state that has heard sounds (B, N), a row for each; (B,) samples are real."""
+        encode = self.compile_once("encode", lambda: compiled(self.backbone.encode, self))
+        length = [int_tensor(num_samples)] if num_samples is not None else []
+        memory = encode(ops.convert_to_tensor(audio), *(length if self.takes_length else []))
+        slots, prefill = window(self.backbone.max_length, prompt_length, sampling.max_new_tokens)
+        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
+        return KerasStepper(self.backbone, steps, len(audio), slots, prefill, (memory,))
+
+    def export_signatures(
+        self,
+        max_length: int | None = None,
+        windows: tuple[int, ...] = (128,),
+        prefill_lengths: tuple[int, ...] = (4,),
+    ) -> dict:
+        """`encode` of one window of sound, `prefill_{T}`, `decode` for its text.
+
+        Args:
+            windows, prefill_lengths: see `tasks.decoding.step_signatures`; a prompt has four tokens
+                at most.
+        """
+        backbone, config = self.backbone, self.backbone.config
+        slots = min(max_length or backbone.max_length, backbone.max_length)
+        heads, width = config.kv_heads, config.size_per_head
+        memory = {}
+        for layer in range(len(backbone.decoder.blocks)):
+            length = backbone.memory_length
+            memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
+            memory[f"cross_v_{layer}"] = TensorSpec((1, heads, width, length))
+
+        audio = {"audio": TensorSpec((1, backbone.num_samples))}
+        if self.takes_length:
+            audio["num_samples"] = TensorSpec((1,), "int32")
+            memory["memory_mask"] = TensorSpec((1, backbone.memory_length), "int32")
+
+        def encode(inputs):
+            return backbone.encode(**inputs)
+
+        def step(token_ids, positions, cache, inputs):
+            return backbone.step(
+                token_ids, positions, cache, {name: inputs[name] for name in memory}
+            )
+
+        sizes = [size for size in windows if size < slots]
+        steps = step_signatures(step, backbone.init_cache, slots, sizes, prefill_lengths, memory)
+        return {"encode": Signature(encode, audio), **steps}
+
+
+class SpeechToTextTask(Task):
+    """Write down what is said. Raw data: `audio` and `text`.
+
+    Args:
+        language, suppress_tokens, begin_suppress_tokens: see `SpeechToText`.
+    """
+
+    name = "speech-to-text"
+    fields = (("audio", "text"),)
+    media = ("audio",)
+
+    def __init__(
+        self,
+        *,
+        language: str | None = None,
+        suppress_tokens: list[int] | None = None,
+        begin_suppress_tokens: list[int] | None = None,
+    ):
+        self.options = {
+            "language": language,
+            "suppress_tokens": tuple(suppress_tokens or ()),
+            "begin_suppress_tokens": tuple(begin_suppress_tokens or ()),
+        }
+
+    def examples(self, raw) -> list[dict]:
+        from modelzoo.data.media import read_media_examples
+
+        return read_media_examples(raw, self.fields)
+
+    def model(self, backbone) -> SpeechToText:
+        self.check_backbone(backbone, "encode")
+        self.check_backbone(backbone, "step")
+        return SpeechToText(backbone, **self.options)
+
+    def losses(self):
+        return token_loss(), [token_accuracy()]
+
+    def batches(self, raw, tokenizer, **options):
+        from modelzoo.data.speech import speech_batches
+
+        return speech_batches(raw, tokenizer, **options)
+
+    def evaluate(self, model, batches) -> dict[str, float]:
+        """`loss` (nats a token), `perplexity`, `accuracy` of tokens."""
+        scores = token_scores(model, batches.evaluation())
+        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
+        return scores

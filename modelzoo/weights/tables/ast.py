@@ -1,0 +1,82 @@
+"""AST, the Audio Spectrogram Transformer."""
+
+from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
+
+_PREFIX = "audio_spectrogram_transformer."
+
+_LAYER = rules(
+    layer_norm("layernorm_before", "attention_norm"),
+    linear("attention.attention.query", "attention/query"),
+    linear("attention.attention.key", "attention/key"),
+    linear("attention.attention.value", "attention/value"),
+    linear("attention.output.dense", "attention/output"),
+    layer_norm("layernorm_after", "ffn_norm"),
+    linear("intermediate.dense", "ffn/up"),
+    linear("output.dense", "ffn/down"),
+    theirs=f"{_PREFIX}encoder.layer.{{i}}.",
+    ours="stack/block_{i}/",
+)
+
+
+def _read_media(config) -> dict:
+    """The statistics that a spectrogram is normalised by."""
+    keys = {"mean": "mean", "std": "deviation", "sampling_rate": "sample_rate"}
+    return {ours: config[theirs] for theirs, ours in keys.items() if theirs in config}
+
+
+def _write_media(values) -> dict:
+    return {
+        "feature_extractor_type": "ASTFeatureExtractor",
+        "feature_size": 1,
+        "do_normalize": True,
+        "mean": values["mean"],
+        "std": values["deviation"],
+        "sampling_rate": values["sample_rate"],
+        "num_mel_bins": values["num_mels"],
+        "max_length": values["num_columns"],
+    }
+
+
+AST = Table(
+    model_type="audio-spectrogram-transformer",
+    architecture="ast",
+    prefix=_PREFIX,
+    rules=rules(
+        same("embeddings.cls_token", "patches/class_token"),
+        same("embeddings.distillation_token", "patches/distillation_token"),
+        same("embeddings.position_embeddings", "patches/positions"),
+        # Theirs is (out, 1, bands, columns), ours turned round whole: (columns, bands, 1, out).
+        linear("embeddings.patch_embeddings.projection", "patches/projection"),
+        layer_norm("layernorm", "stack/final_norm"),
+        theirs=_PREFIX,
+    ),
+    layer_rules=_LAYER,
+    values=(
+        Value("hidden_size", "hidden_dim", 768),
+        Value("num_hidden_layers", "num_layers", 12),
+        Value("num_attention_heads", "num_heads", 12),
+        Value("intermediate_size", "ffn_dim", 3072),
+        Value("max_length", "num_columns", 1024),
+        Value("num_mel_bins", "num_mels", 128),
+        Value("patch_size", "patch_size", 16),
+        Value("time_stride", "time_stride", 10),
+        Value("frequency_stride", "frequency_stride", 10),
+        Value("layer_norm_eps", "norm_epsilon", 1e-12),
+        Value("hidden_dropout_prob", "dropout", 0.0),
+        Value("attention_probs_dropout_prob", "attention_dropout", 0.0),
+        activation("hidden_act", default="gelu"),
+    ),
+    assumed={"qkv_bias": True},
+    read_media=_read_media,
+    write_media=_write_media,
+    heads={
+        "audio-classification": Head(
+            ("ASTForAudioClassification",),
+            rules(
+                layer_norm("classifier.layernorm", "norm"),
+                linear("classifier.dense", "classifier"),
+            ),
+            options={"norm_epsilon": 1e-12},
+        )
+    },
+)

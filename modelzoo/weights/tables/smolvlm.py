@@ -1,0 +1,170 @@
+"""SmolVLM: a SigLIP image tower without its head, a projection, a Llama."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modelzoo.weights.table import (
+    ACTIVATIONS,
+    Head,
+    Table,
+    Value,
+    layer_norm,
+    linear,
+    rms_norm,
+    rules,
+    same,
+)
+from modelzoo.weights.tables.image_processing import HALF
+from modelzoo.weights.tables.rotary import read_rotary, write_rotary
+from modelzoo.weights.tables.towers import TOWER_LAYERS
+
+_IMAGE, _TEXT = "image.model.", "decoder.model."
+_INTERPOLATION = _IMAGE + "interpolation"
+_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+# The chat template of these checkpoints, for one image that is not cut into tiles.
+TEMPLATE = (
+    "<|im_start|>User:<fake_token_around_image><global-img>{image}<fake_token_around_image>"
+    "{prompt}<end_of_utterance>\nAssistant:"
+)
+
+_TEXT_LAYER = rules(
+    linear("self_attn.q_proj", "attention/query"),
+    linear("self_attn.k_proj", "attention/key"),
+    linear("self_attn.v_proj", "attention/value"),
+    linear("self_attn.o_proj", "attention/output"),
+    linear("mlp.gate_proj", "ffn/gate"),
+    linear("mlp.up_proj", "ffn/up"),
+    linear("mlp.down_proj", "ffn/down"),
+    rms_norm("input_layernorm", "attention_norm"),
+    rms_norm("post_attention_layernorm", "ffn_norm"),
+    theirs="model.text_model.layers.{i}.",
+    ours="decoder/stack/block_{i}/",
+)
+
+
+def _read(config: Mapping, names) -> dict:
+    text = config.get("text_config", {})
+    heads = text["num_attention_heads"]
+    own = {
+        "num_kv_heads": text.get("num_key_value_heads") or heads,
+        "head_dim": text.get("head_dim") or text["hidden_size"] // heads,
+        **read_rotary(text, 10_000.0),
+    }
+    return {_TEXT + key: value for key, value in own.items()}
+
+
+def _write(values: Mapping) -> dict:
+    own = {key.removeprefix(_TEXT): v for key, v in values.items() if key.startswith(_TEXT)}
+    text = {
+        "model_type": "llama",
+        "num_key_value_heads": own["num_kv_heads"],
+        "head_dim": own["head_dim"],
+        "tie_word_embeddings": own["tie_embeddings"],
+        **write_rotary(own),
+    }
+    found = {f"text_config.{key}": value for key, value in text.items()}
+    return {**found, "vision_config.model_type": "smolvlm_vision"}
+
+
+def _read_media(config: Mapping) -> dict:
+    """Of the whole image; theirs is resized by Lanczos, which ours has not."""
+    found = {"resize": "squash"}
+    found["interpolation"] = _INTERPOLATIONS.get(config.get("resample"), "bicubic")
+    for key in ("image_mean", "image_std"):
+        found[key] = list(map(float, config.get(key, HALF)))
+    return {_IMAGE + key: value for key, value in found.items()}
+
+
+def _write_media(values: Mapping) -> dict:
+    size = values[_IMAGE + "image_size"]
+    return {
+        "image_processor_type": "SmolVLMImageProcessor",
+        "do_image_splitting": False,
+        "do_resize": True,
+        "size": {"longest_edge": size},
+        "max_image_size": {"longest_edge": size},
+        "resample": next(k for k, v in _INTERPOLATIONS.items() if v == values[_INTERPOLATION]),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(values[_IMAGE + "image_mean"]),
+        "image_std": list(values[_IMAGE + "image_std"]),
+        "do_pad": False,
+    }
+
+
+SMOLVLM = Table(
+    model_type="smolvlm",
+    architecture="prefix",
+    prefix="model.",
+    rules=rules(
+        # Theirs is (out, channels, H, W), ours turned round whole.
+        linear("model.vision_model.embeddings.patch_embedding", "image/patches"),
+        same(
+            "model.vision_model.embeddings.position_embedding.weight", "image/positions/embeddings"
+        ),
+        layer_norm("model.vision_model.post_layernorm", "image/stack/final_norm"),
+        linear("model.connector.modality_projection.proj", "projector"),
+        same("model.text_model.embed_tokens.weight", "decoder/embedding/tokens/embeddings"),
+        rms_norm("model.text_model.norm", "decoder/stack/final_norm"),
+        linear("lm_head", "decoder/head"),
+    ),
+    layer_rules=(),
+    part_rules={
+        "image.model.num_layers": rules(TOWER_LAYERS["image.model.num_layers"], theirs="model."),
+        "decoder.model.num_layers": _TEXT_LAYER,
+    },
+    values=(
+        Value("image_token_id", "image_token"),
+        Value("scale_factor", "pixel_shuffle", 2),
+        Value("tie_word_embeddings", _TEXT + "tie_embeddings", False),
+        Value("vision_config.image_size", _IMAGE + "image_size", 224),
+        Value("vision_config.patch_size", _IMAGE + "patch_size", 32),
+        Value("vision_config.hidden_size", _IMAGE + "hidden_dim", 1152),
+        Value("vision_config.num_hidden_layers", _IMAGE + "num_layers", 12),
+        Value("vision_config.num_attention_heads", _IMAGE + "num_heads", 16),
+        Value("vision_config.intermediate_size", _IMAGE + "ffn_dim", 3072),
+        Value("vision_config.layer_norm_eps", _IMAGE + "norm_epsilon", 1e-6),
+        Value("vision_config.hidden_act", _IMAGE + "activation", "gelu_pytorch_tanh", ACTIVATIONS),
+        Value("text_config.vocab_size", _TEXT + "vocab_size"),
+        Value("text_config.hidden_size", _TEXT + "hidden_dim"),
+        Value("text_config.num_hidden_layers", _TEXT + "num_layers"),
+        Value("text_config.num_attention_heads", _TEXT + "num_heads"),
+        Value("text_config.intermediate_size", _TEXT + "ffn_dim"),
+        Value("text_config.max_position_embeddings", _TEXT + "max_length"),
+        Value("text_config.rms_norm_eps", _TEXT + "norm_epsilon", 1e-6),
+        Value("text_config.hidden_act", _TEXT + "activation", "silu", ACTIVATIONS),
+    ),
+    fixed={
+        "projector": "linear",
+        "projector_bias": False,
+        "image.architecture": "vit",
+        _IMAGE + "cls_token": False,
+        _IMAGE + "patch_bias": True,
+        _IMAGE + "patch_frames": 1,
+        _IMAGE + "embedding_norm": False,
+        _IMAGE + "pooling": "mean",
+        _IMAGE + "norm": "sequence",
+        _IMAGE + "attention_bias": True,
+        "decoder.architecture": "gpt",
+        _TEXT + "positions": "rotary",
+        _TEXT + "norm": "rms",
+        _TEXT + "norm_position": "pre",
+        _TEXT + "gated": True,
+        _TEXT + "attention_bias": False,
+        _TEXT + "ffn_bias": False,
+        _TEXT + "qk_norm": False,
+        _TEXT + "scale_embeddings": False,
+        _TEXT + "dropout": 0.0,
+        _TEXT + "attention_dropout": 0.0,
+    },
+    heads={
+        "captioning": Head(("SmolVLMForConditionalGeneration",), options={"template": TEMPLATE})
+    },
+    ignored=(r".*rotary_emb\.inv_freq",),
+    read=_read,
+    write=_write,
+    read_media=_read_media,
+    write_media=_write_media,
+)

@@ -1,0 +1,96 @@
+"""Whisper."""
+
+from modelzoo.errors import WeightsError
+from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
+
+
+def _attention(theirs: str, ours: str) -> tuple:
+    parts = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "output"}
+    return rules(*(linear(f"{theirs}.{their}", f"{ours}/{our}") for their, our in parts.items()))
+
+
+def _layer(side: str) -> tuple:
+    return rules(
+        _attention("self_attn", "attention"),
+        layer_norm("self_attn_layer_norm", "attention_norm"),
+        _attention("encoder_attn", "cross_attention") if side == "decoder" else (),
+        layer_norm("encoder_attn_layer_norm", "cross_attention_norm") if side == "decoder" else (),
+        linear("fc1", "ffn/up"),
+        linear("fc2", "ffn/down"),
+        layer_norm("final_layer_norm", "ffn_norm"),
+        theirs=f"model.{side}.layers.{{i}}.",
+        ours=f"{side}/block_{{i}}/",
+    )
+
+
+def _read(config, names) -> dict:
+    for key in ("attention_heads", "ffn_dim"):
+        if config.get(f"encoder_{key}") != config.get(f"decoder_{key}"):
+            raise WeightsError(f"a Whisper whose two sides have other {key} is not supported")
+    return {
+        "num_decoder_layers": config.get("decoder_layers") or config["encoder_layers"],
+        "num_columns": 2 * config.get("max_source_positions", 1500),
+    }
+
+
+def _write(values) -> dict:
+    return {
+        "decoder_layers": values["num_decoder_layers"],
+        "decoder_attention_heads": values["num_heads"],
+        "decoder_ffn_dim": values["ffn_dim"],
+        "max_source_positions": values["num_columns"] // 2,
+        "is_encoder_decoder": True,
+    }
+
+
+def _write_media(values) -> dict:
+    return {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": values["num_mels"],
+        "sampling_rate": 16_000,
+        "hop_length": 160,
+        "n_fft": 400,
+        "chunk_length": values["num_columns"] // 100,
+        "nb_max_frames": values["num_columns"],
+        "n_samples": 160 * values["num_columns"],
+    }
+
+
+WHISPER = Table(
+    model_type="whisper",
+    architecture="whisper",
+    prefix="model.",
+    rules=rules(
+        linear("model.encoder.conv1", "stem/first"),
+        linear("model.encoder.conv2", "stem/second"),
+        same("model.encoder.embed_positions.weight", "stem/positions"),
+        layer_norm("model.encoder.layer_norm", "encoder/final_norm"),
+        same("model.decoder.embed_tokens.weight", "decoder_embedding/tokens/embeddings"),
+        same("model.decoder.embed_positions.weight", "decoder_embedding/positions/embeddings"),
+        layer_norm("model.decoder.layer_norm", "decoder/final_norm"),
+    ),
+    layer_rules=_layer("encoder"),
+    decoder_rules=_layer("decoder"),
+    values=(
+        Value("vocab_size", "vocab_size"),
+        Value("d_model", "hidden_dim"),
+        Value("encoder_layers", "num_layers"),
+        Value("encoder_attention_heads", "num_heads"),
+        Value("encoder_ffn_dim", "ffn_dim"),
+        Value("max_target_positions", "max_length", 448),
+        Value("num_mel_bins", "num_mels", 80),
+        Value("dropout", "dropout", 0.0),
+        Value("attention_dropout", "attention_dropout", 0.0),
+        activation("activation_function", default="gelu"),
+    ),
+    assumed={"scale_embedding": False, "tie_word_embeddings": True},
+    heads={
+        "speech-to-text": Head(
+            ("WhisperForConditionalGeneration",),
+            copies={"proj_out.weight": "model.decoder.embed_tokens.weight"},
+        )
+    },
+    read=_read,
+    write=_write,
+    write_media=_write_media,
+)
