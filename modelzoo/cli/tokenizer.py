@@ -10,7 +10,10 @@ from modelzoo.errors import ModelzooError, OutputError
 
 # Written out: the module that owns them is heavy, and `--help` must be quick. A test compares.
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
-TASKS = ("causal-lm", "masked-lm", "text-classification", "text-embedding", "seq2seq-lm")
+TASKS = (
+    *("causal-lm", "masked-lm", "text-classification", "text-embedding", "seq2seq-lm"),
+    *("contrastive", "captioning", "speech-to-text"),
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from modelzoo.tasks.scores import negative_log_likelihood
 
 TOKENS = 257
 PASSAGES = 48
+_OWN_TOKENS = 64
 
 
 def passages(count: int = PASSAGES) -> list[str]:
@@ -29,6 +30,8 @@ def passages(count: int = PASSAGES) -> list[str]:
 def language_model(generation, tokenizer, mode: Mode) -> dict:
     """Perplexity of a text token by token through the state, beside Keras' on the whole text.
 
+    A model that writes about an image or a sound is given what it writes itself.
+
     Args:
         generation: a `verify.Generation`.
     """
@@ -39,12 +42,17 @@ def language_model(generation, tokenizer, mode: Mode) -> dict:
         ids = [token for token in tokenizer.encode(text) if token < limit][:TOKENS] or ids
     if generation.window is not None:
         ids = ids[: generation.window]
-    right, found = generation.keras_logits(ids), generation.decode_all(ids)
-    losses = (negative_log_likelihood(logits[:-1], ids[1:]) for logits in (right, found))
+    first = 1
+    if generation.source is not None and generation.source_ids is None:
+        prompt, text = generation.own_text(_OWN_TOKENS)
+        ids, first = prompt + text, len(prompt)
+    both = generation.keras_logits(ids), generation.decode_all(ids)
+    right, found = (logits[first - 1 :] for logits in both)
+    losses = (negative_log_likelihood(logits[:-1], ids[first:]) for logits in (right, found))
     before, after = (np.exp(loss.mean()) for loss in losses)
     return {
         "metric": "perplexity",
-        "tokens": len(ids) - 1,
+        "tokens": len(ids) - first,
         "float32": float(before),
         "bundle": float(after),
         "change": float(after / before - 1),

@@ -95,9 +95,8 @@ def inputs_for(
         elif name in ("images", "frames"):
             value = rng.integers(0, 256, tensor.shape)
         elif name == "audio":
-            # It ends in silence, as what is said in a window does. Without any a Whisper is where
-            # its training never was, and float32's rounding grows a hundredfold.
-            heard = round(0.75 * share * tensor.shape[-1])
+            # Tones and not white noise, for which a Whisper multiplies float32's own rounding.
+            heard = round(share * tensor.shape[-1])
             value = np.pad(sound(first, heard), (0, tensor.shape[-1] - heard))
         elif name == "num_samples":
             value = round(share * info.inputs["audio"].shape[-1])

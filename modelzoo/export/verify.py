@@ -316,6 +316,16 @@ class Generation:
 
     # === Greedy text ===
 
+    def own_text(self, count: int) -> tuple[list[int], list[int]]:
+        """What Keras writes of the source by itself: the tokens before it, and `count` at most."""
+        known = self.model.tokenizer is not None and hasattr(self.model, "first_tokens")
+        prompt = self.model.first_tokens() if known else self.tokens[:1]
+        if self.window is not None:
+            count = min(count, self.window - len(prompt))
+        sampling = Sampling(max_new_tokens=count)
+        stepper = self._keras_stepper(prompt, sampling)
+        return prompt, _run(stepper, self._behind_image(prompt), sampling)
+
     def greedy(self) -> dict:
         """Compare the likeliest tokens, one text after another.
 

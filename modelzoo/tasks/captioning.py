@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from modelzoo.runtime.captioning import captions, frame_of, take_in
+from modelzoo.runtime.captioning import captions, frame_of, framed, take_in
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
@@ -87,6 +87,10 @@ class CaptionModel(TaskModel):
         )
 
     # === Steps ===
+
+    def first_tokens(self) -> list[int]:
+        """What a text without a prompt begins behind, the image aside."""
+        return framed(self.frame(), [], image=False)
 
     def media_stepper(self, source, prompt: list[int], sampling: Sampling) -> KerasStepper:
         """A state that has seen `source["images"]` (1, H, W, 3), before all tokens."""

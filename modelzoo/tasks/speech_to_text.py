@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.transcription import transcribe
+from modelzoo.runtime.transcription import prompt_of, transcribe
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.decoding import step_signatures
@@ -84,6 +84,10 @@ class SpeechToText(TaskModel):
             stream=stream,
             **sampling,
         )
+
+    def first_tokens(self) -> list[int]:
+        """What every text begins behind."""
+        return prompt_of(self.need_tokenizer(), self.language)
 
     def media_stepper(self, source, prompt: list[int], sampling: Sampling) -> KerasStepper:
         """A state that has heard `source["audio"]` (1, N)."""
