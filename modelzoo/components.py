@@ -17,6 +17,7 @@ CORE = {
         "bert": "modelzoo.architectures.bert:build",
         "captioner": "modelzoo.architectures.captioner:build",
         "contrastive": "modelzoo.architectures.contrastive:build",
+        "convnet": "modelzoo.architectures.convnet:build",
         "convolutional": "modelzoo.architectures.convolutional:build",
         "gpt": "modelzoo.architectures.gpt:build",
         "htsat": "modelzoo.architectures.htsat:build",

@@ -32,7 +32,7 @@ def build(
         image, text, audio, depth, thermal, imu: parts, each with `recipe = "vit-tiny"` or the like,
             and perhaps
             - `pooling`: `"pooled"`, the tower's own; `"cls"`, `"mean"`, `"max"` or `"last"` of its
-              sequence (of a causal text tower: the end token);
+              sequence (of a causal text tower: the end token), or `"flatten"`, all of it;
             - `projection`: `"linear"`, `"mlp"` (two layers, ReLU) or `"none"`; `projection_bias`;
             - `padding`: `"visible"` where a text tower reads padding as any other token (SigLIP);
             - `scale`: `"learned"`, or a fixed factor, where scales are not shared;

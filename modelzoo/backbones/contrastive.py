@@ -138,7 +138,7 @@ class Contrastive(Backbone):
         for kind, table in options.items():
             pooling = table.get("pooling", "pooled")
             for key, value, choices in (
-                ("pooling", pooling, ("pooled", *POOLINGS)),
+                ("pooling", pooling, ("pooled", "flatten", *POOLINGS)),
                 ("projection", table.get("projection", "linear"), PROJECTIONS),
                 ("padding", table.get("padding", "hidden"), ("hidden", "visible")),
             ):
@@ -150,7 +150,7 @@ class Contrastive(Backbone):
             raise RecipeError(f"scale must be one of {', '.join(SCALES)}, not {scale!r}")
 
     def _projection(self, kind, tower):
-        options, width = self.options[kind], width_of(tower)
+        options, width = self.options[kind], self._width(kind, tower)
         name, policy, stddev = f"{kind}_projection", self.dtype_policy, width**-0.5
         if options["projection"] == "mlp":
             return Projection(width, self.hidden_dim, stddev, dtype=policy, name=name)
@@ -164,11 +164,22 @@ class Contrastive(Backbone):
             )
         return None
 
+    def _width(self, kind, tower) -> int:
+        """Numbers of what is pooled of a tower's outputs."""
+        if self.options[kind]["pooling"] != "flatten":
+            return width_of(tower)
+        if not hasattr(tower, "num_positions"):
+            raise RecipeError(
+                f'model.{kind}.pooling = "flatten" needs a tower of a fixed number of positions',
+                next_step='take a convnet, or pooling = "pooled"',
+            )
+        return tower.num_positions * width_of(tower)
+
     def build(self, input_shape=None):
         for kind in self.kinds:
             layer = getattr(self, f"{kind}_projection")
             if layer is not None and not layer.built:
-                layer.build((None, width_of(getattr(self, kind))))
+                layer.build((None, self._width(kind, getattr(self, kind))))
         if self.scale == "shared":
             self.logit_scale = self._scalar("logit_scale", self._initial["initial_scale"])
         else:
@@ -275,6 +286,9 @@ def pooled(outputs, padding_mask, pooling: str):
                 next_step='say pooling = "mean", "cls", "max" or "last" in its table',
             )
         return outputs["pooled"]
+    if pooling == "flatten":
+        x = outputs["sequence"]
+        return ops.reshape(x, (-1, x.shape[1] * x.shape[2]))
     if not isinstance(outputs, dict):
         return POOLINGS[pooling](outputs, padding_mask)
     return POOLINGS[pooling](outputs["sequence"], outputs.get("padding_mask", padding_mask))

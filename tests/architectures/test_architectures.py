@@ -30,8 +30,8 @@ PUBLISHED = {
     "vit": "vit-b16",
     "whisper": "whisper-tiny",
 }
-# Put together from parts, or a part that no recipe is of alone.
-OTHERS = {"captioner", "contrastive", "htsat", "imagebind", "prefix", "video"}
+# Put together from parts, a part that no recipe is of alone, or ours.
+OTHERS = {"captioner", "contrastive", "convnet", "htsat", "imagebind", "prefix", "video"}
 
 
 @pytest.mark.parametrize("name", NAMES)
