@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from modelzoo.errors import ExportError, require
+from modelzoo.errors import ExportError, nearest, require
 from modelzoo.export.affine import OFFSETS
 from modelzoo.export.precision import Mode
 from modelzoo.export.tflite_file import File, Product
@@ -85,14 +85,27 @@ def quantization_of(model) -> Quantization:
 
     Raises:
         RecipeError: a key or a value that the table does not have.
-        ExportError: a precision that does not exist.
+        ExportError: a precision that does not exist, or a pattern that fits no layer's weights.
     """
     layers = model._flatten_layers()
     kept = frozenset(layer.name for layer in layers if getattr(layer, "keep_float32", False))
     if model.recipe is None:
         return Quantization(kept=kept)
     stated = quantization(**validate_against(model.recipe, quantization, table="quantize"))
+    _check_patterns(stated, {variable.path.rpartition("/")[0] for variable in model.variables})
     return replace(stated, kept=kept)
+
+
+def _check_patterns(how: Quantization, paths: Iterable[str]) -> None:
+    """Raises ExportError where a pattern of `layers` fits no path."""
+    for pattern in how.layers:
+        if not any(_matches(pattern, path) for path in paths):
+            known = sorted(filter(None, paths))
+            raise ExportError(
+                f"quantize.layers names {pattern!r}, and no layer has that path",
+                did_you_mean=nearest(pattern, known),
+                next_step=f"there is {', '.join(known[:12])}{' …' if len(known) > 12 else ''}",
+            )
 
 
 def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantization) -> None:
@@ -108,17 +121,7 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
     from litert_quantizer import algorithm_manager, qtyping
     from litert_quantizer.quantizer import Quantizer
 
-    unused = [
-        pattern
-        for pattern in how.layers
-        if not any(_matches(pattern, product.path) for product in file.products)
-    ]
-    if unused:
-        known = sorted({product.path for product in file.products if product.path})
-        raise ExportError(
-            f"quantize.layers names {unused[0]!r}, and no layer has that path",
-            next_step=f"there is {', '.join(known[:12])}{' …' if len(known) > 12 else ''}",
-        )
+    _check_patterns(how, {product.path for product in file.products})
     work = Quantizer(str(source))
     algorithms = algorithm_manager.AlgorithmName
     for operation, precision, exact, regex in _configs(file, mode, how):
