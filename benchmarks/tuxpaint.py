@@ -68,7 +68,9 @@ def main() -> None:
     }
     changes = {
         "train.validation_fraction": 0.0,
-        "train.epochs": 60,
+        "train.epochs": 30,
+        "train.batch_size": 128,
+        "train.warmup_steps": 40,
         "task_options.augment": augment,
         **parse_set(options.set),
     }

@@ -14,6 +14,8 @@ from modelzoo.runtime import load
 from tests import captioners
 from tests.captioners import images
 
+pytestmark = pytest.mark.slow
+
 # name -> fusion, task options, export job
 JOBS = {
     "cross": ("cross-attention", {}, {"prefill_lengths": [4]}, {}),

@@ -8,6 +8,8 @@ import pytest
 import modelzoo
 from modelzoo.runtime import load
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["a red square", "a green dot", "one loud tone", "two soft tones"]
 COMMON = {
     "export.max_length": 24,
@@ -18,7 +20,7 @@ COMMON = {
 }
 TEXT = {"vocab_size": 600, "num_layers": 1, "hidden_dim": 32, "num_heads": 2, "max_length": 24}
 BIND = {
-    "image.model": {"image_size": 16, "patch_size": 8, "num_layers": 1, "hidden_dim": 32},
+    "image.model": {"image_size": 16, "widths": [8, 16]},
     "audio.model": {"num_columns": 32, "num_mels": 32, "num_layers": 1, "hidden_dim": 32},
 }
 HTSAT = {

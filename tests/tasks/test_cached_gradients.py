@@ -90,6 +90,7 @@ def test_chunks_give_the_gradients_of_the_whole_batch():
     check()
 
 
+@pytest.mark.slow
 def test_chunks_give_the_gradients_of_the_whole_batch_on_jax():
     pytest.importorskip("jax")
     if ON_JAX:

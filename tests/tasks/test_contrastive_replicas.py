@@ -15,6 +15,8 @@ from keras import ops
 from tests import towers
 from tests.plugin_site import ROOT
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("image", "text", "audio")
 
 

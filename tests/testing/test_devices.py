@@ -8,6 +8,8 @@ from modelzoo.registry import recipe
 from modelzoo.testing import CheckFailure
 from tests.testing import crowd as plugin
 
+pytestmark = pytest.mark.slow
+
 SIZE = "parameters = 9_000\n"
 
 # In one register: what only `build` registers is unknown to a fresh process.
