@@ -4,7 +4,8 @@
 
 needs apt (it fetches tuxpaint-stamps-default, GPL-2). A stamp has a drawing, a French caption and
 that caption spoken. One in ten captions is held out. The loss compares drawings with texts and
-drawings with speech, and never a sound with a text. Then speech is asked for its text: among captions whose drawings were trained on, and among those held out.
+drawings with speech, and never a sound with a text. Then speech is asked for its text: among
+captions whose drawings were trained on, and among those held out.
 """
 
 from __future__ import annotations

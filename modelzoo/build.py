@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import zipfile
 from contextlib import nullcontext
@@ -169,6 +170,14 @@ def load(directory: str | os.PathLike, *, compile: bool = True):
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        unknown = re.search(r"Could not locate class '([^']+)'", str(error))
+        if unknown:
+            raise ModelDirectoryError(
+                f"{MODEL_FILE} holds a {unknown[1]}, a class that Keras does not know",
+                where=directory,
+                next_step="import the module that registers it; a plugin says which one with "
+                "modelzoo.keras_hook.install",
+            ) from error
         raise ModelDirectoryError(
             f"{MODEL_FILE} cannot be read: {str(error).splitlines()[0]}",
             where=directory,

@@ -221,3 +221,16 @@ def test_weights_of_another_shape_are_refused(directory):
         small.build(hidden_dim=16, weights=directory)
     with pytest.raises(ModelDirectoryError, match="weights here and .* there"):
         small.build(num_layers=2, weights=directory)
+
+
+def test_a_class_that_nobody_registered_is_no_damage(directory, tmp_path):
+    @keras.saving.register_keras_serializable("elsewhere")
+    class Odd(keras.layers.Layer):
+        pass
+
+    model = keras.Sequential([keras.Input((2,)), Odd()])
+    model.save(directory / "model.keras")
+    keras.saving.get_custom_objects().pop("elsewhere>Odd")
+    with pytest.raises(ModelDirectoryError, match="Odd") as caught:
+        modelzoo.load(directory)
+    assert "keras_hook.install" in caught.value.next_step

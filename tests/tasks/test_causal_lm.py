@@ -179,3 +179,14 @@ def test_evaluation_gives_perplexity_and_bits_a_byte():
 def test_a_backbone_that_cannot_step_is_refused():
     with pytest.raises(ModelzooError, match=r"causal-lm needs a backbone with step\(\).*Encoder"):
         CausalLMTask().model(small("bert"))
+
+
+def test_a_backbone_with_a_model_of_its_own_for_the_task_gets_it():
+    from modelzoo.tasks.causal_lm import CausalLM, CausalLMTask
+
+    class Counting(CausalLM):
+        """What a plugin brings along."""
+
+    backbone = small("gpt-2")
+    backbone.causal_lm = lambda: Counting(backbone)
+    assert type(CausalLMTask().model(backbone)) is Counting
