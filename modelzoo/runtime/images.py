@@ -114,7 +114,7 @@ def _scaled(image, factor: float) -> tuple[int, int]:
 
 
 def _opened(file, where: str) -> np.ndarray:
-    pillow = require("PIL.Image", "tensorflow")
+    pillow = require("PIL.Image", "media")
     with _explained(where), pillow.open(file) as image:
         return _pixels(image, where)
 
@@ -122,7 +122,7 @@ def _opened(file, where: str) -> np.ndarray:
 @contextmanager
 def _explained(where: str) -> Iterator[None]:
     """What Pillow raises, as a `DataError`."""
-    pillow = require("PIL.Image", "tensorflow")
+    pillow = require("PIL.Image", "media")
     try:
         yield
     except ModelzooError:
@@ -146,7 +146,7 @@ def _explained(where: str) -> Iterator[None]:
 
 def _pixels(image, where: str) -> np.ndarray:
     """A Pillow image as (H, W, 3) uint8."""
-    exif_transpose = require("PIL.ImageOps", "tensorflow").exif_transpose
+    exif_transpose = require("PIL.ImageOps", "media").exif_transpose
     if image.width * image.height > LARGEST:
         raise _too_large(f"{image.width} x {image.height}", where)
     image.load()

@@ -124,8 +124,8 @@ def contact_sheet(hits: Sequence[Hit], path: str | os.PathLike, columns: int = 5
     Raises:
         OutputError: it cannot be written.
     """
-    image_module = require("PIL.Image", "tensorflow")
-    draw_module = require("PIL.ImageDraw", "tensorflow")
+    image_module = require("PIL.Image", "media")
+    draw_module = require("PIL.ImageDraw", "media")
     columns = min(columns, len(hits)) or 1
     rows = -(-len(hits) // columns) or 1
     size = (columns * (_TILE + _GAP) + _GAP, rows * (_TILE + _LABEL + _GAP) + _GAP)

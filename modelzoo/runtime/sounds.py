@@ -142,7 +142,7 @@ def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
             return _mixed(*_decoded_wave(data, where))
         except (wave.Error, EOFError):
             pass  # another coding than plain PCM, or damaged: soundfile knows more of them
-    soundfile = require("soundfile", "tensorflow")
+    soundfile = require("soundfile", "media")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:

@@ -107,7 +107,7 @@ def _of_array(frames: np.ndarray, where) -> list:
 
 
 def _of_animation(source: Path | bytes) -> list:
-    image_module = require("PIL.Image", "tensorflow")
+    image_module = require("PIL.Image", "media")
     open_image(source)  # whatever is wrong with the file is told in one way
     import io
 
