@@ -75,3 +75,41 @@ def test_a_part_whose_recipe_is_no_name_is_refused(whole):
 
 def test_tables_that_are_no_parts_stay_as_they_are():
     assert not dict(parts_of({"model": {"rotary_scaling": {"factor": 2}}}))
+
+
+def test_a_part_begins_with_the_weights_that_it_names_and_a_frozen_one_keeps_them(tmp_path):
+    import numpy as np
+
+    net = {"image_size": 8, "widths": [4, 8]}
+    source = modelzoo.build("convnet-tiny", compile=False, **net)
+    modelzoo.save(source, tmp_path / "classifier")
+    text = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "vocab_size": 50}
+    recipe = modelzoo.recipe.from_values(
+        {
+            "architecture": "contrastive",
+            "task": "contrastive",
+            "model": {
+                "embed_dim": 8,
+                "image": {
+                    "recipe": "convnet-tiny",
+                    "weights": str(tmp_path / "classifier"),
+                    "frozen": True,
+                    "model": net,
+                },
+                "text": {"recipe": "bert-tiny", "pooling": "mean", "model": text},
+            },
+        },
+        name="mine",
+        resolve=registry.recipe,
+    )
+    model = modelzoo.build(recipe)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype("uint8")
+    wanted = np.asarray(source.backbone(images)["pooled"])
+    assert np.array_equal(np.asarray(model.backbone.image(images)["pooled"]), wanted)
+
+    before = [np.array(weight) for weight in model.backbone.image.weights]
+    inputs = {"images": images, "token_ids": np.arange(12).reshape(3, 4)}
+    inputs["padding_mask"] = np.ones((3, 4), "int32")
+    model.fit(inputs, {"image": np.arange(3), "text": np.arange(3)}, epochs=1, verbose=0)
+    after = model.backbone.image.weights
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(before, after, strict=True))
