@@ -1,26 +1,8 @@
 """BART."""
 
 from modelzoo.errors import WeightsError
-from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
-
-
-def _attention(theirs: str, ours: str) -> tuple:
-    parts = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "output"}
-    return rules(*(linear(f"{theirs}.{their}", f"{ours}/{our}") for their, our in parts.items()))
-
-
-def _layer(side: str) -> tuple:
-    return rules(
-        _attention("self_attn", "attention"),
-        layer_norm("self_attn_layer_norm", "attention_norm"),
-        _attention("encoder_attn", "cross_attention") if side == "decoder" else (),
-        layer_norm("encoder_attn_layer_norm", "cross_attention_norm") if side == "decoder" else (),
-        linear("fc1", "ffn/up"),
-        linear("fc2", "ffn/down"),
-        layer_norm("final_layer_norm", "ffn_norm"),
-        theirs=f"model.{side}.layers.{{i}}.",
-        ours=f"{side}/block_{{i}}/",
-    )
+from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, rules, same
+from modelzoo.weights.tables.sides import layer
 
 
 def _side(side: str) -> tuple:
@@ -57,8 +39,8 @@ BART = Table(
         _side("encoder"),
         _side("decoder"),
     ),
-    layer_rules=_layer("encoder"),
-    decoder_rules=_layer("decoder"),
+    layer_rules=layer("encoder"),
+    decoder_rules=layer("decoder"),
     values=(
         Value("vocab_size", "vocab_size"),
         Value("d_model", "hidden_dim"),

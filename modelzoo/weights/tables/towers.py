@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from modelzoo.weights.table import ACTIVATIONS, Rule, Value, layer_norm, linear, rules, same
+from modelzoo.weights.tables.sides import attention
 
 
 def _layer(theirs: str, ours: str) -> tuple[Rule, ...]:
     return rules(
         layer_norm("layer_norm1", "attention_norm"),
-        linear("self_attn.q_proj", "attention/query"),
-        linear("self_attn.k_proj", "attention/key"),
-        linear("self_attn.v_proj", "attention/value"),
-        linear("self_attn.out_proj", "attention/output"),
+        attention("self_attn", "attention"),
         layer_norm("layer_norm2", "ffn_norm"),
         linear("mlp.fc1", "ffn/up"),
         linear("mlp.fc2", "ffn/down"),
