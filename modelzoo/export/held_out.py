@@ -35,17 +35,12 @@ def language_model(generation, tokenizer, mode: Mode) -> dict:
     Args:
         generation: a `verify.Generation`.
     """
-    ids = generation.samples.tokens(TOKENS)
-    if tokenizer is not None:
-        limit = generation.samples.vocab_size
-        text = " ".join(passages(16))
-        ids = [token for token in tokenizer.encode(text) if token < limit][:TOKENS] or ids
-    if generation.window is not None:
-        ids = ids[: generation.window]
     first = 1
     if generation.source is not None and generation.source_ids is None:
         prompt, text = generation.own_text(_OWN_TOKENS)
         ids, first = prompt + text, len(prompt)
+    else:
+        ids = _prose(generation, tokenizer)
     both = generation.keras_logits(ids), generation.decode_all(ids)
     right, found = (logits[first - 1 :] for logits in both)
     losses = (negative_log_likelihood(logits[:-1], ids[first:]) for logits in (right, found))
@@ -59,6 +54,16 @@ def language_model(generation, tokenizer, mode: Mode) -> dict:
         "allowed": mode.max_loss,
         "argmax_agreement": float((right.argmax(-1) == found.argmax(-1)).mean()),
     }
+
+
+def _prose(generation, tokenizer) -> list[int]:
+    """Token ids of passages, as many as fit; of the built-in sentences without a tokenizer."""
+    ids = generation.samples.tokens(TOKENS)
+    if tokenizer is not None:
+        limit = generation.samples.vocab_size
+        text = " ".join(passages(16))
+        ids = [token for token in tokenizer.encode(text) if token < limit][:TOKENS] or ids
+    return ids if generation.window is None else ids[: generation.window]
 
 
 def encoder(bundle, model, mode: Mode) -> dict | None:
