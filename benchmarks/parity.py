@@ -50,7 +50,9 @@ def main() -> None:
         model = modelzoo.build(name, **overrides, **{"export.max_length": None})
         model.tokenizer = train_tokenizer_for(model.recipe, text)
         for format in ("tflite", "savedmodel"):
-            report = modelzoo.export(model, folder / f"{name}-{format}", format=format, force=True)
+            report = modelzoo.export(
+                model, folder / f"{name}-{format}", format, quantize="float32", force=True
+            )
             greedy = report.parity.get("generation", {}).get("greedy")
             tokens = f"{greedy['equal']} of {greedy['compared']}" if greedy else "-"
             row = (family, format, f"{report.max_abs_error:.1e}", tokens)

@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--format", default="tflite", metavar="FORMAT", help="tflite, savedmodel (tflite)"
     )
-    parser.add_argument("--quantize", metavar="MODE", help="float32, float16, int8, int4 (float32)")
+    parser.add_argument("--quantize", metavar="MODE", help="float32, float16, int8, int4")
     add_set(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing BUNDLE")
     return parser

@@ -60,7 +60,8 @@ def export(
             recipe's name exports random weights, to measure a size or a speed.
         path: the bundle's directory.
         format: "tflite", "savedmodel", or a plugin's.
-        quantize: "float32" (the default), "float16", "int8" or "int4".
+        quantize: "float32", "float16", "int8" or "int4". Default: the recipe's `quantize.mode`,
+            else "int8" for TFLite and LiteRT-LM and "float32" for other formats.
         force: replace an existing bundle.
         **export_options: of the model's `export_signatures`, over the recipe's `[export]` table:
             `max_length=256`.
@@ -72,7 +73,7 @@ def export(
         ModelzooError: a model, format or option that does not exist.
 
     Example:
-        >>> modelzoo.export("runs/gpt", "gpt.bundle", max_length=256).max_abs_error < 1e-4
+        >>> modelzoo.export("runs/gpt", "gpt.bundle", quantize="float32").max_abs_error < 1e-4
         True
     """
     return export_bundle(
@@ -102,9 +103,10 @@ def export_bundle(
 
     path = Path(os.path.realpath(path))
     check_replaceable(path, force)  # before anything that takes long
-    mode_for(quantize, format)
-    registry.exporter(format)
     recipe = _recipe_of(model)
+    preferred = {**recipe.table("quantize"), **(quantization or {})}.get("mode")
+    quantize = mode_for(quantize, format, preferred).name
+    registry.exporter(format)
     entries = child.registrations(recipe, format)
     with new_directory(path, force) as folder:
         job = {

@@ -16,7 +16,7 @@ from modelzoo.export.prose import held_out_texts
 from modelzoo.runtime.media import medium_of
 from modelzoo.tasks.scores import negative_log_likelihood
 
-TOKENS = 257
+TOKENS = 1025
 PASSAGES = 48
 _OWN_TOKENS = 64
 

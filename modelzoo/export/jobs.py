@@ -12,7 +12,7 @@ from modelzoo import registry
 from modelzoo.errors import ExportError
 from modelzoo.export import bundle as files
 from modelzoo.export.artifact import WORK
-from modelzoo.export.options import export_options
+from modelzoo.export.options import check_cache, export_options
 from modelzoo.export.precision import mode_for
 from modelzoo.export.prepare import prepare
 from modelzoo.export.quantize import quantization_of
@@ -39,6 +39,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     mode = mode_for(job["quantize"], job["format"])
     model = _chosen(open_model(job["model"], progress), job)
     options = export_options(model, job["options"])
+    check_cache(options, mode)
     signatures = model.export_signatures(**options)
     weights = model.get_weights() if mode.quantized else None
     folder = Path(job["folder"])

@@ -135,6 +135,11 @@ def packable(signatures: Mapping[str, Signature], name: str = "the model") -> di
     caches = {key for key in decode.inputs if key.startswith("kv_cache_")}
     if "kv_cache_k_0" not in caches:
         raise ExportError(f"{what} carries another state", next_step=_INSTEAD)
+    if any("_scale_" in key for key in caches):
+        raise ExportError(
+            "LiteRT-LM knows no cache with factors, and export.kv_cache is int8",
+            next_step=f"leave export.kv_cache out, or {_INSTEAD}",
+        )
     others = set(decode.inputs) - caches - {"token_ids", "positions"}
     if others:
         raise ExportError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from modelzoo.errors import ExportError
+from modelzoo.export.precision import Mode
 from modelzoo.recipe import Recipe, override
 from modelzoo.schema import validate_against
 
@@ -30,6 +31,15 @@ def export_options(model, given: dict) -> dict:
         if name.endswith("_length") and isinstance(value, int) and value < 1:
             raise ExportError(f"export.{name} must be 1 or more, not {value}")
     return options
+
+
+def check_cache(options: dict, mode: Mode) -> None:
+    """Refuse an int8 cache in a bundle that must answer as Keras does to the last digits."""
+    if options.get("kv_cache") == "int8" and not mode.quantized:
+        raise ExportError(
+            f"export.kv_cache is int8, which a bundle in {mode.name} has no tolerance for",
+            next_step="--quantize int8 or int4, or leave export.kv_cache out",
+        )
 
 
 def _keyword_only(method):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from modelzoo.errors import ExportError, nearest
 
 DEFAULT = "float32"
+# Devices have little memory, and it is what a token waits for.
+OF_DEVICES = {"tflite": "int8", "litertlm": "int8"}
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,21 @@ MODES = {
 }
 
 
-def mode_for(quantize: str | None, format: str) -> Mode:
-    """The mode of a name; None is float32.
+def mode_for(quantize: str | None, format: str, preferred: str | None = None) -> Mode:
+    """The mode of a name.
+
+    None is what a recipe prefers, where the format has it; else int8 in the formats for devices,
+    and float32 in others.
+
+    >>> mode_for(None, "tflite").name, mode_for(None, "savedmodel").name
+    ('int8', 'float32')
 
     Raises:
         ExportError: no such mode, or not in this format.
     """
-    name = quantize or DEFAULT
+    name = quantize or OF_DEVICES.get(format, DEFAULT)
+    if quantize is None and preferred in MODES and format in MODES[preferred].formats:
+        name = preferred
     if name not in MODES:
         raise ExportError(
             f"{name!r} is not a precision",

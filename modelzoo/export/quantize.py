@@ -5,6 +5,7 @@ fully connected layers, convolutions (8 bits at least) and tables hold, except w
 `[quantize]` table says otherwise.
 
     [quantize]
+    mode = "int4"                         # where an export names none; int8 for devices
     block_size = 32                       # weights that share a scale and an offset, int4
     [quantize.layers]
     "block_0/ffn/down" = "int8"           # a layer that 4 bits harm
@@ -62,11 +63,12 @@ class Quantization:
 
 def quantization(
     *,
+    mode: Literal["float32", "float16", "int8", "int4"] | None = None,
     block_size: Literal[32, 64, 128, 256] = 32,
     smooth: bool = True,
     layers: dict | None = None,
 ) -> Quantization:
-    """`[quantize]` as `Quantization`; the schema of the table.
+    """`[quantize]` as `Quantization`; the schema of the table, whose `mode` is the export's matter.
 
     Raises:
         ExportError: a precision that does not exist.

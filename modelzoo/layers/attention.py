@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
+from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, LayerCache
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.initial import normal
 from modelzoo.layers.norms import make_norm
@@ -24,7 +24,7 @@ class Attention(keras.layers.Layer):
         bias: broadcasts to (B, H, T, S), added to the scores (masks, relative positions).
         rotary: angles for the T positions, or None.
         memory: (key, value) from `project_memory`, for cross-attention.
-        cache: (key, value) with S slots each; the T new ones are written from slot `start` (B,) on.
+        cache: a `LayerCache` of S slots; the T new ones are written from slot `start` (B,) on.
 
     Returns: (B, T, hidden_dim), and with `cache` a pair of that and the new cache.
     """
@@ -74,13 +74,11 @@ class Attention(keras.layers.Layer):
         if rotary is not None:
             query = rotate(query, rotary)
         key, value = memory if memory is not None else self.project_memory(x, rotary)
-        if cache is not None:
-            key = write_cache(cache[0], key, start, KEY_AXIS)
-            value = write_cache(cache[1], value, start, VALUE_AXIS)
-        weights = self._weights(query, key, bias)
-        mixed = self._mix(self.dropout(weights, training=training), value)
+        slots = LayerCache(key, value) if cache is None else cache.written(key, value, start)
+        weights = self._weights(query, slots, bias)
+        mixed = self._mix(self.dropout(weights, training=training), slots)
         output = self.output_projection(mixed)
-        return output if cache is None else (output, (key, value))
+        return output if cache is None else (output, slots)
 
     def project_memory(self, x, rotary=None):
         """(B, S, hidden_dim) -> key (B, K, S, D) and value (B, K, D, S), as a cache holds them."""
@@ -97,10 +95,14 @@ class Attention(keras.layers.Layer):
         x = ops.reshape(x, (-1, length, heads, self.config.size_per_head))
         return ops.transpose(x if norm is None else norm(x), order)
 
-    def _weights(self, query, key, bias):
+    def _weights(self, query, slots, bias):
         """Softmax of the scores, (B, H, T, S)."""
         config = self.config
+        key = ops.cast(slots.key, query.dtype)
         scores = ops.matmul(self._group(query) * config.score_scale, ops.swapaxes(key, 2, 3))
+        if slots.key_scale is not None:  # a slot's factor is one number for all its products
+            row = (-1, config.kv_heads, 1, key.shape[KEY_AXIS])
+            scores = scores * ops.cast(ops.reshape(slots.key_scale, row), scores.dtype)
         scores = ops.cast(self._ungroup(scores), "float32")  # where the bias fits
         if config.attention_softcap is not None:
             scores = config.attention_softcap * ops.tanh(scores / config.attention_softcap)
@@ -108,9 +110,12 @@ class Attention(keras.layers.Layer):
             scores = scores + bias
         return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
 
-    def _mix(self, weights, value):
-        """(B, H, T, S) x (B, K, D, S) -> (B, T, H * D)."""
-        mixed = ops.matmul(self._group(weights), ops.swapaxes(value, 2, 3))
+    def _mix(self, weights, slots):
+        """(B, H, T, S) over the values (B, K, D, S) of the slots -> (B, T, H * D)."""
+        weights, value = self._group(weights), ops.cast(slots.value, weights.dtype)
+        if slots.value_scale is not None:
+            weights = weights * ops.cast(slots.value_scale, weights.dtype)
+        mixed = ops.matmul(weights, ops.swapaxes(value, 2, 3))
         mixed = ops.transpose(self._ungroup(mixed), (0, 2, 1, 3))
         width = self.config.num_heads * self.config.size_per_head
         length = mixed.shape[1] if mixed.shape[1] is not None else ops.shape(mixed)[1]

@@ -10,7 +10,7 @@ from keras import ops
 
 from modelzoo.errors import RecipeError
 from modelzoo.layers.block import TransformerBlock
-from modelzoo.layers.cache import cache_names
+from modelzoo.layers.cache import LayerCache, cache_names
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, causal_bias, padding_bias, window_bias
 from modelzoo.layers.norms import make_norm
@@ -96,9 +96,10 @@ class TransformerStack(keras.layers.Layer):
         heads, width = self.config.kv_heads, self.config.size_per_head
         cache = {}
         for layer in range(len(self.blocks)):
-            key, value = cache_names(layer)
-            cache[key] = ops.zeros((batch_size, heads, max_length, width), self.compute_dtype)
-            cache[value] = ops.zeros((batch_size, heads, width, max_length), self.compute_dtype)
+            cache |= LayerCache(
+                ops.zeros((batch_size, heads, max_length, width), self.compute_dtype),
+                ops.zeros((batch_size, heads, width, max_length), self.compute_dtype),
+            ).named(layer)
         return cache
 
     def project_memory(self, encoded) -> dict:
@@ -131,7 +132,6 @@ class TransformerStack(keras.layers.Layer):
         new_cache = {}
         call = shared_trace() if training and not cache else TransformerBlock.__call__
         for layer, block in enumerate(self.blocks):
-            key, value = cache_names(layer)
             kind = config.kind_of(layer)
             output = call(
                 block,
@@ -140,12 +140,13 @@ class TransformerStack(keras.layers.Layer):
                 rotary=rotary[kind],
                 memory=memory and (memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"]),
                 memory_bias=memory_bias,
-                cache=cache and (cache[key], cache[value]),
+                cache=cache and LayerCache.of(cache, layer),
                 start=cache and positions[:, 0],
                 training=training,
             )
             if cache:
-                x, (new_cache[key], new_cache[value]) = output
+                x, written = output
+                new_cache |= written.named(layer)
             else:
                 x = output
         if self.final_norm is not None:

@@ -13,7 +13,7 @@ from modelzoo.runtime.captioning import captions, frame_of, framed, take_in
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import all_windows, step_signatures
+from modelzoo.tasks.decoding import all_windows, state_specs, step_signatures
 from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
 ROWS = 32  # images that a Keras model captions at a time
@@ -131,19 +131,20 @@ class CaptionModel(TaskModel):
         max_length: int | None = None,
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] = (16,),
+        kv_cache: str = "float32",
     ) -> dict:
         """`encode` or `prefill_image` of one image, `prefill_{T}`, `decode`.
 
         Args:
             max_length: positions of the window, those of an image among them.
-            windows, prefill_lengths: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
         """
         backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)
         height, width = backbone.processing["image"]["size"]
         images = TensorSpec((1, height, width, 3), "uint8")
         if backbone.image_tokens:
-            return self._prefix_signatures(images, slots, windows, prefill_lengths)
+            return self._prefix_signatures(images, slots, windows, prefill_lengths, kv_cache)
 
         def encode(inputs):
             return backbone.encode(inputs["images"])
@@ -157,20 +158,23 @@ class CaptionModel(TaskModel):
         for layer in range(len(backbone.decoder.blocks)):
             memory[f"cross_k_{layer}"] = TensorSpec((1, heads, count, depth))
             memory[f"cross_v_{layer}"] = TensorSpec((1, heads, depth, count))
-        steps = step_signatures(step, backbone.init_cache, slots, windows, prefill_lengths, memory)
+        steps = step_signatures(
+            step, backbone.init_cache, slots, windows, prefill_lengths, memory, kv_cache
+        )
         return {"encode": Signature(encode, {"images": images}), **steps}
 
-    def _prefix_signatures(self, images, slots, windows, prefill_lengths) -> dict:
+    def _prefix_signatures(self, images, slots, windows, prefill_lengths, kv_cache) -> dict:
         backbone, count = self.backbone, self.backbone.image_tokens
         sizes = [n for n in all_windows(slots, windows) if n >= count + _BEHIND_IMAGE] or [slots]
 
         def step(token_ids, positions, cache, inputs):
             return backbone.step(token_ids, positions, cache)
 
-        steps = step_signatures(step, backbone.init_cache, slots, sizes, prefill_lengths)
+        steps = step_signatures(
+            step, backbone.init_cache, slots, sizes, prefill_lengths, kv_cache=kv_cache
+        )
         # Once, since it holds the whole image encoder: a state moves to larger windows by itself.
-        cache = backbone.init_cache(1, sizes[0])
-        state = {name: TensorSpec(tuple(value.shape)) for name, value in cache.items()}
+        state = state_specs(backbone.init_cache(1, sizes[0]), kv_cache)
 
         def look(inputs):
             own = {name: inputs[name] for name in state}

@@ -102,11 +102,12 @@ class CausalLM(TaskModel):
         max_length: int | None = None,
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] | None = None,
+        kv_cache: str = "float32",
     ) -> dict:
         """`prefill_{T}` and `decode` for one text of at most `max_length` tokens.
 
         Args:
-            windows, prefill_lengths: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
         """
         slots = self.backbone.max_length
         if slots is None:  # recurrent: each step of a chunk is unrolled
@@ -117,7 +118,9 @@ class CausalLM(TaskModel):
         def step(token_ids, positions, cache, inputs):
             return self.backbone.step(token_ids, positions, cache)
 
-        return step_signatures(step, self.backbone.init_cache, slots, windows, prefill_lengths)
+        return step_signatures(
+            step, self.backbone.init_cache, slots, windows, prefill_lengths, kv_cache=kv_cache
+        )
 
 
 class CausalLMTask(Task):

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import keras
 from keras import ops
 
-from modelzoo.errors import ExportError
+from modelzoo.errors import ExportError, nearest
+from modelzoo.layers.cache import cache_names, quantized_cache
 from modelzoo.signature import Signature, TensorSpec
 
 SMALLEST_WINDOW = 256
@@ -24,6 +26,8 @@ PREFILL_LENGTHS = (128,)
 PREFILL_LENGTHS_OF_SHORT = (16, 128)
 SHORT = 512
 
+KV_CACHES = ("float32", "int8")
+
 
 def step_signatures(
     step: Callable,
@@ -32,6 +36,7 @@ def step_signatures(
     windows: Sequence[int] | None = None,
     prefill_lengths: Sequence[int] | None = None,
     context: dict[str, TensorSpec] | None = None,
+    kv_cache: str = "float32",
 ) -> dict[str, Signature]:
     """`prefill_{T}`, which gives no logits and so computes none, and `decode` of one token.
 
@@ -45,9 +50,10 @@ def step_signatures(
         prefill_lengths: tokens T; those beyond a window are cut to it. Default: 128, and for S of
             512 or less 16 as well.
         context: what every step reads besides: an encoder's memory.
+        kv_cache: "float32", or "int8" for a quarter of the memory (see `layers.cache`).
 
     Raises:
-        ExportError: a window or a length that is not positive, or a window beyond S.
+        ExportError: a window or a length that is not positive, or a window beyond S; no such cache.
     """
     if prefill_lengths is None:
         short = max_length is not None and max_length <= SHORT
@@ -65,9 +71,7 @@ def step_signatures(
     signatures = {}
     for slots in all_windows(max_length, windows):
         suffix = "" if slots == max_length else f"_{slots}"
-        state = {
-            name: TensorSpec(tuple(value.shape)) for name, value in init_cache(1, slots).items()
-        }
+        state = state_specs(init_cache(1, slots), kv_cache)
         run = _over(step, tuple(state))
         lengths = sorted({min(length, slots or length) for length in prefill_lengths})
         for length, function in [*((length, "prefill") for length in lengths), (1, "decode")]:
@@ -76,6 +80,32 @@ def step_signatures(
             name = function if function == "decode" else f"prefill_{length}"
             signatures[name + suffix] = Signature(run[function], inputs)
     return signatures
+
+
+def state_specs(cache: dict, kv_cache: str = "float32") -> dict[str, TensorSpec]:
+    """The tensors of a state as inputs; of an empty one, with its key/value cache in int8 if asked.
+
+    >>> state_specs({"h_0": ops.zeros((1, 4))})
+    {'h_0': TensorSpec(shape=(1, 4), dtype='float32')}
+    """
+    if kv_cache not in KV_CACHES:
+        raise ExportError(
+            f"{kv_cache!r} is not a kind of key/value cache",
+            did_you_mean=nearest(kv_cache, KV_CACHES),
+            next_step=f"there is {' and '.join(KV_CACHES)}",
+        )
+    if kv_cache == "int8":
+        if cache_names(0)[0] not in cache:
+            raise ExportError(
+                f"export.kv_cache is int8, and this model's state has no key/value cache: "
+                f"{', '.join(list(cache)[:4])}",
+                next_step="leave export.kv_cache out",
+            )
+        cache = quantized_cache(cache)
+    return {
+        name: TensorSpec(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+        for name, value in cache.items()
+    }
 
 
 def all_windows(max_length: int | None, windows: Sequence[int] | None = None) -> list[int | None]:

@@ -91,11 +91,12 @@ class Seq2SeqLM(TaskModel):
         source_length: int | None = None,
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] = (16,),
+        kv_cache: str = "float32",
     ) -> dict:
         """`encode` for a source of `source_length` tokens, `prefill_{T}`, `decode` for its target.
 
         Args:
-            windows, prefill_lengths: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
         """
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)
@@ -116,7 +117,7 @@ class Seq2SeqLM(TaskModel):
 
         context = {"padding_mask": ids, **memory}
         steps = step_signatures(
-            step, self.backbone.init_cache, slots, windows, prefill_lengths, context
+            step, self.backbone.init_cache, slots, windows, prefill_lengths, context, kv_cache
         )
         return {"encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}), **steps}
 

@@ -109,12 +109,13 @@ class SpeechToText(TaskModel):
         max_length: int | None = None,
         windows: tuple[int, ...] = (128,),
         prefill_lengths: tuple[int, ...] = (4,),
+        kv_cache: str = "float32",
     ) -> dict:
         """`encode` of one window of sound, `prefill_{T}`, `decode` for its text.
 
         Args:
-            windows, prefill_lengths: see `tasks.decoding.step_signatures`; a prompt has four tokens
-                at most.
+            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`; a prompt has
+                four tokens at most.
         """
         backbone, config = self.backbone, self.backbone.config
         slots = min(max_length or backbone.max_length, backbone.max_length)
@@ -139,7 +140,9 @@ class SpeechToText(TaskModel):
             )
 
         sizes = [size for size in windows if size < slots]
-        steps = step_signatures(step, backbone.init_cache, slots, sizes, prefill_lengths, memory)
+        steps = step_signatures(
+            step, backbone.init_cache, slots, sizes, prefill_lengths, memory, kv_cache
+        )
         return {"encode": Signature(encode, audio), **steps}
 
 

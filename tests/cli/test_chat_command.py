@@ -211,7 +211,7 @@ def test_system_without_chat_and_models_that_cannot_are_refused(directory, folde
 def test_a_conversation_at_a_real_terminal(directory, folder):
     pty = pytest.importorskip("pty")
     bundle = folder / "chat.bundle"
-    modelzoo.export(directory, bundle, max_length=128)
+    modelzoo.export(directory, bundle, quantize="float32", max_length=128)
     assert "chat" in modelzoo.runtime.load(bundle).abilities
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

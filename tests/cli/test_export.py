@@ -30,7 +30,7 @@ values = {{"architecture": "recurrent", "task": "causal-lm", "model": table}}
 values["export"] = {{"prefill_lengths": [2]}}
 model = modelzoo.build(from_values(values, name="toy"), compile=False)
 modelzoo.save(model, {str(directory / "toy")!r})
-report = modelzoo.export(model, {str(directory / "toy.bundle")!r})
+report = modelzoo.export(model, {str(directory / "toy.bundle")!r}, quantize="float32")
 import keras
 assert keras.backend.backend() == "jax"
 print(report)

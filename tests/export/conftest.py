@@ -268,6 +268,17 @@ def _jobs(result: Exports):
     ):
         chosen = {"quantization": {"layers": layers}}
         yield ("calm", key), _export(result, "calm", key, quantize="int4", **chosen)
+    for name, quantize in (("gpt", "int8"), ("calm", "int4"), ("t5", "int8")):
+        options = {**(FAMILIES[name][3] if name in FAMILIES else {}), "kv_cache": "int8"}
+        job = {"quantize": quantize, "options": options}
+        yield (name, "int8 cache"), _export(result, name, "cache", **job)
+    for key, name, changes in (
+        ("cache in float32", "gpt", {}),
+        ("no cache", "lstm", {"quantize": "int8"}),
+        ("odd cache", "gpt", {"options": {"kv_cache": "int7"}}),
+    ):
+        job = {"options": {"kv_cache": "int8"}, **changes}
+        yield (name, key), _export(result, name, key, **job)
     for name in SAVED_MODELS:
         yield (name, "savedmodel"), _export(result, name, "savedmodel", format="savedmodel")
     for name in ("mixed", "nan"):
@@ -298,7 +309,7 @@ def _export(result: Exports, name: str, kind: str, folder=None, **changes) -> di
         "folder": str(folder),
         "name": name,
         "format": "tflite",
-        "quantize": None,
+        "quantize": "float32",
         "options": FAMILIES[name][3] if name in FAMILIES else {},
         **changes,
     }

@@ -35,7 +35,7 @@ def bundles(tmp_path_factory):
         modelzoo.save(models[name], folder / f"{name}.model")
         (folder / name).mkdir()
         job = {"job": "export", "model": str(folder / f"{name}.model"), "name": name}
-        job |= {"folder": str(folder / name), "format": "tflite", "quantize": None}
+        job |= {"folder": str(folder / name), "format": "tflite", "quantize": "float32"}
         jobs.append({**job, "options": options, **changes})
     found = {}
     for (name, model), answer in zip(models.items(), child.run_all(jobs), strict=True):

@@ -71,7 +71,7 @@ def test_each_tower_answers_on_a_device_as_in_keras(tmp_path, name, parts, kinds
     model = modelzoo.build(name, **changes(parts))
     rows = examples(kinds)
     model.fit(modelzoo.dataset(model, rows), epochs=1, verbose=0)
-    modelzoo.export(model, tmp_path / "bundle")
+    modelzoo.export(model, tmp_path / "bundle", quantize="float32")
     bundle = load(tmp_path / "bundle")
     for kind in kinds:
         ours = getattr(model, f"embed_{kind}")(rows[0][kind])

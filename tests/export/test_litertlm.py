@@ -64,6 +64,7 @@ def test_a_small_window_keeps_its_shortest_chunk():
         ({"decode": Signature(len, {"h_0": TensorSpec((1, 4))})}, "BERT carries another state"),
         ({"decode": step(1, 8)}, "BERT has no prefill signature"),
         ({"decode": step(1, 8, images=TensorSpec((1, 4)))}, "decode needs 'images' too"),
+        ({"decode": step(1, 8, kv_cache_k_scale_0=TensorSpec((1, 2, 8, 1)))}, "with factors"),
     ],
 )
 def test_a_model_that_litert_lm_cannot_drive_is_refused_with_the_way_on(signatures, said):

@@ -10,7 +10,7 @@ import pytest
 from modelzoo.errors import ExportError
 from modelzoo.export.held_out import complaint
 from modelzoo.export.layers import LayerDifference, first_difference
-from modelzoo.export.precision import MODES
+from modelzoo.export.precision import MODES, mode_for
 from modelzoo.export.quantize import Quantization, precision_of, quantization
 from modelzoo.export.tflite_file import Product, read_file
 from modelzoo.runtime import load
@@ -112,7 +112,55 @@ def test_what_it_costs_the_task_is_in_the_readme(exports):
     assert json.loads((exports.bundle("gpt", "int8") / "parity.json").read_text())["held_out"]
 
 
+# === A cache of 8 bits ===
+
+
+@pytest.mark.parametrize("name", ["gpt", "calm", "t5"])
+def test_a_cache_in_int8_is_small_and_answers_nearly_as_keras(exports, name):
+    answer = exports[name, "int8 cache"]
+    state = answer["manifest"]["signatures"]["decode"]["inputs"]
+    assert {state[key]["dtype"] for key in ("kv_cache_k_0", "kv_cache_v_0")} == {"int8"}
+    heads, slots = state["kv_cache_k_0"]["shape"][1:3]
+    assert state["kv_cache_k_scale_0"] == {"shape": [1, heads, slots, 1], "dtype": "float32"}
+    assert state["kv_cache_v_scale_0"] == {"shape": [1, heads, 1, slots], "dtype": "float32"}
+    generation = answer["parity"]["generation"]
+    assert min(generation[key]["cosine"] for key in ("decode", "prefill")) > 0.98
+    assert abs(answer["parity"]["held_out"]["change"]) < 0.05
+
+
+def test_a_cache_in_int8_moves_to_a_larger_window(exports):
+    exports["gpt", "int8 cache"]
+    small, large = load(exports.bundle("gpt", "cache")), load(exports.bundle("gpt", "int8"))
+    options = {"max_new_tokens": 30}  # the windows have 16 and 48 slots
+    texts = [model.generate("the river", **options) for model in (small, large)]
+    assert texts[0] and texts[0][:8] == texts[1][:8]
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        (("gpt", "cache in float32"), "kv_cache is int8, which a bundle in float32 has no toler"),
+        (("lstm", "no cache"), "this model's state has no key/value cache: state_h_0"),
+        (("gpt", "odd cache"), "'int7' is not a kind of key/value cache"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(exports, key, what):
+    error = exports.error(key)
+    assert what in error.what
+    assert error.next_step
+
+
 # === In this process ===
+
+
+def test_devices_get_8_bits_unless_the_recipe_or_the_user_says_otherwise():
+    assert mode_for(None, "tflite").name == mode_for(None, "litertlm").name == "int8"
+    assert mode_for(None, "savedmodel").name == mode_for(None, "acme/own").name == "float32"
+    assert mode_for(None, "tflite", "int4").name == "int4"
+    assert mode_for(None, "savedmodel", "int4").name == "float32"  # which it does not have
+    assert mode_for("float16", "tflite", "int4").name == "float16"
+    with pytest.raises(ExportError, match="the format savedmodel has no int8"):
+        mode_for("int8", "savedmodel")
 
 
 def test_blocks_that_do_not_fit_and_tables_have_8_bits():

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from modelzoo.layers.attention import Attention
-from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, write_cache
+from modelzoo.layers.cache import (
+    KEY_AXIS,
+    LARGEST,
+    VALUE_AXIS,
+    cache_names,
+    quantize_slots,
+    quantized_cache,
+    write_cache,
+)
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, bias_from_visible, causal_bias, padding_bias
+from modelzoo.layers.stack import TransformerStack
 from tests.core import assert_near, dense, number, randomise, softmax
 
 SHAPES = {
@@ -89,6 +99,36 @@ def test_biases_add_up_and_none_is_no_bias():
     assert add_biases(None, None) is None
     assert add_biases(None, one) is one
     assert float(number(add_biases(one, None, two))[0, 0]) == 3
+
+
+@pytest.mark.parametrize("axis", [KEY_AXIS, VALUE_AXIS])
+def test_a_slot_in_int8_is_as_near_as_its_largest_number_allows(axis):
+    x = np.random.default_rng(5).normal(size=(2, 3, 6, 6)).astype("float32")
+    x[0, 0] = 0  # a slot that nothing was written to stays nothing
+    whole, scale = (number(part) for part in quantize_slots(ops.convert_to_tensor(x), axis))
+    assert np.abs(whole).max() == LARGEST and not whole[0, 0].any()
+    largest = np.abs(x).max(axis=5 - axis, keepdims=True)
+    assert (np.abs(whole * scale - x) <= largest / LARGEST / 2 + 1e-6).all()
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_attention_over_an_int8_cache_is_near_that_over_floats(rows, kv_heads):
+    config = TransformerConfig(hidden_dim=32, num_heads=4, num_kv_heads=kv_heads, ffn_dim=8)
+    stack = TransformerStack(config, 2, causal=True)
+    stack.build()
+    randomise(stack)
+    floats = stack.init_cache(rows, 9)
+    whole = quantized_cache(floats)
+    assert keras.backend.standardize_dtype(whole["kv_cache_k_0"].dtype) == "int8"
+    rng = np.random.default_rng(1)
+    for start in (0, 5):
+        x = ops.convert_to_tensor(rng.normal(size=(rows, 4, 32)).astype("float32"))
+        positions = ops.convert_to_tensor(np.tile(np.arange(start, start + 4), (rows, 1)), "int32")
+        right, floats = stack.step(x, positions, floats)
+        found, whole = stack.step(x, positions, whole)
+        assert 1e-5 < np.abs(number(found) - number(right)).max() < 0.05
+    assert set(whole) == {name for layer in range(2) for name in cache_names(layer)}
 
 
 @pytest.mark.parametrize("rows", [1, 3])

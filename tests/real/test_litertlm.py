@@ -68,7 +68,7 @@ def gpt():
 @pytest.fixture(scope="module")
 def report(gpt, tmp_path_factory):
     path = tmp_path_factory.mktemp("litertlm") / "gpt.bundle"
-    return modelzoo.export(gpt, path, format="litertlm")
+    return modelzoo.export(gpt, path, format="litertlm", quantize="float32")
 
 
 def test_greedy_text_and_chat_are_keras(report):
@@ -182,6 +182,7 @@ def test_smollm2_answers_as_in_keras(tmp_path):
         modelzoo.build(file),
         tmp_path / "smol.bundle",
         format="litertlm",
+        quantize="float32",
         max_length=128,
         prefill_lengths=[16],
     )

@@ -69,7 +69,7 @@ def model(directory):
 @pytest.fixture(scope="module")
 def bundle(model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("minilm") / "minilm.bundle"
-    modelzoo.export(model, path)
+    modelzoo.export(model, path, quantize="float32")
     return path
 
 

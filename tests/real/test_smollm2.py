@@ -115,7 +115,7 @@ def test_greedy_replies_to_twenty_prompts_are_the_same_and_can_be_read(ours, the
 
 
 def test_the_device_says_the_same(ours, tmp_path):
-    modelzoo.export(ours, tmp_path / "smol.bundle", format="tflite", max_length=128)
+    modelzoo.export(ours, tmp_path / "smol.bundle", quantize="float32", max_length=128)
     bundle = load_bundle(tmp_path / "smol.bundle")
     for text in PROMPTS[:3]:
         assert bundle.chat(text, max_new_tokens=16) == ours.chat(text, max_new_tokens=16)

@@ -251,7 +251,7 @@ def test_a_template_that_is_no_text_is_refused(directory, tmp_path):
 
 
 def test_a_bundle_takes_the_template_along_and_replies_alike(directory, tmp_path):
-    modelzoo.export(directory, tmp_path / "b", max_length=128)
+    modelzoo.export(directory, tmp_path / "b", quantize="float32", max_length=128)
     manifest = read_bundle(tmp_path / "b").manifest
     assert manifest["tokenizer"]["chat_template"] == "chat_template.jinja"
     assert "chat_template.jinja" in manifest["files"]

@@ -200,7 +200,8 @@ def test_a_bundle_that_hears_samples_is_told_how_many_are_real(tmp_path):
     }
     model = randomise(modelzoo.build("moonshine-tiny", compile=False, **small))
     modelzoo.dataset(model, EXAMPLES)
-    modelzoo.export(model, tmp_path / "b", windows=(), prefill_lengths=(4,))
+    options = {"windows": (), "prefill_lengths": (4,)}
+    modelzoo.export(model, tmp_path / "b", quantize="float32", **options)
     bundle = load(tmp_path / "b")
     assert set(bundle.engine.signatures["encode"].inputs) == {"audio", "num_samples"}
     sounds = [(tone(300), RATE), (tone(3000, seconds=0.4), RATE)]

@@ -52,7 +52,12 @@ def measure(name: str) -> dict:
 
     with tempfile.TemporaryDirectory(prefix="modelzoo-kerashub-") as scratch:
         try:
-            report = export_bundle(f"kerashub/{name}", Path(scratch) / "bundle", progress=progress)
+            report = export_bundle(
+                f"kerashub/{name}",
+                Path(scratch) / "bundle",
+                quantize="float32",
+                progress=progress,
+            )
         except ModelzooError as error:
             return {**row, "why": " ".join(error.what.split())}
     parameters = report.manifest["parameters"]
