@@ -2,10 +2,11 @@
 
     python benchmarks/peers.py
 
-needs `pip install "modelzoo[tensorflow]" keras-hub transformers torch`. Each subject runs alone in
-a process of its own, on the same sizes, random weights, float32 and AdamW, without dropout: a
+needs `pip install "modelzoo[tensorflow,jax]" keras-hub transformers torch`. Each subject runs alone
+in a process of its own, on the same sizes, random weights, float32 and AdamW, without dropout: a
 training step is 2 rows of 256 tokens, a generation 64 tokens after a prompt of 32. Every subject
 runs as its own documentation has it: KerasHub compiles with XLA, Hugging Face runs eagerly.
+modelzoo runs on both of its backends; the ratios are those of the first, TensorFlow.
 """
 
 from __future__ import annotations
@@ -166,6 +167,7 @@ def subject_transformers(model: str):
 
 SUBJECTS = {
     "modelzoo": subject_modelzoo,
+    "modelzoo on JAX": subject_modelzoo,
     "KerasHub": subject_kerashub,
     "Hugging Face": subject_transformers,
 }
@@ -191,7 +193,8 @@ def measure(name: str, model: str, steps: int) -> dict[str, float]:
 
 def child(name: str, model: str, steps: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--child", name, "--model", model, "--steps", str(steps)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    backend = "jax" if name.endswith("JAX") else "tensorflow"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{name} on {model} failed:\n{done.stderr[-3000:]}")
@@ -219,7 +222,7 @@ def main() -> None:
             ratios = [f"{ours[key] / results[n][key]:.2f}" for n in ("KerasHub", "Hugging Face")]
             unit = f" ({units[key]})" if key in units else ""
             print(f"| {key}{unit} | {' | '.join(cells)} | {' | '.join(ratios)} |")
-    packages = ("modelzoo", "tensorflow", "keras", "keras-hub", "torch", "transformers")
+    packages = ("modelzoo", "tensorflow", "jax", "keras", "keras-hub", "torch", "transformers")
     print(f"\n{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     print(", ".join(f"{name} {_version(name)}" for name in packages))
 
