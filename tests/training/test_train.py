@@ -22,7 +22,7 @@ from modelzoo.training import keeper
 from modelzoo.training import train as module
 from modelzoo.training.checkpoint import read_state
 from modelzoo.training.run_folder import RunFolder
-from modelzoo.training.train import train
+from modelzoo.training.train import _digest, train
 from tests import small
 from tests.plugin_site import ROOT
 from tests.training.test_optimizer import by_hand
@@ -136,6 +136,16 @@ def test_other_data_is_refused_and_restart_forgets_the_run(kill_at, monkeypatch,
     assert "going on" not in said.getvalue()
     run(tmp_path / "fresh", small.TEXTS[::-1], **changes)
     assert_bitwise_equal(tmp_path / "m", tmp_path / "fresh")
+
+
+def test_a_picture_that_was_replaced_is_other_data(tmp_path):
+    picture = tmp_path / "rose.png"
+    picture.write_bytes(b"one")
+    rows = [{"image": picture, "text": "a rose"}, {"image": tmp_path / "gone", "text": "skipped"}]
+    before = _digest(rows)
+    assert _digest(rows) == before
+    picture.write_bytes(b"another")
+    assert _digest(rows) != before
 
 
 def test_a_run_without_a_checkpoint_stands_in_nobodys_way(kill_at, monkeypatch, tmp_path):
