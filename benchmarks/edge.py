@@ -40,6 +40,7 @@ SECTIONS = {
     "sizes": (edge_export.sizes, edge_export.tables),
     "export": (edge_export.export, edge_export.tables),
 }
+MODES = ["int8", "int8+int8", "int4"]  # of the weights, and of the cache
 PACKAGES = (
     *("modelzoo", "keras", "tensorflow", "ai-edge-litert", "litert-quantizer", "numpy"),
     *("onnxruntime", "torch", "transformers"),
@@ -74,7 +75,7 @@ def parsed() -> argparse.Namespace:
     )
     comma = lambda kind: lambda text: [kind(part) for part in text.split(",")]  # noqa: E731
     parser.add_argument("--only", type=comma(str), default=list(SECTIONS), help="sections")
-    parser.add_argument("--modes", type=comma(str), default=["int8", "int4"], help="int8,int4")
+    parser.add_argument("--modes", type=comma(str), default=MODES, help=",".join(MODES))
     parser.add_argument("--threads", type=comma(int), default=[1, 2], help="1,2")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds of each peer (7)")
     parser.add_argument("--calls", type=int, default=10, help="calls of an encoder a round (10)")
@@ -93,11 +94,18 @@ def parsed() -> argparse.Namespace:
 
 
 def bundle(work: Path, mode: str, length: int) -> Path:
-    """The bundle of `work/model` in a mode, exported when it is first asked for."""
+    """The bundle of `work/model` in a mode, exported when it is first asked for.
+
+    Args:
+        mode: of the weights, and behind a plus of the cache: "int8+int8".
+    """
     target = work / f"{mode}.bundle"
     if not target.exists():
-        length = f"export.max_length={length}"
-        modelzoo("export", work / "model", "-o", target, "--set", length, "--quantize", mode)
+        weights, _, cache = mode.partition("+")
+        options = ["--set", f"export.max_length={length}", "--quantize", weights]
+        if cache:
+            options += ["--set", f"export.kv_cache={cache}"]
+        modelzoo("export", work / "model", "-o", target, *options)
     return target
 
 

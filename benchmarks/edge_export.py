@@ -34,8 +34,8 @@ def sizes(options) -> dict:
     found = {}
     for name, (shapes, length) in known.items():
         for mode in dict.fromkeys(("float32", *options.modes)):
-            if mode == "int4" and name != "smollm2":
-                continue
+            if "+" in mode or (mode == "int4" and name != "smollm2"):
+                continue  # a cache is no part of the file
             file = options.bundle(options.work / name, mode, length) / "model.tflite"
             least = minimum(shapes, mode)
             size = file.stat().st_size

@@ -27,7 +27,7 @@ def smollm2(options) -> dict:
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
     prompt = prompt_ids(model / "tokenizer.json")
     shapes = gguf_shapes(options.gguf)
-    weights = {mode: minimum(shapes, mode) for mode in bundles}
+    weights = {mode: minimum(shapes, mode.partition("+")[0]) for mode in bundles}
     return decode(options, bundles, weights, theirs, prompt)
 
 

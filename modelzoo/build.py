@@ -146,13 +146,19 @@ def _take_checkpoint(model, checkpoint: Checkpoint) -> None:
 
 
 def _take_part_weights(model) -> None:
-    """The weights that the recipe names for its parts, `[model.image] weights = "runs/vit"`."""
+    """The weights that the recipe names for its parts, `[model.image] weights = "runs/vit"`.
+
+    Of a model that is composed itself, such as a CLIP, they are those of its part of that name.
+    """
     for name, table in parts_of(model.recipe.values):
         where = table.get("weights")
         if where is None:
             continue
         source = build(where, compile=False) if is_source(where) else load(where, compile=False)
-        copy_weights(getattr(model.backbone, name), source.backbone, where)
+        of = source.backbone
+        if name in dict(parts_of(source.recipe.values)):
+            of = getattr(of, name)
+        copy_weights(getattr(model.backbone, name), of, where)
 
 
 def load(directory: str | os.PathLike, *, compile: bool = True):

@@ -3,7 +3,8 @@
     [model.image]
     recipe  = "vit-tiny"            # its architecture and its [model] table are put here when read
     frozen  = true                  # not trained
-    weights = "runs/my-vit"         # a model directory or a checkpoint to begin with
+    weights = "runs/my-vit"         # a model directory or a checkpoint to begin with; of one that
+                                    # is made of parts itself, its part of this name
     [model.image.model]
     num_layers = 6                  # over what the recipe says
 

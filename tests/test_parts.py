@@ -113,3 +113,12 @@ def test_a_part_begins_with_the_weights_that_it_names_and_a_frozen_one_keeps_the
     model.fit(inputs, {"image": np.arange(3), "text": np.arange(3)}, epochs=1, verbose=0)
     after = model.backbone.image.weights
     assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(before, after, strict=True))
+
+    # A model made of parts gives the part of that name, and only that.
+    modelzoo.save(model, tmp_path / "clip")
+    part = {"recipe": "convnet-tiny", "weights": str(tmp_path / "clip"), "model": net}
+    table = {**text, "image": part}
+    values = {"architecture": "captioner", "task": "captioning", "model": table}
+    found = modelzoo.recipe.from_values(values, name="captions", resolve=registry.recipe)
+    captioner = modelzoo.build(found, compile=False)
+    assert np.array_equal(np.asarray(captioner.backbone.image(images)["pooled"]), wanted)

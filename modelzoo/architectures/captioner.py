@@ -28,6 +28,8 @@ def build(
     tie_embeddings: bool = True,
     dropout: float = 0.1,
     attention_dropout: float = 0.0,
+    image_positions: bool = False,
+    image_summary: int = 0,
 ) -> keras.Model:
     """Build an image encoder with a decoder that attends to it (Xu et al. 2015; Yu et al. 2022).
 
@@ -37,6 +39,9 @@ def build(
             between the two.
         num_kv_heads, head_dim, ffn_dim, positions, norm, gated: as in the architecture `gpt`.
         max_length: tokens of a caption and its prompt; the image takes none of them.
+        image_positions: tell the places of the image apart by a trained vector each, as a
+            convolution needs it whose map says what is there and not where.
+        image_summary: so many vectors more, each a projection of all places side by side.
 
     Returns: a `Captioner`. Inputs `images` (B, H, W, 3), `token_ids` and `padding_mask` (B, T);
     output (B, T, hidden_dim).
@@ -75,4 +80,6 @@ def build(
         max_length=max_length,
         positions=positions,
         tie_embeddings=tie_embeddings,
+        image_positions=image_positions,
+        image_summary=image_summary,
     )

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from modelzoo.backbones.base import count_up, transformer_config
 from modelzoo.backbones.fusion import Fusion, sequence_length, sequence_of
+from modelzoo.backbones.memory_decoder import MemoryDecoder
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
+from modelzoo.layers.positions import LearnedPositions
 from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class Captioner(Fusion):
+class Captioner(MemoryDecoder, Fusion):
     """An image part, and a causal stack whose blocks each attend to its vectors.
 
     Call: `{"images": (B, H, W, 3), "token_ids": (B, T), "padding_mask": (B, T)}`, the mask
     optional -> hidden states (B, T, hidden_dim); `logits` turns those into (B, T, vocab_size).
+
+    Args (the others as in `architectures.captioner.build`):
+        image: a backbone whose `sequence` (B, P, D) the text attends to.
+        image_positions: add a trained vector to each of the P places.
+        image_summary: so many vectors more, each made of all places side by side.
 
     Attributes:
         image_vectors: S, so many vectors of the image the text attends to.
@@ -37,6 +45,8 @@ class Captioner(Fusion):
         positions: str = "learned",
         final_norm: bool = True,
         tie_embeddings: bool = True,
+        image_positions: bool = False,
+        image_summary: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -47,14 +57,23 @@ class Captioner(Fusion):
         self.hidden_dim, self.processing = config.hidden_dim, image.processing
 
         # === Layers ===
-        self.image, self.image_vectors = image, sequence_length(image)
-        self.bridge = None
+        self.image, self.places = image, sequence_length(image)
+        self.image_summary, self.image_vectors = image_summary, self.places + image_summary
+        self.bridge = self.places_embedding = self.summary = None
+        if image_positions:
+            self.places_embedding = LearnedPositions(
+                self.places, config.hidden_dim, 0, stddev, dtype=policy, name="image_positions"
+            )
+        if image_summary:
+            self.summary = projection(
+                image_summary * config.hidden_dim, stddev, dtype=policy, name="image_summary"
+            )
         if image.hidden_dim != config.hidden_dim:
             self.bridge = projection(config.hidden_dim, stddev, dtype=policy, name="bridge")
         self.tokens = TokenEmbedding(
             vocab_size, config.hidden_dim, stddev, dtype=policy, name="tokens"
         )
-        self.embedding = TextEmbedding(
+        self.decoder_embedding = TextEmbedding(
             config, self.tokens, positions, max_length, dtype=policy, name="embedding"
         )
         self.decoder = TransformerStack(
@@ -74,7 +93,11 @@ class Captioner(Fusion):
     def build(self, input_shape=None):
         if self.bridge is not None:
             self.bridge.build((None, None, self.image.hidden_dim))
-        self.embedding.build()
+        if self.places_embedding is not None:
+            self.places_embedding.build()
+        if self.summary is not None:
+            self.summary.build((None, self.places * self.image.hidden_dim))
+        self.decoder_embedding.build()
         self.decoder.build()
         if self.head is not None:
             self.head.build((None, None, self.hidden_dim))
@@ -82,7 +105,7 @@ class Captioner(Fusion):
 
     def call(self, inputs, training=None):
         token_ids = inputs["token_ids"]
-        x = self.embedding(token_ids, count_up(token_ids), training=training)
+        x = self.decoder_embedding(token_ids, count_up(token_ids), training=training)
         return self.decoder(
             x,
             padding_mask=inputs.get("padding_mask"),
@@ -92,26 +115,17 @@ class Captioner(Fusion):
 
     def _see(self, images, training=None):
         """(B, H, W, 3) -> (B, S, hidden_dim), what the text attends to."""
-        x = sequence_of(self.image, images, training)
-        return x if self.bridge is None else self.bridge(x)
-
-    def logits(self, hidden):
-        """(B, T, hidden_dim) -> (B, T, vocab_size)."""
-        return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+        places = x = sequence_of(self.image, images, training)
+        if self.bridge is not None:
+            x = self.bridge(x)
+        if self.places_embedding is not None:
+            x = x + self.places_embedding(count_up(x))
+        if self.summary is not None:
+            flat = ops.reshape(places, (-1, self.places * self.image.hidden_dim))
+            summary = ops.reshape(self.summary(flat), (-1, self.image_summary, self.hidden_dim))
+            x = ops.concatenate([summary, x], axis=1)
+        return x
 
     def encode(self, images) -> dict:
         """Images (B, H, W, 3) as cross-attention keys and values: cross_k_i, cross_v_i."""
         return self.decoder.project_memory(self._see(images, False))
-
-    def init_cache(self, batch_size: int, max_length: int) -> dict:
-        """An empty cache for `max_length` tokens; see `TransformerStack.init_cache`."""
-        return self.decoder.init_cache(batch_size, max_length)
-
-    def step(self, token_ids, positions, cache: dict, memory: dict) -> tuple:
-        """Run T tokens at consecutive `positions`, both (B, T), over `encode`'s memory.
-
-        Returns: logits (B, T, vocab_size) and the new cache.
-        """
-        x = self.embedding(token_ids, positions, training=False)
-        x, cache = self.decoder.step(x, positions, cache, memory)
-        return self.logits(x), cache

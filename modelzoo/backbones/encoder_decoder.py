@@ -5,14 +5,15 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from modelzoo.backbones.base import Backbone, count_up, transformer_config
+from modelzoo.backbones.base import count_up, transformer_config
+from modelzoo.backbones.memory_decoder import MemoryDecoder
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class EncoderDecoder(Backbone):
+class EncoderDecoder(MemoryDecoder):
     """Two stacks over one token table; the second attends to what the first made of the source.
 
     Call: `{"token_ids": (B, S), "padding_mask": (B, S), "decoder_token_ids": (B, T),
@@ -119,21 +120,8 @@ class EncoderDecoder(Backbone):
         if self.logit_scale != 1.0:
             # A vector: the TFLite converter would fold a number into a second copy of the table.
             hidden = hidden * ops.full(hidden.shape[-1:], self.logit_scale, hidden.dtype)
-        return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+        return super().logits(hidden)
 
     def encode(self, token_ids, padding_mask=None) -> dict:
         """The source (B, S) as cross-attention keys and values: cross_k_i, cross_v_i."""
         return self.decoder.project_memory(self._encode(token_ids, padding_mask, False))
-
-    def init_cache(self, batch_size: int, max_length: int) -> dict:
-        """An empty cache for `max_length` target tokens; see `TransformerStack.init_cache`."""
-        return self.decoder.init_cache(batch_size, max_length)
-
-    def step(self, token_ids, positions, cache: dict, memory: dict, padding_mask=None) -> tuple:
-        """Run T target tokens at consecutive `positions`, both (B, T), over `encode`'s memory.
-
-        Returns: logits (B, T, vocab_size) and the new cache.
-        """
-        x = self.decoder_embedding(token_ids, positions, training=False)
-        x, cache = self.decoder.step(x, positions, cache, memory, padding_mask)
-        return self.logits(x), cache

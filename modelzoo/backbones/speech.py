@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from modelzoo.backbones.base import Backbone, count_up, transformer_config
+from modelzoo.backbones.base import count_up, transformer_config
+from modelzoo.backbones.memory_decoder import MemoryDecoder
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.mel import MelConfig
 from modelzoo.layers.mel_stem import MelStem
@@ -14,7 +15,7 @@ from modelzoo.layers.wave_stem import WaveStem
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class SpeechEncoderDecoder(Backbone):
+class SpeechEncoderDecoder(MemoryDecoder):
     """A stack over a window of sound, and a causal one over tokens that attends to it.
 
     Call: `{"audio": (B, N), "token_ids": (B, T), "padding_mask": (B, T)}`, the mask optional,
@@ -96,6 +97,7 @@ class SpeechEncoderDecoder(Backbone):
             dtype=policy,
             name="decoder",
         )
+        self.head = None
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
         self.build()
 
@@ -122,10 +124,6 @@ class SpeechEncoderDecoder(Backbone):
         x = self.dropout(x, training=training)
         return self.encoder(x, padding_mask=mask, training=training), mask
 
-    def logits(self, hidden):
-        """(B, T, hidden_dim) -> (B, T, vocab_size)."""
-        return self.tokens.logits(hidden)
-
     def encode(self, audio, num_samples=None) -> dict:
         """Sound (B, N) as cross-attention keys and values: cross_k_i, cross_v_i.
 
@@ -134,16 +132,3 @@ class SpeechEncoderDecoder(Backbone):
         encoded, mask = self._encode(audio, num_samples, False)
         memory = self.decoder.project_memory(encoded)
         return memory if mask is None else {**memory, "memory_mask": ops.cast(mask, "int32")}
-
-    def init_cache(self, batch_size: int, max_length: int) -> dict:
-        """An empty cache for `max_length` tokens; see `TransformerStack.init_cache`."""
-        return self.decoder.init_cache(batch_size, max_length)
-
-    def step(self, token_ids, positions, cache: dict, memory: dict) -> tuple:
-        """Run T tokens at consecutive `positions`, both (B, T), over `encode`'s memory.
-
-        Returns: logits (B, T, vocab_size) and the new cache.
-        """
-        x = self.decoder_embedding(token_ids, positions, training=False)
-        x, cache = self.decoder.step(x, positions, cache, memory, memory.get("memory_mask"))
-        return self.logits(x), cache
