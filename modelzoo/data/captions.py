@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..runtime.captioning import framed
 from .augment import augmenter
 from .batches import Batch, Batches
 from .decoding import MediaRows, preparer
+from .lengths import check_lengths
 from .media import read_media_examples
 from .packing import Ragged, encode_texts
 
@@ -115,16 +115,4 @@ def _check(prompts: list, written: list, length: int, truncate: bool) -> None:
                 next_step="shorten the question, or raise train.length",
             )
     totals = [len(a) + len(b) - 1 for a, b in zip(prompts, written, strict=True)]
-    long = [number for number, total in enumerate(totals, start=1) if total > length]
-    if not long:
-        return
-    if not truncate:
-        raise OverflowTextError(
-            f"example {long[0]} has {totals[long[0] - 1]} tokens, and the model reads {length}",
-            next_step=f"take a length of {max(totals)}, or truncate=True",
-        )
-    warnings.warn(
-        f"{len(long)} of {len(totals)} texts are longer than {length} tokens with their prompt "
-        f"(the longest: {max(totals)}) and are cut",
-        stacklevel=3,
-    )
+    check_lengths(totals, length, truncate)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import DataError, OverflowTextError, nearest
+from ..errors import DataError, nearest
 from ..runtime.framing import join_pair
 from .batches import Batch, Batches
+from .lengths import check_lengths
 from .packing import Ragged, encode_texts
 from .raw import CLASSIFICATION, read_examples
 
@@ -86,26 +86,16 @@ def framed_texts(
     """
     a_ids = [ids.tolist() for ids in encode_texts(tokenizer, first)]
     b_ids = [ids.tolist() for ids in encode_texts(tokenizer, second)] if second else None
-    tokens, segments, cut = [], [], []
+    tokens, segments, lengths = [], [], []
     for row, a in enumerate(a_ids):
         b = b_ids[row] if b_ids else None
         ids, segment = join_pair(tokenizer.roles, a, b)
-        if len(ids) > length:
-            cut.append(len(ids))
-            if not truncate:
-                raise OverflowTextError(
-                    f"example {row + 1} has {len(ids)} tokens, the model takes {length}",
-                    next_step="take a greater length, or truncate=True",
-                )
+        lengths.append(len(ids))
+        if truncate and len(ids) > length:
             ids, segment = join_pair(tokenizer.roles, a, b, length, truncate=True)
         tokens.append(ids)
         segments.append(segment)
-    if cut:
-        warnings.warn(
-            f"{len(cut)} of {len(tokens)} texts are longer than {length} tokens "
-            f"(the longest: {max(cut)}) and are cut",
-            stacklevel=3,
-        )
+    check_lengths(lengths, length, truncate)
     return tokens, segments
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
-from ..errors import OverflowTextError
 from ..runtime.framing import frame_source
 from .batches import Batch, Batches
+from .lengths import check_lengths
 from .packing import Ragged, encode_texts
 from .raw import SEQ2SEQ, read_examples
 
@@ -59,8 +57,8 @@ def seq2seq_batches(
         frame_source(tokenizer.roles, ids.tolist()) for ids in encode_texts(tokenizer, sources)
     ]
     target_ids = [[*ids.tolist(), eos] for ids in encode_texts(tokenizer, targets)]
-    _check(source_ids, length, "source", truncate)
-    _check(target_ids, target_length, "target", truncate)
+    check_lengths([len(ids) for ids in source_ids], length, truncate, what="source")
+    check_lengths([len(ids) for ids in target_ids], target_length, truncate, what="target")
     source = Ragged(_fit(ids, length) for ids in source_ids)
     target = Ragged(_fit(ids, target_length) for ids in target_ids)
 
@@ -84,24 +82,6 @@ def seq2seq_batches(
         shuffle=shuffle,
         num_tokens=int(target.lengths.sum()),
         num_bytes=sum(len(text.encode()) for text in targets),
-    )
-
-
-def _check(rows: list[list[int]], length: int, name: str, truncate: bool) -> None:
-    long = [number for number, ids in enumerate(rows, start=1) if len(ids) > length]
-    if not long:
-        return
-    longest = max(map(len, rows))
-    if not truncate:
-        raise OverflowTextError(
-            f"the {name} of example {long[0]} has {len(rows[long[0] - 1])} tokens, "
-            f"the model takes {length}",
-            next_step=f"take a length of {longest}, or truncate=True",
-        )
-    warnings.warn(
-        f"{len(long)} of {len(rows)} {name} texts are longer than {length} tokens "
-        f"(the longest: {longest}) and are cut",
-        stacklevel=3,
     )
 
 

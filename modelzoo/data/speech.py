@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import OverflowTextError
 from ..runtime.transcription import prompt_of
 from .batches import Batch, Batches
 from .decoding import MediaRows, preparer
+from .lengths import check_lengths
 from .packing import Ragged, encode_texts
 
 __all__ = ["speech_batches"]
@@ -56,7 +55,12 @@ def speech_batches(
     texts = [example["text"] for example in examples]
     # As the published models write: a text begins with the space before its first word.
     written = [[*ids.tolist(), eos] for ids in encode_texts(tokenizer, [f" {t}" for t in texts])]
-    _check(written, length - len(prompt) + 1, truncate)
+    check_lengths(
+        [len(ids) for ids in written],
+        length - len(prompt) + 1,
+        truncate,
+        next_step="cut the sound and its text into shorter pieces",
+    )
     rows = [[*prompt, *ids][: length + 1] for ids in written]
     width = min(length, -(-max(len(row) - 1 for row in rows) // _STEP) * _STEP)
     read, predicted = Ragged(row[:-1] for row in rows), Ragged(row[1:] for row in rows)
@@ -80,22 +84,4 @@ def speech_batches(
         shuffle=shuffle,
         num_tokens=sum(len(row) - len(prompt) for row in rows),
         num_bytes=sum(len(text.encode()) for text in texts),
-    )
-
-
-def _check(written: list[list[int]], room: int, truncate: bool) -> None:
-    long = [number for number, ids in enumerate(written, start=1) if len(ids) > room]
-    if not long:
-        return
-    longest = max(map(len, written))
-    if not truncate:
-        raise OverflowTextError(
-            f"the text of example {long[0]} has {len(written[long[0] - 1])} tokens, and the model "
-            f"writes {room}",
-            next_step="cut the sound and its text into shorter pieces",
-        )
-    warnings.warn(
-        f"{len(long)} of {len(written)} texts are longer than {room} tokens (the longest: "
-        f"{longest}) and are cut",
-        stacklevel=3,
     )

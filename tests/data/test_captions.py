@@ -72,7 +72,7 @@ def test_a_text_that_is_too_long_is_cut_with_a_warning_or_refused():
     with pytest.warns(UserWarning, match="1 of 3 texts are longer than 16 tokens"):
         x, y, weight = batches(long).batch(0)
     assert x["token_ids"].shape == (3, 16) and weight[2].all() and EOS not in y[2]
-    with pytest.raises(OverflowTextError, match="example 3 has .* the model reads 16"):
+    with pytest.raises(OverflowTextError, match="example 3 has .* the model takes 16"):
         batches(long, truncate=False)
 
 

@@ -108,7 +108,7 @@ def test_too_long_a_text_is_cut_with_a_warning_or_refused(trained):
     with pytest.warns(UserWarning, match="1 of 1 texts are longer than 24 tokens"):
         x, _, _ = speech_batches(long, trained.tokenizer, **options).batch(0)
     assert x["token_ids"].shape == (1, 24)
-    with pytest.raises(OverflowTextError, match="has 102 tokens, and the model writes 24"):
+    with pytest.raises(OverflowTextError, match="has 102 tokens, and the model takes 24"):
         speech_batches(long, trained.tokenizer, truncate=False, **options)
 
 
