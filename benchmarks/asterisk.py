@@ -35,21 +35,25 @@ def fetch(folder: Path, packages=PACKAGES) -> None:
         subprocess.run(["dpkg", "-x", archive, folder / "unpacked"], check=True)
 
 
-def prompts(folder: Path) -> list[dict]:
-    """`audio`, `text` and `held_out` of each prompt that has a transcript."""
+def transcripts(folder: Path) -> list[tuple[Path, str]]:
+    """(sound, text) of each prompt that has both, in the order of the package's own list."""
     share = folder / "unpacked" / "usr" / "share"
     listing = share / "doc" / "asterisk-core-sounds-en" / "core-sounds-en.txt.gz"
-    texts = {}
+    root, found = share / "asterisk" / "sounds" / "en_US_f_Allison", []
     for line in gzip.decompress(listing.read_bytes()).decode("utf-8").splitlines():
         name, colon, text = line.partition(":")
-        if colon and not line.startswith(";"):
-            texts[name.strip()] = text.strip()
-    root, found = share / "asterisk" / "sounds" / "en_US_f_Allison", []
-    for path in sorted(root.rglob("*.wav")):
-        text = texts.get(path.relative_to(root).with_suffix("").as_posix())
-        if text:
-            found.append({"audio": path, "text": text, "held_out": is_held_out(text)})
+        path = root / f"{name.strip()}.wav"
+        if colon and text.strip() and not line.startswith(";") and path.is_file():
+            found.append((path, text.strip()))
     return found
+
+
+def prompts(folder: Path) -> list[dict]:
+    """`audio`, `text` and `held_out` of each prompt."""
+    return [
+        {"audio": path, "text": text, "held_out": is_held_out(text)}
+        for path, text in sorted(dict(transcripts(folder)).items())
+    ]
 
 
 def is_held_out(text: str) -> bool:

