@@ -121,12 +121,12 @@ def classifier(name: str, changes: dict, folders: dict[str, Path], work: Path) -
     size = (directory / "model.keras").stat().st_size
     figure, speed = accuracy(model, folders["test"])
     row(f"{name} (Keras)", model.count_params(), size, seconds, figure, speed)
-    for precision in (None, "int8"):
-        bundle = work / f"{name}-{precision or 'float32'}.bundle"
+    for precision in ("float32", "int8"):
+        bundle = work / f"{name}-{precision}.bundle"
         modelzoo.export(directory, bundle, format="tflite", quantize=precision, force=True)
         figure, speed = accuracy(load(bundle), folders["test"])
         size = (bundle / "model.tflite").stat().st_size
-        title = f"{name} (TFLite {precision or 'float32'})"
+        title = f"{name} (TFLite {precision})"
         row(title, model.count_params(), size, None, figure, speed)
 
 
