@@ -198,16 +198,25 @@ def _quoted(names: list[str]) -> str:
     return "\n" + textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    ")
 
 
+# dtype -> what Kotlin writes and its array, and the number's name in Swift, C++ and JavaScript
+_DTYPES = {
+    "float32": (("Float", "Float"), "Float", "float", "Float32"),
+    "int32": (("Int", "Int"), "Int32", "int32_t", "Int32"),
+    "int8": (("Int8", "Byte"), "Int8", "int8_t", "Int8"),
+    "uint8": (("Int8", "Byte"), "UInt8", "uint8_t", "Uint8"),
+}
+
+
 def _groups(signature: dict) -> list[tuple[list[int], list[str], list[int], str]]:
-    """(places, names, shape, "float", "int" or "byte") of inputs that are alike."""
+    """(places, names, shape, dtype: one of `_DTYPES`) of inputs that are alike."""
     groups: dict[tuple, tuple[list, list]] = {}
     for place, (name, tensor) in enumerate(signature["inputs"].items()):
-        whole = "int" if tensor["dtype"].startswith("int") else "float"
-        key = (tuple(tensor["shape"]), "byte" if tensor["dtype"] == "uint8" else whole)
+        dtype = tensor["dtype"] if tensor["dtype"] in _DTYPES else "float32"
+        key = (tuple(tensor["shape"]), dtype)
         places, names = groups.setdefault(key, ([], []))
         places.append(place)
         names.append(name)
-    return [(*group, list(shape), kind) for (shape, kind), group in groups.items()]
+    return [(*group, list(shape), dtype) for (shape, dtype), group in groups.items()]
 
 
 _KOTLIN_HOW = "Gradle: `implementation 'com.google.ai.edge.litert:litert:2.3.0'`."
@@ -232,12 +241,8 @@ val result: FloatArray = outputs.getValue("<SHOWN>").readFloat()  // <COUNT> num
 
 
 def _fill_in_kotlin(group) -> str:
-    _, names, shape, kind = group
-    write, array = {
-        "int": ("Int", "Int"),
-        "byte": ("Int8", "Byte"),
-        "float": ("Float", "Float"),
-    }[kind]
+    _, names, shape, dtype = group
+    write, array = _DTYPES[dtype][0]
     return (
         f"for (name in listOf({_quoted(names)}))\n"
         f"    inputs.getValue(name).write{write}({array}Array({math.prod(shape)}))"
@@ -272,8 +277,8 @@ let result: [Float] = try outputs[<PLACE>].read()  // <SHOWN>: <COUNT> numbers
 
 
 def _fill_in_swift(group) -> str:
-    places, _, shape, kind = group
-    number = {"int": "Int32", "byte": "UInt8", "float": "Float"}[kind]
+    places, _, shape, dtype = group
+    number = _DTYPES[dtype][1]
     return (
         f"for place in [{', '.join(map(str, places))}] {{\n"
         f"    try inputs[place].write([{number}]"
@@ -321,8 +326,8 @@ LITERT_RETURN_IF_ERROR(outputs[<PLACE>].Read<float>(absl::MakeSpan(result)));
 
 
 def _fill_in_cpp(group) -> str:
-    places, _, shape, kind = group
-    kind = {"int": "int32_t", "byte": "uint8_t", "float": "float"}[kind]
+    places, _, shape, dtype = group
+    kind = _DTYPES[dtype][2]
     return (
         f"for (size_t i : {{{', '.join(map(str, places))}}}) {{\n"
         f"  const std::vector<{kind}> values({math.prod(shape)});\n"
@@ -348,8 +353,8 @@ for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tens
 
 
 def _fill_in_js(group) -> str:
-    _, names, shape, kind = group
-    number = {"int": "Int32", "byte": "Uint8", "float": "Float32"}[kind]
+    _, names, shape, dtype = group
+    number = _DTYPES[dtype][3]
     return (
         f"for (const name of [{_quoted(names)}]) {{\n"
         f"  inputs[name] = new Tensor(\n"

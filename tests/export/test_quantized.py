@@ -128,6 +128,14 @@ def test_a_cache_in_int8_is_small_and_answers_nearly_as_keras(exports, name):
     assert abs(answer["parity"]["held_out"]["change"]) < 0.05
 
 
+def test_the_examples_of_an_int8_cache_write_bytes(exports):
+    exports["gpt", "int8 cache"]
+    readme = (exports.bundle("gpt", "cache") / "README.md").read_text("utf-8")
+    shape = 4 * 48 * 8  # heads, slots, width
+    assert f"writeInt8(ByteArray({shape}))" in readme and f"new Int8Array({shape})" in readme
+    assert "[Int8](repeating: 0" in readme and "std::vector<int8_t>" in readme
+
+
 def test_a_cache_in_int8_moves_to_a_larger_window(exports):
     exports["gpt", "int8 cache"]
     small, large = load(exports.bundle("gpt", "cache")), load(exports.bundle("gpt", "int8"))
