@@ -40,7 +40,7 @@ SECTIONS = {
     "sizes": (edge_export.sizes, edge_export.tables),
     "export": (edge_export.export, edge_export.tables),
 }
-MODES = ["int8", "int8+int8", "int4"]  # of the weights, and of the cache
+MODES = ["int8", "int8+int8", "int4", "int4+int8"]  # of the weights, and of the cache
 PACKAGES = (
     *("modelzoo", "keras", "tensorflow", "ai-edge-litert", "litert-quantizer", "numpy"),
     *("onnxruntime", "torch", "transformers"),

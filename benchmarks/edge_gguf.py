@@ -8,7 +8,7 @@ import os
 _OWN = ("GGUF.version", "GGUF.tensor_count", "GGUF.kv_count", "general.architecture")
 _Q8_0 = 7  # general.file_type: "mostly Q8_0"
 
-BLOCK = 32  # weights that share a scale in int4
+BLOCK = 32  # weights that share a scale and an offset in int4
 
 
 def write_q8_0(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -44,11 +44,11 @@ def write_q8_0(source: str | os.PathLike, target: str | os.PathLike) -> None:
 def minimum(shapes: dict[str, tuple[int, ...]], mode: str) -> int:
     """Bytes of the weights alone: matrices in the mode, each with its scales, vectors in float32.
 
-    int8: a byte a weight, a float32 scale a row. int4: half a byte, a float16 scale a block; tables
-    of tokens as in int8.
+    int8: a byte a weight, a float32 scale a row. int4: half a byte, a float16 scale and an offset
+    of a byte a block; tables of tokens as in int8.
 
     >>> minimum({"w": (8, 64), "norm": (64,)}, "int8"), minimum({"w": (8, 64)}, "int4")
-    (800, 288)
+    (800, 304)
     """
     total = 0
     for name, shape in shapes.items():
@@ -60,7 +60,7 @@ def minimum(shapes: dict[str, tuple[int, ...]], mode: str) -> int:
         elif mode == "int8" or "embd" in name or "embeddings" in name:
             total += count + 4 * shape[0]
         else:
-            total += count // 2 + 2 * count // BLOCK
+            total += count // 2 + 3 * count // BLOCK
     return total
 
 

@@ -13,8 +13,16 @@ from edge_common import Peer, alternate, markdown, modelzoo
 from edge_gguf import gguf_shapes, minimum, write_q8_0
 
 WINDOW, PROMPT, NEW = 1024, 128, 128
-# ours -> the file of llama.cpp with as many bits
+# our weights -> the file of llama.cpp with as many bits; its cache has 16
 MATCHED = {"int8": "Q8_0", "int4": "Q4_1"}
+
+
+def weights_of(mode: str) -> str:
+    """
+    >>> weights_of("int4+int8")
+    'int4'
+    """
+    return mode.partition("+")[0]
 
 
 def smollm2(options) -> dict:
@@ -27,7 +35,7 @@ def smollm2(options) -> dict:
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
     prompt = prompt_ids(model / "tokenizer.json")
     shapes = gguf_shapes(options.gguf)
-    weights = {mode: minimum(shapes, mode.partition("+")[0]) for mode in bundles}
+    weights = {mode: minimum(shapes, weights_of(mode)) for mode in bundles}
     return decode(options, bundles, weights, theirs, prompt)
 
 
@@ -36,7 +44,7 @@ def gpt2(options) -> dict:
     work = options.work / "gpt2"
     if not (work / "model").exists():
         modelzoo("build", "gpt-small", "-o", work / "model")
-    modes = [mode for mode in options.modes if mode != "int4"]
+    modes = [mode for mode in options.modes if weights_of(mode) != "int4"]
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in modes}
     weights = {mode: weight_bytes(bundle) for mode, bundle in bundles.items()}
     return decode(options, bundles, weights, {}, list(range(1000, 1000 + PROMPT)))
@@ -62,16 +70,10 @@ def decode(options, bundles: dict, weights: dict, theirs: dict, prompt: list[int
             cache = {"weight_cache": str(options.work / "packed")} if options.weight_cache else {}
             ours = {**job, **cache, "bundle": str(bundle)}
             peers.append(Peer(f"modelzoo {mode}", "edge_decoder.py", ours))
-            if mode in MATCHED and theirs:
-                name = MATCHED[mode]
-                peers.append(
-                    Peer(
-                        f"llama.cpp {name}",
-                        "edge_llama.py",
-                        {**job, "model": str(theirs[name])},
-                        options.llama_python,
-                    )
-                )
+            name = f"llama.cpp {MATCHED[weights_of(mode)]}"
+            if theirs and name not in [peer.name for peer in peers]:
+                model = {**job, "model": str(theirs[MATCHED[weights_of(mode)]])}
+                peers.append(Peer(name, "edge_llama.py", model, options.llama_python))
             # As large as what this bundle reads for a token.
             size = {"bytes": int(loads[f"modelzoo {mode}"]), "threads": threads}
             peers.append(Peer(f"read {mode}", "edge_reader.py", size))
@@ -82,9 +84,9 @@ def decode(options, bundles: dict, weights: dict, theirs: dict, prompt: list[int
             ours["limit_tokens_s"] = reads[mode]["median"] * 1e9 / loads[f"modelzoo {mode}"]
             ours["share"] = ours["decode_tokens_s"]["median"] / ours["limit_tokens_s"]
         ratios = {
-            mode: ratio(results[f"modelzoo {mode}"], results[f"llama.cpp {name}"])
-            for mode, name in MATCHED.items()
-            if f"llama.cpp {name}" in results
+            mode: ratio(results[f"modelzoo {mode}"], results[name])
+            for mode in bundles
+            if (name := f"llama.cpp {MATCHED[weights_of(mode)]}") in results
         }
         runs.append({"threads": threads, "peers": results, "ratios": ratios, "reads": reads})
     return {"window": WINDOW, "prompt": len(prompt), "new": NEW, "runs": runs}
@@ -155,7 +157,13 @@ def tables(name: str, result: dict) -> str:
             cells = [found[f"{key}_tokens_s median"] for key in ("prefill", "decode")]
             best = [found[f"{key}_tokens_s best"] for key in ("prefill", "decode")]
             ratios.append(
-                (f"{mode} / {MATCHED[mode]}", one["threads"], *cells, *best, found["rss"])
+                (
+                    f"{mode} / {MATCHED[weights_of(mode)]}",
+                    one["threads"],
+                    *cells,
+                    *best,
+                    found["rss"],
+                )
             )
     header = ("", "threads", "prefill tokens/s", "decode tokens/s", "decode best")
     header += ("first token ms", "RSS MB", "of it files", "share of the limit")
