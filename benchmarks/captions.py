@@ -154,7 +154,7 @@ def main() -> None:
     began = time.monotonic()
     changes = {"task_options.augment": AUGMENT, "train.epochs": 80}
     if args.tower:
-        train(args.tower, training_rows(found), folder / args.tower, {"train.epochs": 70})
+        train(args.tower, training_rows(found), folder / args.tower, {})
         changes |= {"image.weights": str(folder / args.tower), "image.frozen": True}
     changes |= parse_set(args.set)
     model = train(args.recipe, data["training"], folder / args.recipe, changes)
