@@ -91,7 +91,8 @@ def test_an_unknown_name_or_a_broken_file_is_one_message(tmp_path, capsys):
 def test_how_far_it_came_is_read_off_the_steps(monkeypatch):
     import modelzoo.export
 
-    def export_bundle(name, path, progress):
+    def export_bundle(name, path, quantize, progress):
+        assert quantize == "float32"  # whose errors the table prints
         progress("converting to tflite")
         raise ExportError("LiteRT has no operation for FFT\nin fnet")
 
