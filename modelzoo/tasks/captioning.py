@@ -13,7 +13,7 @@ from modelzoo.runtime.captioning import captions, frame_of, framed, take_in
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import all_windows, state_specs, step_signatures
+from modelzoo.tasks.decoding import all_windows, memory_specs, state_specs, step_signatures
 from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
 ROWS = 32  # images that a Keras model captions at a time
@@ -153,11 +153,7 @@ class CaptionModel(TaskModel):
             read = {name: inputs[name] for name in memory}
             return backbone.step(token_ids, positions, cache, read)
 
-        heads, depth = backbone.config.kv_heads, backbone.config.size_per_head
-        count, memory = backbone.image_vectors, {}
-        for layer in range(len(backbone.decoder.blocks)):
-            memory[f"cross_k_{layer}"] = TensorSpec((1, heads, count, depth))
-            memory[f"cross_v_{layer}"] = TensorSpec((1, heads, depth, count))
+        memory = memory_specs(backbone, backbone.image_vectors)
         steps = step_signatures(
             step, backbone.init_cache, slots, windows, prefill_lengths, memory, kv_cache
         )

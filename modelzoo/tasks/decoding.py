@@ -108,6 +108,16 @@ def state_specs(cache: dict, kv_cache: str = "float32") -> dict[str, TensorSpec]
     }
 
 
+def memory_specs(backbone, length: int) -> dict[str, TensorSpec]:
+    """The keys and values of `length` vectors that a `MemoryDecoder`'s steps read, as inputs."""
+    heads, width = backbone.config.kv_heads, backbone.config.size_per_head
+    memory = {}
+    for layer in range(len(backbone.decoder.blocks)):
+        memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
+        memory[f"cross_v_{layer}"] = TensorSpec((1, heads, width, length))
+    return memory
+
+
 def all_windows(max_length: int | None, windows: Sequence[int] | None = None) -> list[int | None]:
     """Slots of the caches that there are signatures for, the fewest first.
 

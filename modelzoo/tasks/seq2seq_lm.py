@@ -12,7 +12,7 @@ from modelzoo.runtime.generation import duplicate_ranks, generate_text
 from modelzoo.runtime.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import step_signatures
+from modelzoo.tasks.decoding import memory_specs, step_signatures
 from modelzoo.tasks.scores import token_scores
 from modelzoo.tasks.stepper import (
     KerasStepper,
@@ -101,12 +101,7 @@ class Seq2SeqLM(TaskModel):
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)
         ids = TensorSpec((1, length), "int32")
-        config = self.backbone.config
-        heads, width = config.kv_heads, config.size_per_head
-        memory = {}
-        for layer in range(len(self.backbone.decoder.blocks)):
-            memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
-            memory[f"cross_v_{layer}"] = TensorSpec((1, heads, width, length))
+        memory = memory_specs(self.backbone, length)
 
         def encode(inputs):
             return self.backbone.encode(inputs["token_ids"], inputs["padding_mask"])

@@ -11,7 +11,7 @@ from modelzoo.runtime.sampling import Sampling
 from modelzoo.runtime.transcription import prompt_of, transcribe
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import step_signatures
+from modelzoo.tasks.decoding import memory_specs, step_signatures
 from modelzoo.tasks.scores import token_scores
 from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
@@ -117,15 +117,9 @@ class SpeechToText(TaskModel):
             windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`; a prompt has
                 four tokens at most.
         """
-        backbone, config = self.backbone, self.backbone.config
+        backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)
-        heads, width = config.kv_heads, config.size_per_head
-        memory = {}
-        for layer in range(len(backbone.decoder.blocks)):
-            length = backbone.memory_length
-            memory[f"cross_k_{layer}"] = TensorSpec((1, heads, length, width))
-            memory[f"cross_v_{layer}"] = TensorSpec((1, heads, width, length))
-
+        memory = memory_specs(backbone, backbone.memory_length)
         audio = {"audio": TensorSpec((1, backbone.num_samples))}
         if self.takes_length:
             audio["num_samples"] = TensorSpec((1,), "int32")
