@@ -211,7 +211,9 @@ def _groups(signature: dict) -> list[tuple[list[int], list[str], list[int], str]
     """(places, names, shape, dtype: one of `_DTYPES`) of inputs that are alike."""
     groups: dict[tuple, tuple[list, list]] = {}
     for place, (name, tensor) in enumerate(signature["inputs"].items()):
-        dtype = tensor["dtype"] if tensor["dtype"] in _DTYPES else "float32"
+        dtype = tensor["dtype"]
+        if dtype not in _DTYPES:
+            dtype = "int32" if dtype.startswith("int") else "float32"
         key = (tuple(tensor["shape"]), dtype)
         places, names = groups.setdefault(key, ([], []))
         places.append(place)
