@@ -17,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=examples(
             "modelzoo export runs/gpt -o gpt.bundle",
             "modelzoo export runs/gpt -o gpt.bundle --set export.max_length=256 --force",
-            "modelzoo export runs/bert -o bert.bundle --quantize int8",
+            "modelzoo export runs/bert -o bert.bundle --quantize float32",
             "modelzoo export runs/gpt -o gpt.bundle --quantize int4 --set quantize.block_size=64",
             "modelzoo export runs/t5 -o t5.bundle --format savedmodel",
         ),
@@ -29,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--format", default="tflite", metavar="FORMAT", help="tflite, savedmodel (tflite)"
     )
-    parser.add_argument("--quantize", metavar="MODE", help="float32, float16, int8, int4")
+    parser.add_argument(
+        "--quantize", metavar="MODE", help="float32, float16, int8, int4 (int8 for devices)"
+    )
     add_set(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing BUNDLE")
     return parser

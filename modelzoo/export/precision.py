@@ -80,9 +80,9 @@ def mode_for(quantize: str | None, format: str, preferred: str | None = None) ->
     Raises:
         ExportError: no such mode, or not in this format.
     """
-    name = quantize or OF_DEVICES.get(format, DEFAULT)
-    if quantize is None and preferred in MODES and format in MODES[preferred].formats:
-        name = preferred
+    if preferred in MODES and format not in MODES[preferred].formats:
+        preferred = None
+    name = quantize or preferred or OF_DEVICES.get(format, DEFAULT)
     if name not in MODES:
         raise ExportError(
             f"{name!r} is not a precision",

@@ -167,6 +167,8 @@ def test_devices_get_8_bits_unless_the_recipe_or_the_user_says_otherwise():
     assert mode_for(None, "tflite", "int4").name == "int4"
     assert mode_for(None, "savedmodel", "int4").name == "float32"  # which it does not have
     assert mode_for("float16", "tflite", "int4").name == "float16"
+    with pytest.raises(ExportError, match="'int7' is not a precision"):
+        mode_for(None, "savedmodel", "int7")
     with pytest.raises(ExportError, match="the format savedmodel has no int8"):
         mode_for("int8", "savedmodel")
 
