@@ -62,7 +62,11 @@ class Captioner(MemoryDecoder, Fusion):
         self.bridge = self.places_embedding = self.summary = None
         if image_positions:
             self.places_embedding = LearnedPositions(
-                self.places, config.hidden_dim, 0, stddev, dtype=policy, name="image_positions"
+                self.places,
+                config.hidden_dim,
+                initializer_range=stddev,
+                dtype=policy,
+                name="image_positions",
             )
         if image_summary:
             self.summary = projection(

@@ -43,13 +43,10 @@ class LayerCache(NamedTuple):
 
     def written(self, key, value, start) -> LayerCache:
         """With T new keys (B, K, T, D) and values (B, K, D, T) from slot `start` (B,) on."""
-        if self.key_scale is None:
-            new = LayerCache(key, value)
-        else:
-            (key, key_scale), (value, value_scale) = (
-                quantize_slots(key, KEY_AXIS),
-                quantize_slots(value, VALUE_AXIS),
-            )
+        new = LayerCache(key, value)
+        if self.key_scale is not None:
+            key, key_scale = quantize_slots(key, KEY_AXIS)
+            value, value_scale = quantize_slots(value, VALUE_AXIS)
             new = LayerCache(key, value, key_scale, value_scale)
         axes = (KEY_AXIS, VALUE_AXIS, KEY_AXIS, VALUE_AXIS)
         return LayerCache(

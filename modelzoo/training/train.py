@@ -205,7 +205,10 @@ def _content(value) -> str:
     """What stands for a value that JSON does not know: the hash of bytes or an array; of a file its
     path, size and time, for reading thousands of pictures to resume takes minutes."""
     if isinstance(value, os.PathLike):
-        about = os.stat(value) if os.path.exists(value) else None
-        return f"{os.fspath(value)} {about and (about.st_size, about.st_mtime_ns)}"
+        try:
+            about = os.stat(value)
+        except OSError:  # for whoever reads it to say
+            return os.fspath(value)
+        return f"{os.fspath(value)} {about.st_size} {about.st_mtime_ns}"
     data = value if isinstance(value, bytes) else value.tobytes()
     return hashlib.sha256(data).hexdigest()
