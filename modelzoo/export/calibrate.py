@@ -2,7 +2,8 @@
 
 On a device each token's activations share one 8-bit scale, so a channel far larger than
 the others leaves them nothing. `smooth` moves it into the weights behind, which changes no output
-(Xiao et al. 2022, SmoothQuant).
+(Xiao et al. 2022, SmoothQuant; here by the channels' energy and not by their largest numbers, which
+a single token decides).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def replaced_call(layers, make: Callable) -> Iterator[None]:
             object.__delattr__(layer, "call")
 
 
-def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
+def smooth(model, inputs, strength: float = 0.5) -> int:
     """Even out the channels that feed the matrices of every transformer block, in place.
 
     A channel's factor leaves its matrix's rows for what comes before: the norm (queries, keys and
@@ -54,8 +55,6 @@ def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
         inputs: what the backbone is called with, such as token ids (B, T) int32; or a function that
             runs the model over a sample.
         strength: 0 evens out the weights alone, 1 the activations alone.
-        block_size: so many channels in a row share a factor, and it is a power of two; then a
-            kernel in blocks of this size stays exactly as good to quantize as it was.
 
     Returns: how many groups of matrices were changed.
 
@@ -65,12 +64,12 @@ def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
     """
     blocks = blocks_of(model)
     matrices = [dense for block in blocks for dense in _matrices(block)]
-    largest: dict[int, np.ndarray] = {}
+    energy: dict[int, np.ndarray] = {}
 
     def record(dense, call):
         def recording(x, *args, **kwargs):
-            seen = np.abs(np.asarray(x)).reshape(-1, x.shape[-1]).max(axis=0)
-            largest[id(dense)] = np.maximum(largest.get(id(dense), 0), seen)
+            seen = np.square(np.asarray(x)).reshape(-1, x.shape[-1]).sum(axis=0)
+            energy[id(dense)] = energy.get(id(dense), 0) + seen
             return call(x, *args, **kwargs)
 
         return recording
@@ -80,9 +79,9 @@ def smooth(model, inputs, strength: float = 0.5, block_size: int = 1) -> int:
     changed = 0
     for block in blocks:
         for source, targets in _groups(block):
-            if id(targets[0]) in largest:
-                seen = largest.pop(id(targets[0]))  # a block that occurs twice is changed once
-                _even_out(source, targets, seen, strength, block.config.size_per_head, block_size)
+            if id(targets[0]) in energy:
+                seen = energy.pop(id(targets[0]))  # a block that occurs twice is changed once
+                _even_out(source, targets, seen, strength, block.config.size_per_head)
                 changed += 1
     return changed
 
@@ -109,31 +108,28 @@ def _groups(block) -> Iterator[tuple]:
         yield ffn.up, [ffn.down]
 
 
-def _even_out(source, targets, seen, strength, head_dim, block_size) -> None:
+def _even_out(source, targets, energy, strength, head_dim) -> None:
     """Divide the source's outputs by a factor a channel, and multiply the targets' rows by it.
 
     Where H query heads share K value heads, a channel of the source has H/K rows.
+
+    Args:
+        energy: of each row's activations, the sum of squares.
     """
     from modelzoo.layers.norms import UnitOffsetRMSNormalization
 
     kernels = [np.asarray(dense.kernel) for dense in targets]
     rows, width = kernels[0].shape[0], source.weights[0].shape[-1]
-    if width % block_size or (rows != width and head_dim % block_size):
-        return
     of_channel = np.arange(rows)[None]
     if rows != width:
         of_channel = np.arange(rows).reshape(width // head_dim, rows // width, head_dim)
         of_channel = of_channel.transpose(1, 0, 2).reshape(-1, width)
-    weights = np.max([np.abs(kernel).max(axis=1) for kernel in kernels], axis=0)
+    weights = sum(np.square(kernel).sum(axis=1) for kernel in kernels)
     weights, seen = (
-        np.maximum(each[of_channel].max(axis=0).reshape(-1, block_size).max(axis=1), _TINY)
-        for each in (weights, seen)
+        np.maximum(np.sqrt(each[of_channel].sum(axis=0)), _TINY) for each in (weights, energy)
     )
     factors = seen**strength / weights ** (1 - strength)
-    factors = factors / np.exp(np.log(factors).mean())
-    if block_size > 1:
-        factors = 2.0 ** np.rint(np.log2(factors))
-    factors = factors.repeat(block_size).astype(np.float32)
+    factors = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
 
     offset = 1.0 if isinstance(source, UnitOffsetRMSNormalization) else 0.0
     for weight in source.weights:

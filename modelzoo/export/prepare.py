@@ -14,29 +14,33 @@ from modelzoo.export.scenes import scene_inputs
 from modelzoo.export.verify import run_in_keras
 from modelzoo.runtime.engine import SignatureInfo
 
-STRENGTH = 0.5  # of smoothing; 0.3 to 0.7 were alike on SmolLM2
+STRENGTH = 0.4  # of smoothing; 0.3 to 0.5 were alike on SmolLM2
 ROWS, LENGTH = 8, 128  # of text to calibrate with
 
 
 def prepare(model, mode: Mode, how: Quantization) -> None:
     """Change a model's weights in place: for int8 no answer of it, for int4 to what 4 bits hold.
 
-    int8: channels of activations are evened out, so that 8 bits suffice for them.
+    int8: channels of activations are evened out, and what is behind a gate is rotated, so that 8
+    bits suffice for them.
     int4: each matrix becomes 16 levels a block, with a scale and an offset.
     """
+    from modelzoo.export.calibrate import blocks_of, smooth
+
+    def precision(path):
+        return how.precision(path, mode)
+
+    if mode.name == "int8" and how.smooth and blocks_of(model):
+        smooth(model, _inputs(model), STRENGTH)
+    if mode.quantized and how.rotate:
+        from modelzoo.export.rotate import rotate, rotate_head
+
+        rotate(model, skip=lambda path: precision(path) != "int8")
+        rotate_head(model, skip=lambda path: precision(path) == "float32")
     if mode.name == "int4":
         from modelzoo.export.affine import split_affine
 
-        split_affine(
-            model,
-            how.block_size,
-            skip=lambda path: how.precision(path, mode) != "int4",
-        )
-    elif mode.name == "int8" and how.smooth:
-        from modelzoo.export.calibrate import blocks_of, smooth
-
-        if blocks_of(model):
-            smooth(model, _inputs(model), STRENGTH)
+        split_affine(model, how.block_size, skip=lambda path: precision(path) != "int4")
 
 
 def _inputs(model):

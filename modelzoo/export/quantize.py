@@ -30,6 +30,7 @@ import numpy as np
 from modelzoo.errors import ExportError, nearest, require
 from modelzoo.export.affine import OFFSETS
 from modelzoo.export.precision import Mode
+from modelzoo.export.rotate import ROTATION
 from modelzoo.export.tflite_file import File, Product
 from modelzoo.schema import validate_against
 
@@ -43,6 +44,7 @@ class Quantization:
     Args:
         block_size: neighbouring weights of an output that share a scale, in int4.
         smooth: even out the channels of activations first, int8 (Xiao et al. 2022).
+        rotate: spread activations that stand out over their neighbours (Ashkboos et al. 2024).
         layers: layer path -> the least precision that it is given. A path is the end of one, part
             by part, with `*` and `?`: "block_*/attention/value".
         kept: names of layers whose products stay float32, they and all that is inside them.
@@ -50,6 +52,7 @@ class Quantization:
 
     block_size: Literal[32, 64, 128, 256] = 32
     smooth: bool = True
+    rotate: bool = True
     layers: Mapping[str, str] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
 
@@ -66,6 +69,7 @@ def quantization(
     mode: Literal["float32", "float16", "int8", "int4"] | None = None,
     block_size: Literal[32, 64, 128, 256] = 32,
     smooth: bool = True,
+    rotate: bool = True,
     layers: dict | None = None,
 ) -> Quantization:
     """`[quantize]` as `Quantization`; the schema of the table, whose `mode` is the export's matter.
@@ -79,7 +83,7 @@ def quantization(
                 f"quantize.layers: {pattern!r} is to be {name!r}, which is not a precision",
                 next_step=f"there is {', '.join(PRECISIONS)}",
             )
-    return Quantization(block_size, smooth, dict(layers or {}))
+    return Quantization(block_size, smooth, rotate, dict(layers or {}))
 
 
 def quantization_of(model) -> Quantization:
@@ -153,25 +157,41 @@ def quantize(source: Path, target: Path, file: File, mode: Mode, how: Quantizati
 
 @contextmanager
 def scales_once() -> Iterator[None]:
-    """Equal quantization parameters are written to a file once, and referred to by all tensors.
+    """Equal scales and equal offsets are written to a file once, and referred to by all tensors.
 
     Every signature has its own tensors over the shared weights, and with each tensor come 12 bytes
-    a channel: on SmolLM2 3 MB a signature.
+    a channel: on SmolLM2 3 MB a signature. Two thirds of those are offsets, which are all 0.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     kind = schema.QuantizationParametersT
     pack, known = kind.Pack, {}
 
-    def shared(self, builder):
-        fields = (self.min, self.max, self.scale, self.zeroPoint, self.quantizedDimension)
-        if self.details is not None or self.scale is None:
-            return pack(self, builder)
-        content = tuple(None if f is None else np.asarray(f).tobytes() for f in fields)
+    def once(builder, content, write):
         key = id(builder), content
         if key not in known:
-            known[key] = pack(self, builder)
+            known[key] = write()
         return known[key]
+
+    def vector(builder, values, dtype):
+        array = np.asarray(values, dtype)
+        content = array.dtype.str, array.tobytes()
+        return once(builder, content, lambda: builder.CreateNumpyVector(array))
+
+    def shared(self, builder):
+        if self.details is not None or self.min is not None or self.scale is None:
+            return pack(self, builder)
+        scale = vector(builder, self.scale, np.float32)
+        zero_point = vector(builder, self.zeroPoint, np.int64)
+
+        def write():
+            schema.QuantizationParametersStart(builder)
+            schema.QuantizationParametersAddScale(builder, scale)
+            schema.QuantizationParametersAddZeroPoint(builder, zero_point)
+            schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+            return schema.QuantizationParametersEnd(builder)
+
+        return once(builder, (scale, zero_point, self.quantizedDimension), write)
 
     kind.Pack = shared
     try:
@@ -207,9 +227,11 @@ def precision_of(product: Product, mode: Mode, how: Quantization) -> str:
 
     A table that is read by id, the head over it or beside it, a block's offsets, convolutions, and
     what does not divide into blocks have 8 bits at least: four are too few for rare tokens, and a
-    tied table is stored once. Depthwise convolutions stay as they are: they hold little, and LiteRT
-    runs them slower in 8 bits.
+    tied table is stored once. Depthwise convolutions and rotations stay as they are: they hold
+    little, and LiteRT runs the former slower in 8 bits.
     """
+    if ROTATION in product.output:
+        return "float32"
     precision = how.precision(product.path, mode)
     coarse = product.table or OFFSETS in product.output or product.operation == "CONV_2D"
     coarse = coarse or product.shape[-1] % how.block_size
