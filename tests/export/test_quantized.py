@@ -70,6 +70,22 @@ def test_a_tied_table_is_in_the_file_once_in_8_bits(exports):
     assert "GATHER" not in file.kinds()
 
 
+def test_equal_offsets_of_channels_are_in_the_file_once(exports):
+    exports["gpt", "int8"]
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = (exports.bundle("gpt", "int8") / "model.tflite").read_bytes()
+    model, found = schema.Model.GetRootAs(data, 0), set()
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        for tensor in (graph.Tensors(i) for i in range(graph.TensorsLength())):
+            parameters = tensor.Quantization()
+            if parameters is not None and parameters.ZeroPointLength():
+                assert not parameters.ZeroPointAsNumpy().any()
+                place = parameters._tab.Vector(parameters._tab.Offset(10))
+                found.add((parameters.ZeroPointLength(), place))
+    assert len(found) == len(dict(found)) > 1  # a place for each length
+
+
 def test_in_int4_the_body_has_4_bits_and_the_table_8(exports):
     exports["calm", "int4"]
     file = read_file(exports.bundle("calm", "int4") / "model.tflite")
