@@ -65,8 +65,9 @@ def rotate_head(model, skip: Callable[[str], bool] = lambda path: False) -> list
 
     from modelzoo.layers.embedding import TokenEmbedding
 
-    decoder = getattr(model.backbone, "decoder", None)
-    backbone = decoder if hasattr(decoder, "logits") else model.backbone
+    backbone = getattr(model, "backbone", None)  # a plugin's task need have none
+    decoder = getattr(backbone, "decoder", None)
+    backbone = decoder if hasattr(decoder, "logits") else backbone
     head = getattr(backbone, "head", None) or getattr(backbone, "tokens", None)
     turn = {Dense: _turn_input, TokenEmbedding: _turn_table}.get(type(head))
     if turn is None or not hasattr(backbone, "logits"):
