@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modelzoo.export.calibrate import blocks_of
+from modelzoo.export.calibrate import blocks_of, replace_method
 
 __all__ = ["OFFSETS", "affine_blocks", "split_affine"]
 
@@ -70,7 +70,7 @@ def _split(dense, block_size: int) -> None:
         return activation(inner(x, *args, **kwargs) + correction)
 
     dense.activation = _identity  # of the sum, not of its parts
-    object.__setattr__(dense, "call", call)  # past Keras' own, which would track it
+    replace_method(dense, "call", call)
 
 
 def _identity(x):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["blocks_of", "replaced_call", "smooth"]
+__all__ = ["blocks_of", "replace_method", "replaced_call", "smooth"]
 
 _TINY = 1e-5  # below any weight or activation that matters; keeps silent channels finite
 
@@ -25,6 +25,11 @@ def blocks_of(model) -> list:
     return [layer for layer in model._flatten_layers() if isinstance(layer, TransformerBlock)]
 
 
+def replace_method(layer, name: str, function: Callable) -> None:
+    """For this one layer; past Keras' own `__setattr__`, which would track it."""
+    object.__setattr__(layer, name, function)
+
+
 @contextmanager
 def replaced_call(layers, make: Callable) -> Iterator[None]:
     """Within it, a layer's `call` is `make(layer, call)`.
@@ -34,8 +39,7 @@ def replaced_call(layers, make: Callable) -> Iterator[None]:
         ...     model(token_ids)
     """
     for layer in layers:
-        # Past Keras' own `__setattr__`, which would track it.
-        object.__setattr__(layer, "call", make(layer, layer.call))
+        replace_method(layer, "call", make(layer, layer.call))
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modelzoo.export.calibrate import blocks_of
+from modelzoo.export.calibrate import blocks_of, replace_method
 
 __all__ = ["ROTATION", "hadamard", "rotate", "rotate_head"]
 
@@ -21,7 +21,7 @@ ROTATION = "hadamard_rotation"  # in the name of a rotation's output; it stays f
 _LARGEST, _SMALLEST = 64, 8
 
 
-def hadamard(size: int, seed: int = 0) -> np.ndarray:
+def hadamard(size: int) -> np.ndarray:
     """An orthogonal matrix (size, size) whose numbers are all equally large; size is a power of 2.
 
     Sylvester's construction with the signs of the rows drawn at random: activations of one sign
@@ -35,7 +35,7 @@ def hadamard(size: int, seed: int = 0) -> np.ndarray:
     matrix = np.ones((1, 1))
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (size, 1))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (size, 1))
     return (signs * matrix / np.sqrt(size)).astype(np.float32)
 
 
@@ -83,7 +83,7 @@ def _turn_input(dense, skip) -> bool:
         return False
     dense.kernel.assign(_turned(kernel.T, matrix).T)
     inner, turn = dense.call, _rotation(matrix)
-    _replace(dense, "call", lambda x, *args, **kwargs: inner(turn(x), *args, **kwargs))
+    replace_method(dense, "call", lambda x, *args, **kwargs: inner(turn(x), *args, **kwargs))
     return True
 
 
@@ -96,8 +96,8 @@ def _turn_table(table, skip) -> bool:
     table.embeddings.assign(_turned(rows, matrix))
     look_up, logits = table.call, table.logits
     turn, turn_back = _rotation(matrix), _rotation(matrix.T)
-    _replace(table, "call", lambda token_ids: turn_back(look_up(token_ids)))
-    _replace(table, "logits", lambda x: logits(turn(x)))
+    replace_method(table, "call", lambda token_ids: turn_back(look_up(token_ids)))
+    replace_method(table, "logits", lambda x: logits(turn(x)))
     return True
 
 
@@ -123,7 +123,3 @@ def _rotation(matrix: np.ndarray) -> Callable:
 
 def _turned(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return (rows.reshape(-1, len(matrix)) @ matrix).reshape(rows.shape)
-
-
-def _replace(layer, name: str, function: Callable) -> None:
-    object.__setattr__(layer, name, function)  # past Keras' own, which would track it
