@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import OverflowTextError
-from .roles import missing_role
+from modelzoo.errors import OverflowTextError
+from modelzoo.runtime.roles import missing_role
 
 __all__ = ["frame_source", "join_pair"]
 

@@ -20,11 +20,11 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders
 
-from ..errors import OutputError, TokenizerError
-from . import framing
-from .cutting import can_be_cut, cut
-from .roles import find_roles, missing_role
-from .token_stream import ByteStream, TokenStream, WindowStream, byte_level_decoder
+from modelzoo.errors import OutputError, TokenizerError
+from modelzoo.runtime import framing
+from modelzoo.runtime.cutting import can_be_cut, cut
+from modelzoo.runtime.roles import find_roles, missing_role
+from modelzoo.runtime.token_stream import ByteStream, TokenStream, WindowStream, byte_level_decoder
 
 __all__ = ["Tokenizer"]
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ..errors import BundleError, TokenizerError, nearest
-from .engine import plan_steps
-from .generation import generate_text
-from .media import is_one_medium, many_media
-from .sampling import Sampling
-from .sounds import open_sound
+from modelzoo.errors import BundleError, TokenizerError, nearest
+from modelzoo.runtime.engine import plan_steps
+from modelzoo.runtime.generation import generate_text
+from modelzoo.runtime.media import is_one_medium, many_media
+from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.sounds import open_sound
 
 __all__ = ["TranscriptionAbility", "cut_windows", "prompt_of", "transcribe", "transcribes"]
 
