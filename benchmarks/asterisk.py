@@ -63,7 +63,7 @@ def is_held_out(text: str) -> bool:
 
 def figures(first: np.ndarray, second: np.ndarray, texts: list[str]) -> list[float]:
     """Recall at 1, 5 and 10 both ways, of (N, E) vectors; equal texts are one answer."""
-    from modelzoo.tasks.retrieval import recall_ranks
+    from modelzoo.tasks.shared.retrieval import recall_ranks
 
     every = np.arange(len(texts))
     number = np.unique(texts, return_inverse=True)[1]
@@ -74,7 +74,7 @@ def figures(first: np.ndarray, second: np.ndarray, texts: list[str]) -> list[flo
 
 def by_length(rows: list[dict]) -> list[float]:
     """The text whose number of letters comes nearest to the sound's seconds, in the same order."""
-    from modelzoo.runtime.sounds import open_sound
+    from modelzoo.runtime.media.sounds import open_sound
 
     seconds = np.array([len(open_sound(one["audio"], 8000)) / 8000 for one in rows])
     letters = np.array([len(one["text"]) for one in rows], float)

@@ -62,7 +62,7 @@ class Nearest:
         self.pixels = self._pixels(training)
 
     def _pixels(self, rows: list[dict]) -> np.ndarray:
-        from modelzoo.runtime.images import prepare_image
+        from modelzoo.runtime.media.images import prepare_image
 
         arrays = [prepare_image(one["image"], self.processing) for one in rows]
         return np.stack(arrays).reshape(len(rows), -1).astype(np.float32)

@@ -27,7 +27,7 @@ def write(folder: Path, suffix: str) -> list[dict]:
     """Pictures with the grain that photographs have: noise over shapes."""
     from PIL import Image
 
-    from modelzoo.export.scenes import picture
+    from modelzoo.exporting.verification.probe_media import picture
 
     found = []
     for number in range(COUNT):
@@ -40,7 +40,7 @@ def write(folder: Path, suffix: str) -> list[dict]:
 def decoded(examples, processing, workers: int) -> float:
     """Images a second through `MediaRows` and `augmenter`."""
     from modelzoo.data.augment import augmenter
-    from modelzoo.data.decoding import MediaRows, preparer
+    from modelzoo.data.media_rows import MediaRows, preparer
 
     rows = MediaRows(examples, "image", preparer("image", processing), workers, cache=False)
     alter = augmenter("image", AUGMENT, workers)
@@ -70,8 +70,8 @@ def main() -> None:
     args = parser.parse_args()
 
     import modelzoo
-    from modelzoo.data.decoding import ahead
     from modelzoo.data.media_classification import media_classification_batches
+    from modelzoo.data.media_rows import ahead
     from modelzoo.recipe import parse_set
 
     model = modelzoo.build(

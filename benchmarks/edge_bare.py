@@ -13,7 +13,7 @@ def main(model: str, window: str, mode: str) -> None:
     from litert_quantizer.quantizer import Quantizer
 
     import modelzoo
-    from modelzoo.export.graph import write_saved_model
+    from modelzoo.exporting.formats.graph import write_saved_model
 
     zoo = modelzoo.load(model, compile=False)
     signatures = zoo.export_signatures(max_length=int(window))

@@ -14,9 +14,9 @@ def main(job: dict) -> None:
     import numpy as np
 
     from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.engine import open_engine
-    from modelzoo.runtime.generation import generate_tokens
-    from modelzoo.runtime.sampling import Sampling
+    from modelzoo.runtime.engines.opening import open_engine
+    from modelzoo.runtime.generation.loop import generate_tokens
+    from modelzoo.runtime.generation.sampling import Sampling
 
     began = time.perf_counter()
     engine = open_engine(read_bundle(job["bundle"]), job["threads"], job.get("weight_cache"))

@@ -14,7 +14,7 @@ def main(job: dict) -> None:
     import numpy as np
 
     from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.engine import open_engine
+    from modelzoo.runtime.engines.opening import open_engine
 
     began = time.perf_counter()
     engine = open_engine(read_bundle(job["bundle"]), job["threads"])

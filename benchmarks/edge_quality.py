@@ -22,7 +22,7 @@ def quality(options) -> dict:
 
 
 def perplexity(options) -> dict[str, float]:
-    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     work = options.work / "smollm2"
     model = model_of(options, work)

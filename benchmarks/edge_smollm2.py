@@ -108,7 +108,7 @@ def model_of(options, work: Path) -> Path:
 
 def prompt_ids(tokenizer: Path) -> list[int]:
     """The Zen of Python, which every Python carries, as far as 128 tokens go."""
-    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
         zen = codecs.decode(importlib.import_module("this").s, "rot13")

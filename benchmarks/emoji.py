@@ -94,7 +94,7 @@ def training_rows(found: list[dict]) -> list[dict]:
 
 def figures(images: np.ndarray, texts: np.ndarray, found: list[dict]) -> dict[str, list[float]]:
     """Recall at 1, 5 and 10 both ways, of (N, E) vectors of the concepts, seen and held out."""
-    from modelzoo.tasks.retrieval import recall_ranks
+    from modelzoo.tasks.shared.retrieval import recall_ranks
 
     every, held_out = np.arange(len(found)), np.array([one["held_out"] for one in found])
     forth = recall_ranks(images, every, texts, every)
@@ -111,7 +111,7 @@ def _recalls(forth, back, held_out) -> dict[str, list[float]]:
 
 def by_pixels(found: list[dict], side: int = 16) -> dict[str, list[float]]:
     """A drawing's caption is the nearest trained drawing's; of held-out ones it knows none."""
-    from modelzoo.runtime.images import prepare_image
+    from modelzoo.runtime.media.images import prepare_image
 
     how = {"size": [side, side], "resize": "squash", "interpolation": "bicubic"}
     pixels = {

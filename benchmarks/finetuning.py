@@ -108,7 +108,7 @@ def minilm(training, validation, test, *, weights, tokenizer, args) -> list[str]
     )
     model = modelzoo.build(recipe, weights=weights, tokenizer=tokenizer, compile=False)
 
-    from modelzoo.training.optimizer import compile_model
+    from modelzoo.optimizers.optimizer import compile_model
 
     compile_model(model, total_steps=steps)  # the learning rate goes down to the last of them
     data = modelzoo.dataset(model, training)
@@ -125,7 +125,7 @@ def minilm(training, validation, test, *, weights, tokenizer, args) -> list[str]
 
 def scores(truth: list[str], guess: list[str]) -> tuple[float, float]:
     """Accuracy and macro F1."""
-    from modelzoo.tasks.scores import macro_f1
+    from modelzoo.tasks.shared.scores import macro_f1
 
     truth, guess = (np.array([LABELS.index(label) for label in row]) for row in (truth, guess))
     return float((truth == guess).mean()), macro_f1(truth, guess, len(LABELS))

@@ -71,7 +71,7 @@ def install(site: Path, plugins: int, recipes: int) -> None:
         info.mkdir()
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: modelzoo-{name}\nVersion: 0.1.0\n"
-            "Requires-Dist: modelzoo>=0.1,<1\n"
+            "Requires-Dist: modelzoo-keras>=0.2,<1\n"
         )
         (info / "entry_points.txt").write_text(
             f"[modelzoo.plugins]\n{name} = modelzoo_{name}\n"

@@ -2,9 +2,9 @@
 
     python benchmarks/loading.py
 
-needs `pip install "modelzoo[tensorflow]" transformers torch`. A SmolLM2-135M with random weights is
-written in Hugging Face layout (float32, 538 MB), and read by each in a process of its own. Imports
-are done before the clock starts; memory is what the reading adds at its peak.
+needs `pip install "modelzoo-keras[tensorflow]" transformers torch`. A SmolLM2-135M with random
+weights is written in Hugging Face layout (float32, 538 MB), and read by each in a process of its
+own. Imports are done before the clock starts; memory is what the reading adds at its peak.
 `transformers` maps the file and touches it when it answers: the first answer is counted too.
 """
 

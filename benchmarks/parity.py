@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import modelzoo
-from modelzoo.build import train_tokenizer_for
+from modelzoo.building.vocabulary import train_tokenizer_for
 from modelzoo.data import read_examples
 
 SMALL = {"vocab_size": 1024, "num_layers": 2, "hidden_dim": 64, "num_heads": 4, "max_length": 256}

@@ -2,10 +2,10 @@
 
     python benchmarks/peers.py
 
-needs `pip install "modelzoo[tensorflow,jax]" keras-hub transformers torch`. Each subject runs alone
-in a process of its own, on the same sizes, random weights, float32 and AdamW, without dropout: a
-training step is 2 rows of 256 tokens, a generation 64 tokens after a prompt of 32. Every subject
-runs as its own documentation has it: KerasHub compiles with XLA, Hugging Face runs eagerly.
+needs `pip install "modelzoo-keras[tensorflow,jax]" keras-hub transformers torch`. Each subject runs
+alone in a process of its own, on the same sizes, random weights, float32 and AdamW, without
+dropout: a training step is 2 rows of 256 tokens, a generation 64 tokens after a prompt of 32. Every
+subject runs as its own documentation has it: KerasHub compiles with XLA, Hugging Face runs eagerly.
 modelzoo runs on both of its backends; the ratios are those of the first, TensorFlow.
 """
 

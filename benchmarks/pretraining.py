@@ -51,7 +51,7 @@ def main() -> None:
     )  # fmt: skip
     figures = json.loads(modelzoo("evaluate", str(folder / "bert"), "--data", data, "--json"))
 
-    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder / "bert" / "tokenizer.json")
     rows = tokenizer.encode_batch([text["text"] for text in held_out])

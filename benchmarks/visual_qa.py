@@ -40,7 +40,7 @@ def fetch(folder: Path) -> Path:
 
 def examples(wheel: Path, part: str) -> list[dict]:
     """`train` or `test`: the bytes of an image, a question, its answer."""
-    from modelzoo.runtime.images import open_image
+    from modelzoo.runtime.media.images import open_image
 
     with zipfile.ZipFile(wheel) as archive:
         root = f"easy_vqa/data/{part}"

@@ -82,7 +82,7 @@ def ours(folder: Path, weights: Path, threads: int) -> tuple:
         model = modelzoo.build(
             "whisper-tiny-en", weights=weights, compile=False, **options(weights)
         )
-        modelzoo.build.save(model, directory)
+        modelzoo.building.directory.save(model, directory)
     for mode in MODES:
         bundle = folder / f"whisper-tiny-en-{mode}.bundle"
         if not (bundle / "manifest.json").is_file():
@@ -98,7 +98,7 @@ def ours(folder: Path, weights: Path, threads: int) -> tuple:
 def options(weights: Path) -> dict:
     """What the checkpoint says is never written."""
     from modelzoo.weights.derive import recipe_of_checkpoint
-    from modelzoo.weights.source import open_checkpoint
+    from modelzoo.weights.opening import open_checkpoint
 
     stated = recipe_of_checkpoint(open_checkpoint(weights)).table("task_options")
     return {f"task_options.{key}": value for key, value in stated.items()}
@@ -109,8 +109,8 @@ def theirs(weights: Path, keras_model, paths: list[Path], threads: int) -> dict:
     import ctranslate2
     import numpy as np
 
-    from modelzoo.runtime.sounds import prepare_sound
-    from modelzoo.runtime.transcription import prompt_of
+    from modelzoo.runtime.abilities.transcription import prompt_of
+    from modelzoo.runtime.media.sounds import prepare_sound
 
     tokenizer = keras_model.tokenizer
     prompt = prompt_of(tokenizer)

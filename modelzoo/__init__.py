@@ -11,35 +11,69 @@ device side (`modelzoo.runtime`) never meets Keras.
 
 from __future__ import annotations
 
-from modelzoo import keras_hook as _keras_hook
+import sys
 
-__version__ = "0.1.0"
+from modelzoo import keras_registration as _keras_registration
+from modelzoo.about import VERSION as __version__
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING, without the import of typing
+if TYPE_CHECKING:
+    from modelzoo import errors, plugins, recipe, registry, runtime, testing
+    from modelzoo.building.build import build
+    from modelzoo.building.dataset import dataset
+    from modelzoo.building.directory import load, save
+    from modelzoo.errors import ModelzooError
+    from modelzoo.exporting import export
+    from modelzoo.registry import find, names, read_recipe, register
+    from modelzoo.training.evaluate import evaluate
+    from modelzoo.training.train import train
 
 # name -> the module it lives in.
-_LAZY = {
+_HOMES = {
     "ModelzooError": "modelzoo.errors",
-    "dataset": "modelzoo.build",
+    "build": "modelzoo.building.build",
+    "dataset": "modelzoo.building.dataset",
+    "evaluate": "modelzoo.training.evaluate",
+    "export": "modelzoo.exporting",
     "find": "modelzoo.registry",
-    "load": "modelzoo.build",
+    "load": "modelzoo.building.directory",
     "names": "modelzoo.registry",
     "read_recipe": "modelzoo.registry",
     "register": "modelzoo.registry",
-    "evaluate": "modelzoo.training.evaluate",
-    "save": "modelzoo.build",
+    "save": "modelzoo.building.directory",
     "train": "modelzoo.training.train",
 }
-# `build` and `export` are called like functions: see callable_module.
-_SUBMODULES = ("build", "errors", "export", "plugins", "recipe", "registry", "runtime", "testing")
+_ROOMS = ("errors", "plugins", "recipe", "registry", "runtime", "testing")
 
-__all__ = ["__version__", "build", "errors", "export", *_LAZY]
+__all__ = [
+    "ModelzooError",
+    "__version__",
+    "build",
+    "dataset",
+    "errors",
+    "evaluate",
+    "export",
+    "find",
+    "load",
+    "names",
+    "plugins",
+    "read_recipe",
+    "recipe",
+    "register",
+    "registry",
+    "runtime",
+    "save",
+    "testing",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
-    elif name in _SUBMODULES:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _ROOMS:
         value = import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
@@ -48,7 +82,20 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBMODULES})
+    return sorted({*globals(), *__all__})
 
 
-_keras_hook.install()
+class _Moved:
+    """The last finder of all: what plugins of 0.1 import, under its new name."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> object:
+        if not name.startswith("modelzoo."):
+            return None
+        from modelzoo.plugins import moved
+
+        return moved.find(name)
+
+
+sys.meta_path.append(_Moved)
+_keras_registration.install()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import ModuleType
 
+from modelzoo.about import install_command
+
 __all__ = [
     "BundleError",
     "DataError",
@@ -151,4 +153,4 @@ def require(module: str, extra: str) -> ModuleType:
             package
         )
         what = f"{module} is not installed" if missing else f"{module} does not import: {error}"
-        raise MissingDependencyError(what, next_step=f'pip install "modelzoo[{extra}]"') from error
+        raise MissingDependencyError(what, next_step=install_command(extra)) from error

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo import components, plugins, registry
+from modelzoo import plugins
+from modelzoo.registry import components
+from modelzoo.registry import recipes as registry
 from tests.plugin_site import Site
 
 # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.

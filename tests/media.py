@@ -9,7 +9,7 @@ import numpy as np
 
 from modelzoo.recipe import Recipe
 from modelzoo.runtime.bundle import Bundle
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo
 from modelzoo.runtime.model import Model
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 60), "red": (230, 30, 20)}

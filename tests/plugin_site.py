@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 _CLI = """
 import sys
 from pathlib import Path
-from modelzoo import registry
+from modelzoo.registry import recipes as registry
 from modelzoo.cli import main
 directory = Path(sys.argv.pop(1))
 registry.recipes_directory = lambda: directory

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import modelzoo
-from modelzoo.build import task_of
-from modelzoo.data.decoding import MediaRows, preparer, without_bad_files
 from modelzoo.data.media import read_media_examples
+from modelzoo.data.media_rows import MediaRows, preparer, without_bad_files
 from modelzoo.errors import DataError
+from modelzoo.registry.of_recipe import task_of
 from modelzoo.training.train import train
 from tests import media
 

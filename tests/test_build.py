@@ -99,7 +99,7 @@ def test_a_directory_of_a_newer_modelzoo_is_refused(directory):
     edit(directory / LOCK_NAME, "format_version = 1", "format_version = 2")
     with pytest.raises(ModelDirectoryError, match="written by a newer modelzoo") as caught:
         modelzoo.load(directory)
-    assert caught.value.next_step == "pip install --upgrade modelzoo"
+    assert caught.value.next_step == "pip install --upgrade modelzoo-keras"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "text"])
@@ -233,4 +233,4 @@ def test_a_class_that_nobody_registered_is_no_damage(directory, tmp_path):
     keras.saving.get_custom_objects().pop("elsewhere>Odd")
     with pytest.raises(ModelDirectoryError, match="Odd") as caught:
         modelzoo.load(directory)
-    assert "keras_hook.install" in caught.value.next_step
+    assert "keras_registration.install" in caught.value.next_step

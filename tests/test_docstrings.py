@@ -7,8 +7,8 @@ import importlib
 
 import pytest
 
-from modelzoo import components
-from modelzoo.components import CORE
+from modelzoo.registry import components
+from modelzoo.registry.components import CORE
 from tests.plugin_site import ROOT
 
 ROOMS = ("architectures", "layers", "backbones", "tasks")

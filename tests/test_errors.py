@@ -51,7 +51,7 @@ def test_require_gives_the_module():
 def test_require_names_the_extra_and_keeps_the_cause():
     with pytest.raises(MissingDependencyError) as caught:
         require("no_such_package_at_all", "jax")
-    assert 'pip install "modelzoo[jax]"' in str(caught.value)
+    assert 'pip install "modelzoo-keras[jax]"' in str(caught.value)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     assert isinstance(caught.value, ImportError)
 

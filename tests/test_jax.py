@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from modelzoo.tasks import stepper
 from modelzoo.tasks.causal_lm import CausalLM
+from modelzoo.tasks.shared import stepper
 from tests.core import assert_near, number, small, token_ids
 from tests.plugin_site import ROOT
 

@@ -10,6 +10,7 @@ import zipfile
 
 import pytest
 
+from modelzoo.about import WHEEL
 from tests.plugin_site import ROOT
 
 
@@ -18,7 +19,7 @@ def test_the_wheel_carries_the_recipes_and_lists_them(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("modelzoo-*.whl")
+    (wheel,) = tmp_path.glob("*.whl")
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -26,7 +27,12 @@ def test_the_wheel_carries_the_recipes_and_lists_them(tmp_path):
     recipes = {f"modelzoo/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")}
     assert recipes
     assert recipes <= set(names)
-    assert {name.partition("/")[0].split("-")[0] for name in names} == {"modelzoo"}
+    assert wheel.name == WHEEL
+    assert "modelzoo/py.typed" in names
+    assert {name.partition("/")[0].split("-")[0] for name in names} == {
+        "modelzoo",
+        "modelzoo_keras",
+    }
     # The wheel alone, in a directory where no checkout is to be found.
     listed = subprocess.run(
         [sys.executable, "-m", "modelzoo", "list", "--json"],

@@ -7,7 +7,7 @@ import pytest
 import modelzoo
 from modelzoo import registry
 from modelzoo.errors import RecipeError
-from modelzoo.parts import parts_of
+from modelzoo.recipe.composition import parts_of
 
 WHOLE = """
 architecture = "t5"

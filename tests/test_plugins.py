@@ -25,7 +25,7 @@ def listed(site: Site, plugins: str | None = None) -> dict[str, dict]:
 
 
 def test_a_plugin_adds_its_recipes_to_the_same_list(site):
-    acme(site, requires=("modelzoo>=0.1,<1",))
+    acme(site, requires=("modelzoo-keras>=0.2,<1",))
     done = site.modelzoo("list")
     assert done.stderr == ""
     assert "acme/tiny  causal-lm       1.23K  Acme tiny" in done.stdout
@@ -48,7 +48,7 @@ def test_listing_imports_neither_the_plugin_nor_anything_heavy(site):
 def test_a_plugins_architecture_is_loaded_on_use_and_keeps_its_signature(site):
     acme(site)
     done = site.python(
-        "from modelzoo import registry; from modelzoo.schema import arguments\n"
+        "from modelzoo import registry; from modelzoo.recipe.schema import arguments\n"
         "build = registry.architecture('acme/moe')\n"
         "print(build.__module__, arguments(build), build is registry.architecture('acme/moe'))"
     )
@@ -89,15 +89,18 @@ def test_a_plugin_for_a_newer_modelzoo_lists_with_its_problem_and_is_refused_on_
 @pytest.mark.parametrize(
     ("requirement", "sound"),
     [
-        ("modelzoo>=0.1,<1", True),
-        ("modelzoo[tensorflow]~=0.1", True),
-        ("Modelzoo==0.*", True),
-        ("modelzoo>=99; extra == 'future'", True),
-        ("modelzoo>=99; python_version < '3'", True),
-        ("modelzoo<0.1", False),
-        ("modelzoo!=0.1.*", False),
+        ("modelzoo-keras>=0.2,<1", True),
+        ("modelzoo_keras[tensorflow]~=0.2", True),
+        ("Modelzoo.Keras==0.*", True),
+        ("modelzoo-keras>=99; extra == 'future'", True),
+        ("modelzoo-keras>=99; python_version < '3'", True),
+        ("modelzoo-kerashub>=99", True),
+        ("modelzoo-keras<0.2", False),
+        ("modelzoo-keras!=0.2.*", False),
+        ("modelzoo-keras=>1", False),
+        ("modelzoo-keras>=99; python_version >= '3'", False),
+        ("modelzoo<0.2", False),
         ("modelzoo=>1", False),
-        ("modelzoo>=99; python_version >= '3'", False),
     ],
 )
 def test_the_requirement_is_held_against_the_running_version(site, requirement, sound):
@@ -250,10 +253,39 @@ def test_a_recipe_file_that_uses_a_plugin_remembers_it(site, tmp_path):
 def test_a_name_of_a_plugin_cannot_be_registered_over(site):
     acme(site)
     done = site.python(
-        "from modelzoo import registry\n"
+        "from modelzoo import errors, registry\n"
         "for name, given in (('acme/moe', {'architecture': print}),\n"
         "                    ('acme/tiny', {'recipe': {'architecture': 'gpt'}})):\n"
         "    try: registry.register(name, **given)\n"
-        "    except registry.ModelzooError as error: print(error)\n"
+        "    except errors.ModelzooError as error: print(error)\n"
     )
     assert done.stdout.count("exists already") == 2, done.stderr
+
+
+# === The name of the distribution ===
+
+
+def test_a_plugin_that_requires_the_old_name_works_and_is_told(site):
+    acme(site, requires=("modelzoo>=0.1,<1",))
+    done = site.modelzoo("plugins")
+    assert "ok, but see below" in done.stdout
+    assert "another project on PyPI" in done.stdout
+    assert 'should write "modelzoo-keras>=0.2,<1"' in done.stdout
+    assert "next: pip uninstall" not in done.stdout
+    (entry,) = json.loads(site.modelzoo("plugins", "--json").stdout)
+    assert entry["usable"] and "another project" in entry["problem"]
+    assert site.modelzoo("plugins", "--check").returncode == 0
+    assert listed(site)["acme/tiny"]["problem"] is None
+    assert "another project" in site.modelzoo("list").stderr
+    loaded = site.python("from modelzoo import registry; print(registry.architecture('acme/moe'))")
+    assert "function build" in loaded.stdout, loaded.stderr
+
+
+def test_the_foreign_distribution_of_our_name_is_named(site):
+    site.add("modelzoo", version="0.3.3", entry_points={}, files={})
+    acme(site, requires=("modelzoo-keras>=0.2",))
+    done = site.modelzoo("plugins")
+    assert "modelzoo (modelzoo 0.3.3): it is another project's" in done.stdout
+    assert "pip uninstall modelzoo, then pip install --force-reinstall" in done.stdout
+    assert "another project's" in site.modelzoo("list").stderr
+    assert listed(site)["acme/tiny"]["problem"] is None

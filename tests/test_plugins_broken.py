@@ -11,10 +11,10 @@ from tests.plugin_site import Site, acme
 
 USE = """
 import sys
-from modelzoo import registry
+from modelzoo import errors, registry
 try:
     print(registry.architecture("acme/moe")(num_layers=1))
-except registry.ModelzooError as error:
+except errors.ModelzooError as error:
     print(type(error).__name__, error)
 """
 
@@ -281,9 +281,9 @@ def test_an_entry_point_to_nothing_is_told_by_check(site):
 
 
 def test_plugins_says_what_there_is_of_each(site):
-    acme(site, requires=("modelzoo>=0.1,<1",))
+    acme(site, requires=("modelzoo-keras<1,>=0.2",))
     line = site.modelzoo("plugins").stdout.splitlines()[1].split()
-    assert line[:4] == ["acme", "modelzoo-acme", "0.2.1", "modelzoo>=0.1,<1"]
+    assert line[:4] == ["acme", "modelzoo-acme", "0.2.1", "modelzoo-keras<1,>=0.2"]
     assert line[4:] == ["1", "recipe,", "1", "architecture", "ok"]
     (entry,) = json.loads(site.modelzoo("plugins", "--json").stdout)
     assert entry == {
@@ -291,11 +291,12 @@ def test_plugins_says_what_there_is_of_each(site):
         "distribution": "modelzoo-acme",
         "version": "0.2.1",
         "package": "modelzoo_acme",
-        "requires": "modelzoo>=0.1,<1",
+        "requires": "modelzoo-keras<1,>=0.2",
         "recipes": ["acme/tiny"],
         "architectures": {"moe": "modelzoo_acme.moe:build"},
         "tasks": {},
         "exporters": {},
         "weight_tables": {},
         "problem": None,
+        "usable": True,
     }

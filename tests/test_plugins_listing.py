@@ -8,8 +8,8 @@ import pytest
 
 from modelzoo.errors import RecipeError
 from modelzoo.recipe import from_values, glance, read
+from modelzoo.recipe.toml import read_lines
 from modelzoo.registry import recipes_directory
-from modelzoo.toml import read_lines
 
 HEAD = 'summary = "x"\narchitecture = "gpt"\nparameters = 1_234 # about\n'
 

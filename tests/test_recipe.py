@@ -7,7 +7,6 @@ from typing import Literal
 
 import pytest
 
-from modelzoo import recipe as recipes
 from modelzoo.errors import (
     ModelDirectoryError,
     ModelzooError,
@@ -19,13 +18,14 @@ from modelzoo.recipe import (
     Recipe,
     dumps,
     from_values,
+    lock,
     override,
     parse_set,
     read,
     read_lock,
-    validate_against,
     write_lock,
 )
+from modelzoo.recipe.schema import validate_against
 
 BASE = {
     "summary": "base",
@@ -362,9 +362,9 @@ def test_a_lock_gives_back_the_recipe_and_its_versions(tmp_path, base):
 
 
 def test_a_lock_of_a_newer_modelzoo_is_refused(tmp_path, base, monkeypatch):
-    monkeypatch.setattr(recipes, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(lock, "FORMAT_VERSION", 2)
     write_lock(tmp_path, base)
-    monkeypatch.setattr(recipes, "FORMAT_VERSION", 1)
+    monkeypatch.setattr(lock, "FORMAT_VERSION", 1)
     with pytest.raises(ModelDirectoryError, match=r"newer modelzoo(.|\n)*--upgrade modelzoo"):
         read_lock(tmp_path)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo import components, registry
+from modelzoo import registry
 from modelzoo.errors import (
     MissingDependencyError,
     ModelDirectoryError,
@@ -13,8 +13,9 @@ from modelzoo.errors import (
     RecipeError,
     UnknownNameError,
 )
-from modelzoo.recipe import validate_against, write_lock
-from modelzoo.schema import arguments
+from modelzoo.recipe import write_lock
+from modelzoo.recipe.schema import arguments, validate_against
+from modelzoo.registry import components
 
 CORE_RECIPES = registry.recipes_directory()
 
@@ -115,7 +116,7 @@ def test_a_bare_name_is_resolved_without_looking_for_plugins(recipes, monkeypatc
     def scan():
         raise AssertionError("scanned")
 
-    monkeypatch.setattr("modelzoo.plugins.discover", scan)
+    monkeypatch.setattr("modelzoo.plugins.discovery.discover", scan)
     assert registry.recipe("gpt-tiny").architecture == "gpt"
 
 
@@ -204,7 +205,7 @@ def test_a_core_module_that_needs_an_extra_names_it(monkeypatch, tmp_path):
     (tmp_path / "needs_keras.py").write_text("raise ModuleNotFoundError('no', name='keras.layers')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(components.CORE["tasks"], "lame", "needs_keras:Task")
-    with pytest.raises(MissingDependencyError, match=r'pip install "modelzoo\[tensorflow\]"'):
+    with pytest.raises(MissingDependencyError, match=r'pip install "modelzoo-keras\[tensorflow\]"'):
         registry.task("lame")
 
 
@@ -214,7 +215,7 @@ def test_looking_for_the_source_follows_a_re_export_and_imports_nothing(tmp_path
     (package / "__init__.py").write_text("raise RuntimeError\nfrom .inner import build as make\n")
     (package / "inner.py").write_text("import os\n\ndef build():\n    ...\n\nTASK = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    from modelzoo.source import locate
+    from modelzoo.registry.definitions import locate
 
     assert locate("acme_look:make") == (str(package / "inner.py"), 3)
     assert locate("acme_look.inner:TASK") == (str(package / "inner.py"), 6)

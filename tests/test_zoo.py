@@ -8,10 +8,11 @@ import sys
 
 import pytest
 
-from modelzoo import cli, counting, registry
+from modelzoo import cli, registry
+from modelzoo.building import counting
 from modelzoo.errors import ModelzooError, RecipeError, UnknownNameError
-from modelzoo.parts import parts_of
-from modelzoo.recipe import validate_against
+from modelzoo.recipe.composition import parts_of
+from modelzoo.recipe.schema import validate_against
 from tests.plugin_site import ROOT
 
 # Counted from the authors' implementations, heads included where the recipe's task has them.
@@ -136,7 +137,7 @@ def test_the_small_models_of_three_kinds_are_of_one_size():
 
 COUNT_ALL = """
 import json, resource, sys
-from modelzoo import counting
+from modelzoo.building import counting
 counts = counting.count_many(json.load(sys.stdin))
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(json.dumps({"counts": counts, "peak": peak, "keras": "keras" in sys.modules}))
@@ -171,7 +172,7 @@ def test_an_encoder_without_its_heads_is_the_published_body():
 
 @pytest.mark.parametrize("name", BUILT)
 def test_a_built_model_has_the_parameters_that_its_recipe_states(name):
-    from modelzoo.build import build
+    from modelzoo.building.build import build
 
     model = build(name, compile=False)
     assert model.count_params() == registry.recipe(name).parameters

@@ -53,7 +53,7 @@ def build(
     from modelzoo.backbones.audio import AudioTransformer
     from modelzoo.errors import RecipeError
     from modelzoo.layers.config import TransformerConfig
-    from modelzoo.layers.mel import KALDI
+    from modelzoo.layers.frontends.mel import KALDI
 
     if patch_size > min(num_columns, num_mels):
         raise RecipeError(

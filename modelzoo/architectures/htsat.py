@@ -44,7 +44,7 @@ def build(
         76996
     """
     from modelzoo.backbones.swin import SwinAudio
-    from modelzoo.layers.mel import MelConfig
+    from modelzoo.layers.frontends.mel import MelConfig
 
     mel = MelConfig(
         sample_rate=sample_rate,

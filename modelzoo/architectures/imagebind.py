@@ -43,7 +43,7 @@ def build(
 
     from modelzoo.backbones.imagebind import SensorEncoder
     from modelzoo.layers.config import TransformerConfig
-    from modelzoo.layers.mel import KALDI
+    from modelzoo.layers.frontends.mel import KALDI
 
     config = TransformerConfig(
         hidden_dim=hidden_dim,

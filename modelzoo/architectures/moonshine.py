@@ -49,7 +49,7 @@ def build(
     from modelzoo.backbones.speech import SpeechEncoderDecoder
     from modelzoo.errors import RecipeError
     from modelzoo.layers.config import TransformerConfig
-    from modelzoo.layers.wave_stem import conv_lengths
+    from modelzoo.layers.frontends.wave_stem import conv_lengths
 
     if conv_lengths(num_samples)[-1] < 1:
         raise RecipeError(f"num_samples {num_samples} are too few for one token of 24 ms")

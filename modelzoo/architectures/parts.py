@@ -1,13 +1,16 @@
-"""Towers, encoders and decoders that an architecture is given as tables; see `modelzoo.parts`."""
+"""Towers, encoders and decoders that an architecture is given as tables.
+
+See `modelzoo.recipe.composition`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelzoo import components
 from modelzoo.errors import RecipeError
 from modelzoo.recipe import Recipe
-from modelzoo.schema import validate_against
+from modelzoo.recipe.schema import validate_against
+from modelzoo.registry import components
 
 if TYPE_CHECKING:
     import keras

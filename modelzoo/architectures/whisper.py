@@ -49,7 +49,7 @@ def build(
     from modelzoo.backbones.speech import SpeechEncoderDecoder
     from modelzoo.errors import RecipeError
     from modelzoo.layers.config import TransformerConfig
-    from modelzoo.layers.mel import WHISPER
+    from modelzoo.layers.frontends.mel import WHISPER
 
     for name, value in (("num_columns", num_columns), ("hidden_dim", hidden_dim)):
         if value % 2 or value < 4:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 
 from modelzoo.backbones.base import Backbone, transformer_config
-from modelzoo.layers.mel import MelConfig
-from modelzoo.layers.spectrogram import LogMelSpectrogram
-from modelzoo.layers.spectrogram_patches import SpectrogramPatches
+from modelzoo.layers.frontends.mel import MelConfig
+from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
+from modelzoo.layers.frontends.spectrogram_patches import SpectrogramPatches
 from modelzoo.layers.stack import TransformerStack
 
 

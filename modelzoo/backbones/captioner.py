@@ -8,9 +8,9 @@ from keras import ops
 from modelzoo.backbones.base import count_up, transformer_config
 from modelzoo.backbones.fusion import Fusion, sequence_length, sequence_of
 from modelzoo.backbones.memory_decoder import MemoryDecoder
+from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.positions import LearnedPositions
-from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 

@@ -11,8 +11,8 @@ from keras import ops
 from modelzoo.backbones.base import Backbone
 from modelzoo.errors import RecipeError
 from modelzoo.layers.contrastive_loss import Scales
+from modelzoo.layers.dense import projection
 from modelzoo.layers.pooling import POOLINGS, unit
-from modelzoo.layers.projection import projection
 
 # What each kind of tower reads, its main input first.
 INPUTS = {

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone
-from modelzoo.backbones.vision import image_input, image_processing, sides
+from modelzoo.backbones.image_inputs import image_input, image_processing, sides
 from modelzoo.errors import RecipeError
-from modelzoo.layers.images import HALF, ImageNormalization
+from modelzoo.layers.frontends.images import HALF, ImageNormalization
 
 
 @keras.saving.register_keras_serializable("modelzoo")

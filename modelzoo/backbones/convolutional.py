@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone
-from modelzoo.backbones.vision import image_input, image_processing, sides
+from modelzoo.backbones.image_inputs import image_input, image_processing, sides
 from modelzoo.errors import RecipeError, nearest
 
 # name -> the function of keras.applications, and the layer over the pooled features if there is one

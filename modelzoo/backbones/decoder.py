@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
+from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
-from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 

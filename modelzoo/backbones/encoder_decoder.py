@@ -7,8 +7,8 @@ from keras import ops
 
 from modelzoo.backbones.base import count_up, transformer_config
 from modelzoo.backbones.memory_decoder import MemoryDecoder
+from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
-from modelzoo.layers.projection import projection
 from modelzoo.layers.stack import TransformerStack
 
 

@@ -9,11 +9,11 @@ from keras import ops
 
 from modelzoo.backbones.base import Backbone, transformer_config
 from modelzoo.errors import RecipeError
-from modelzoo.layers.mel import MelConfig
+from modelzoo.layers.dense import projection
+from modelzoo.layers.frontends.mel import MelConfig
+from modelzoo.layers.frontends.patches import PatchPositions
+from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
 from modelzoo.layers.norms import make_norm
-from modelzoo.layers.patches import PatchPositions
-from modelzoo.layers.projection import projection
-from modelzoo.layers.spectrogram import LogMelSpectrogram
 from modelzoo.layers.stack import TransformerStack
 
 

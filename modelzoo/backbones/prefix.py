@@ -11,8 +11,8 @@ from keras import ops
 from modelzoo.backbones.base import count_up
 from modelzoo.backbones.fusion import Fusion, sequence_length, sequence_of
 from modelzoo.errors import RecipeError
+from modelzoo.layers.dense import projection
 from modelzoo.layers.positions import sine_positions
-from modelzoo.layers.projection import projection
 
 
 @keras.saving.register_keras_serializable("modelzoo")

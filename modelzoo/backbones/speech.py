@@ -8,10 +8,10 @@ from keras import ops
 from modelzoo.backbones.base import count_up, transformer_config
 from modelzoo.backbones.memory_decoder import MemoryDecoder
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
-from modelzoo.layers.mel import MelConfig
-from modelzoo.layers.mel_stem import MelStem
+from modelzoo.layers.frontends.mel import MelConfig
+from modelzoo.layers.frontends.mel_stem import MelStem
+from modelzoo.layers.frontends.wave_stem import WaveStem
 from modelzoo.layers.stack import TransformerStack
-from modelzoo.layers.wave_stem import WaveStem
 
 
 @keras.saving.register_keras_serializable("modelzoo")

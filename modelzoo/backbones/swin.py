@@ -12,10 +12,10 @@ from keras import ops
 from modelzoo.backbones.base import Backbone
 from modelzoo.errors import RecipeError
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.mel import MelConfig
-from modelzoo.layers.patches import PatchEmbedding
-from modelzoo.layers.spectrogram import LogMelSpectrogram
-from modelzoo.layers.swin import PatchMerging, SwinBlock
+from modelzoo.layers.frontends.mel import MelConfig
+from modelzoo.layers.frontends.patches import PatchEmbedding
+from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
+from modelzoo.layers.frontends.swin import PatchMerging, SwinBlock
 
 
 class BandScale(keras.layers.Layer):

@@ -116,7 +116,7 @@ class VideoEncoder(Fusion):
         if len(shape) != 5 or not shape[1]:
             raise DataError(
                 f"the model takes frames (batch, frames, height, width, channels), not {shape}",
-                next_step="modelzoo.runtime.videos.prepare_video makes them of a film",
+                next_step="modelzoo.runtime.media.videos.prepare_video makes them of a film",
             )
         if self.positions is not None and shape[1] > self.num_frames:
             raise DataError(

@@ -6,16 +6,15 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone, transformer_config
-from modelzoo.errors import DataError, RecipeError, nearest
+from modelzoo.backbones.image_inputs import image_input, image_processing, sides
+from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.attention_pooling import AttentionPooling
-from modelzoo.layers.images import HALF, ImageNormalization
+from modelzoo.layers.frontends.images import HALF, ImageNormalization
+from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
 from modelzoo.layers.norms import make_norm
-from modelzoo.layers.patches import PatchEmbedding, PatchPositions
 from modelzoo.layers.stack import TransformerStack
 
 POOLINGS = ("cls", "mean", "attention")
-RESIZES = ("squash", "crop", "pad")
-INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -41,7 +40,7 @@ class VisionEncoder(Backbone):
     (B, hidden_dim).
 
     Attributes:
-        processing: `{"image": {...}}`, as `runtime.images.prepare_image` takes it.
+        processing: `{"image": {...}}`, as `runtime.media.images.prepare_image` takes it.
     """
 
     def __init__(
@@ -145,55 +144,6 @@ class VisionEncoder(Backbone):
 
 
 # === What other backbones that see share ===
-
-
-def sides(image_size) -> tuple[int, int]:
-    """(H, W) of a side or a pair."""
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < 1:
-        raise RecipeError(f"image_size must be at least 1, not {height} x {width}")
-    return int(height), int(width)
-
-
-def image_processing(size, resize: str, resize_to: int | None, interpolation: str) -> dict:
-    """How an image file becomes the input, as data; see `runtime.images.prepare_image`."""
-    for key, value, choices in (
-        ("resize", resize, RESIZES),
-        ("interpolation", interpolation, INTERPOLATIONS),
-    ):
-        if value not in choices:
-            raise RecipeError(
-                f"{key} {value!r} is not one of {', '.join(choices)}",
-                did_you_mean=nearest(str(value), choices),
-            )
-    if resize_to is not None and resize != "crop":
-        raise RecipeError(
-            "resize_to is the shorter side before the crop", next_step='resize = "crop"'
-        )
-    if resize_to is not None and resize_to < max(size):
-        raise RecipeError(f"resize_to {resize_to} is smaller than image_size {max(size)}")
-    return {
-        "size": list(size),
-        "resize": resize,
-        "resize_to": resize_to,
-        "interpolation": interpolation,
-    }
-
-
-def image_input(inputs, size: tuple[int, int]):
-    """The images (B, H, W, C) of a dict or alone.
-
-    Raises:
-        DataError: they are not of the model's size.
-    """
-    images = inputs["images"] if isinstance(inputs, dict) else inputs
-    shape = tuple(images.shape)
-    if len(shape) != 4 or shape[1:3] != size:
-        raise DataError(
-            f"the model takes images (batch, {size[0]}, {size[1]}, channels), not {shape}",
-            next_step="modelzoo.runtime.images.prepare_image brings an image to its size",
-        )
-    return images
 
 
 def _check(pooling: str, cls_token: bool, norm: str) -> None:

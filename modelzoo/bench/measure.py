@@ -18,7 +18,7 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     The process must be fresh: load time and memory are then those of this bundle alone.
     """
     from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.engine import open_engine
+    from modelzoo.runtime.engines.opening import open_engine
 
     start = time.perf_counter()
     bundle = read_bundle(path)
@@ -85,8 +85,8 @@ class Plan:
     def generate(self) -> tuple[float, float, list[float]]:
         """Seconds to set the state up (an encoder runs then), to the first token from there, and
         of each token after it."""
-        from modelzoo.runtime.generation import generate_tokens
-        from modelzoo.runtime.sampling import Sampling
+        from modelzoo.runtime.generation.loop import generate_tokens
+        from modelzoo.runtime.generation.sampling import Sampling
 
         times = [time.perf_counter()]
         stepper = self.engine.stepper(self.source)

@@ -49,7 +49,7 @@ def bench(
         0.91
     """
     from modelzoo.runtime.bundle import read_bundle
-    from modelzoo.runtime.litert import default_threads
+    from modelzoo.runtime.engines.litert import default_threads
 
     numbers = {"threads": threads, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
     for name, value in numbers.items():

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
-import modelzoo
+from modelzoo.about import SUMMARY, VERSION
 from modelzoo.errors import ModelzooError, nearest
 
 __all__ = ["COMMANDS", "Command", "main", "parse"]
@@ -122,7 +122,7 @@ def _dispatch(argv: list[str]) -> int:
         print(_overview())
         return 0
     if argv[0] in ("-V", "--version"):
-        print(f"modelzoo {modelzoo.__version__}")
+        print(f"modelzoo {VERSION}")
         return 0
     command = _command(argv[0])
     try:
@@ -211,7 +211,7 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def _overview() -> str:
-    lines = ["usage: modelzoo COMMAND ...", "", (modelzoo.__doc__ or "").partition("\n")[0], ""]
+    lines = ["usage: modelzoo COMMAND ...", "", SUMMARY, ""]
     for job in dict.fromkeys(command.job for command in COMMANDS):
         lines.append(f"{job}:")
         lines += [f"  {c.name:<12}{c.help}" for c in COMMANDS if c.job == job]

@@ -13,10 +13,10 @@ version = "0.1.0"
 description = "Models for modelzoo, as $namespace/..."
 readme = "README.md"
 requires-python = ">=3.11"
-dependencies = ["modelzoo>=$minimum,<1"]
+dependencies = ["$modelzoo>=$minimum,<1"]
 
 [project.optional-dependencies]
-test = ["hatchling", "modelzoo[tensorflow]", "pytest"]
+test = ["hatchling", "$modelzoo[tensorflow]", "pytest"]
 
 # These two tables are the whole contract: no base class, no decorator, nothing to call.
 [project.entry-points."modelzoo.plugins"]
@@ -204,7 +204,7 @@ dist/
 README = """\
 # $distribution
 
-Models for [modelzoo](https://pypi.org/project/modelzoo/), listed as `$namespace/...`.
+Models for [modelzoo](https://pypi.org/project/$modelzoo/), listed as `$namespace/...`.
 
 ```sh
 pip install -e ".[test]"

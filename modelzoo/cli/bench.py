@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from modelzoo.about import install_command
 from modelzoo.cli.common import examples, print_json, table
 
 # Columns of the table, where a run has them: key of the report -> title
@@ -42,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--chart",
         metavar="FILE.png",
-        help='draw a chart too, over an older one; needs pip install "modelzoo[chart]"',
+        help="draw a chart too, over an older one; needs " + install_command("chart"),
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

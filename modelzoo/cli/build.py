@@ -39,7 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     from modelzoo import registry
-    from modelzoo.build import build, save
+    from modelzoo.building.build import build
+    from modelzoo.building.directory import save
     from modelzoo.files import check_replaceable
     from modelzoo.recipe import parse_set
     from modelzoo.weights import is_source

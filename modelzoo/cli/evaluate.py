@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.build import need_keras
+    from modelzoo.building.keras_backend import need_keras
     from modelzoo.data.media import check_path
 
     check_path(args.data)  # a wrong path is told before Keras is imported

@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.export import export_bundle
+    from modelzoo.exporting import export_bundle
 
     options, quantization = settings(args.set)
     report = export_bundle(
@@ -96,7 +96,7 @@ def summary(report, path: str) -> str:
 
 def figures(parity: dict) -> str:
     """A line a signature: its worst output; then generation as a whole."""
-    from modelzoo.export.readme import worst_output
+    from modelzoo.exporting.bundle.readme import worst_output
 
     rows = []
     for name, outputs in parity["signatures"].items():

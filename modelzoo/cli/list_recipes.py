@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from modelzoo import components, plugins, registry
+from modelzoo import plugins, registry
 from modelzoo.cli.common import count, examples, print_json, printable, table
 from modelzoo.errors import UnknownNameError, nearest
+from modelzoo.registry import components
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from modelzoo.errors import DataError, ModelzooError, nearest
-from modelzoo.runtime.media_files import kind_of_file
+from modelzoo.runtime.media.suffixes import kind_of_file
 
 __all__ = ["ability_for", "of_media", "path_of"]
 

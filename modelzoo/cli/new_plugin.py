@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from string import Template
 
-import modelzoo
+from modelzoo.about import DISTRIBUTION, VERSION
 from modelzoo.cli import _plugin_files
 from modelzoo.cli.common import examples
 from modelzoo.errors import ModelzooError, OutputError
@@ -74,7 +74,8 @@ def _files(namespace: str) -> dict[str, str]:
         "namespace": namespace,
         "package": package,
         "distribution": "modelzoo-" + namespace.replace("_", "-"),
-        "minimum": ".".join(modelzoo.__version__.split(".")[:2]),
+        "modelzoo": DISTRIBUTION,
+        "minimum": ".".join(VERSION.split(".")[:2]),
         "parameters": f"{_PARAMETERS:_}",
         "larger": f"{_LARGER:_}",
     }

@@ -50,11 +50,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_table(entries, args.time))
         _tell_problems(entries)
-    return 1 if args.check and any(entry["problem"] for entry in entries) else 0
+    return 1 if args.check and not all(entry["usable"] for entry in entries) else 0
 
 
 def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
-    problem = plugin.problem if probe is None else probe.problem
+    problem = plugin.problem if probe is None else probe.problem or plugin.problem
+    usable = plugin.usable and not (probe and probe.problem)
     entry = {
         "namespace": plugin.namespace,
         "distribution": plugin.distribution,
@@ -64,6 +65,7 @@ def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
         "recipes": sorted(plugin.recipe_files()),
         **{group: dict(getattr(plugin, group)) for group in plugins.GROUPS},
         "problem": problem and printable(problem),
+        "usable": usable,
     }
     if probe is not None:
         entry["prints"] = probe.printed
@@ -82,13 +84,19 @@ def _table(entries: list[dict], timed: bool) -> str:
             entry["version"] or "-",
             entry["requires"] or "any modelzoo",
             _brings(entry),
-            "cannot be used" if entry["problem"] else "ok",
+            _state(entry),
         ]
         rows.append(row)
         if timed:
             seconds = entry["seconds"]
             row.append("-" if seconds is None else f"{seconds:.2f} s")
     return table([*header, "import"] if timed else header, rows, right="import")
+
+
+def _state(entry: dict) -> str:
+    if not entry["usable"]:
+        return "cannot be used"
+    return "ok, but see below" if entry["problem"] else "ok"
 
 
 def _tell_problems(entries: list[dict]) -> None:
@@ -98,7 +106,8 @@ def _tell_problems(entries: list[dict]) -> None:
         named = f"{entry['namespace']} ({title})" if title else entry["namespace"]
         if entry["problem"]:
             print(f"\n{named}: {entry['problem']}")
-            others = sorted({o["namespace"] for o in entries if not o["problem"]})
+        if not entry["usable"]:
+            others = sorted({o["namespace"] for o in entries if o["usable"]})
             remove = f"pip uninstall {entry['distribution']}, or " if title else ""
             print(f"  next: {remove}set {plugins.VARIABLE}={','.join(others)}")
         if entry.get("prints"):

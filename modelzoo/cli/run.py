@@ -160,9 +160,9 @@ def open_model(path: str, threads: int | None, weight_cache: str | None = None):
             raise ModelzooError(
                 f"--{option} is for bundles", where=path, next_step=f"leave --{option} out"
             )
-        import modelzoo
+        from modelzoo.building.directory import load
 
-        model = modelzoo.load(path)
+        model = load(path)
     if hasattr(model, "abilities"):
         able = tuple(name for name in ABILITIES if name in model.abilities)
     else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from modelzoo.cli.common import examples, print_json, printable
+from modelzoo.cli.search_index import Progress, open_index
 from modelzoo.errors import DataError, ModelzooError, OutputError
 
 _UNBOUNDED = 256  # tokens of a passage for a model without a window
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tuple[list, int]:
     """What was found in texts, and how many passages there are."""
     from modelzoo.data.passages import read_passages
-    from modelzoo.runtime.search import Index, vectors_of
+    from modelzoo.runtime.search.index import Index, vectors_of
 
     if "embed" not in able:
         raise ModelzooError(
@@ -97,16 +96,6 @@ def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tupl
     query = model.embed(args.query)
     vectors = vectors_of(passages, model.embed, known, keep=keep, progress=Progress("passages"))
     return Index(vectors, passages).search(query, args.top), len(passages)
-
-
-def open_index(args: argparse.Namespace) -> tuple[dict, object]:
-    """What an earlier search kept, and what keeps more; nothing without `--index`."""
-    from modelzoo.runtime.search import read_vectors, write_vectors
-
-    if not args.index:
-        return {}, None
-    name = model_digest(args.model)
-    return read_vectors(args.index, name), lambda kept: write_vectors(args.index, name, kept)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -180,39 +169,7 @@ def fits_in(model):
     return fits
 
 
-def model_digest(path: str) -> str:
-    """What the vectors of a model depend on: the files with its weights and its vocabulary."""
-    from modelzoo.runtime.bundle import is_bundle, read_bundle, sha256_file
-
-    if is_bundle(path):
-        bundle = read_bundle(path)
-        hashes = [*bundle.manifest["files"].items()]
-        kept = (bundle.manifest["model"], "tokenizer.json")
-        hashes = [f"{name} {value}" for name, value in hashes if name.startswith(kept)]
-    else:
-        names = [name for name in ("model.keras", "tokenizer.json") if (Path(path) / name).exists()]
-        hashes = [f"{name} {sha256_file(Path(path) / name)}" for name in names]
-    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-
-
 # === What a person sees ===
-
-
-class Progress:
-    """One line that is written over, for who waits at a terminal."""
-
-    def __init__(self, what: str):
-        self.what, self.begun = what, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        left = ""
-        if done:
-            seconds = (time.monotonic() - self.begun) * (total - done) / done
-            left = f", {seconds:,.0f} s left"
-        text = f"modelzoo: embedding {done:,} of {total:,} {self.what}{left}"
-        print(f"\r\x1b[K{text if done < total else ''}", end="", file=sys.stderr, flush=True)
 
 
 def as_line(hit, width: int | None = None, text: bool = True) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from modelzoo.cli.common import printable
 from modelzoo.cli.media_inputs import path_of
 from modelzoo.errors import ModelzooError
-from modelzoo.runtime.media_files import kind_of_file
+from modelzoo.runtime.media.suffixes import kind_of_file
 
 __all__ = ["kinds_in", "search_media"]
 
@@ -29,9 +29,9 @@ def search_media(args: argparse.Namespace, model, kinds: list[str]) -> tuple[lis
         DataError: a file that cannot be read, unless those are to be skipped.
         ModelzooError: a query that the model does not embed.
     """
-    from modelzoo.cli.search import Progress, open_index
-    from modelzoo.runtime.media_search import contact_sheet, find_media, media_embedder
-    from modelzoo.runtime.search import Index, vectors_of
+    from modelzoo.cli.search_index import Progress, open_index
+    from modelzoo.runtime.search.index import Index, vectors_of
+    from modelzoo.runtime.search.media import contact_sheet, find_media, media_embedder
 
     query = _query_vector(model, args.query)
     files = find_media(args.path, kinds)

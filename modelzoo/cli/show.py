@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _count(recipe: Recipe) -> int:
-    from modelzoo.counting import count_parameters
+    from modelzoo.building.counting import count_parameters
 
     return count_parameters(recipe)
 

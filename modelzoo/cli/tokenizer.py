@@ -111,7 +111,7 @@ def _column(pair: str) -> tuple[str, str]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(args.file)
     tokens = tokenizer.tokens(args.text)

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     from modelzoo import registry
     from modelzoo.files import check_replaceable
-    from modelzoo.recipe import LOCK_NAME, parse_set, validate_against
+    from modelzoo.recipe import LOCK_NAME, parse_set
+    from modelzoo.recipe.schema import validate_against
 
     changes = parse_set(args.set)
     for name in ("steps", "epochs", "batch_size", "learning_rate", "seed"):
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     # What is wrong with the recipe or the paths is told before Keras is imported.
     from modelzoo.data.media import check_path
-    from modelzoo.runtime.tokenizer import Tokenizer
-    from modelzoo.training.options import train_options
+    from modelzoo.recipe.train_options import train_options
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     validate_against(recipe, registry.architecture(recipe.architecture))
     train_options(recipe)

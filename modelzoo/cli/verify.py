@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.export.check import check_bundle
+    from modelzoo.exporting.verification.soundness import check_bundle
 
     manifest = check_bundle(args.bundle)
     files, signatures = manifest["files"], manifest["signatures"]
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.against is not None:
         from modelzoo.cli.export import figures, show_progress
-        from modelzoo.export import verify_bundle
+        from modelzoo.exporting import verify_bundle
 
         report = verify_bundle(args.bundle, args.against, progress=show_progress)
         print(f"it answers as {args.against} does\n\n{figures(report.parity)}")

@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_replaceable(args.output, args.force)
 
-    from modelzoo.build import load, write_checkpoint
+    from modelzoo.building.directory import load
+    from modelzoo.weights import write_checkpoint
 
     model = load(args.model, compile=False)
     write_checkpoint(model, args.output, force=args.force)

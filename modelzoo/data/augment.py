@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RecipeError, nearest
-from ..runtime.media import usable_cores
+from modelzoo.errors import RecipeError, nearest
+from modelzoo.runtime.abilities.media import usable_cores
 
 __all__ = ["augmenter"]
 
@@ -101,7 +101,7 @@ def _picture_changes(amounts: Mapping[str, float]) -> list[Change]:
 
 
 def _crop(share: float) -> Change:
-    from ..runtime.images import resize
+    from modelzoo.runtime.media.images import resize
 
     def crop(picture, generator):
         height, width = picture.shape[-3:-1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from modelzoo.errors import DataError
 
 __all__ = ["Batch", "Batches"]
 

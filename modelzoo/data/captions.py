@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import OverflowTextError
-from ..runtime.captioning import framed
-from .augment import augmenter
-from .batches import Batch, Batches
-from .decoding import MediaRows, preparer
-from .lengths import check_lengths
-from .media import read_media_examples
-from .packing import Ragged, encode_texts
+from modelzoo.data.augment import augmenter
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.lengths import check_lengths
+from modelzoo.data.media import read_media_examples
+from modelzoo.data.media_rows import MediaRows, preparer
+from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.errors import OverflowTextError
+from modelzoo.runtime.abilities.captioning import framed
 
 __all__ = ["caption_batches"]
 

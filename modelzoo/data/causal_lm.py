@@ -7,10 +7,10 @@ from itertools import chain, islice
 
 import numpy as np
 
-from ..errors import DataError
-from .batches import Batch, Batches
-from .packing import PADDING, encode_texts, pack_tokens
-from .raw import TEXT, read_examples
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.packing import PADDING, encode_texts, pack_tokens
+from modelzoo.data.raw import TEXT, read_examples
+from modelzoo.errors import DataError
 
 __all__ = ["causal_lm_batches"]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import DataError, nearest
-from ..runtime.framing import join_pair
-from .batches import Batch, Batches
-from .lengths import check_lengths
-from .packing import Ragged, encode_texts
-from .raw import CLASSIFICATION, read_examples
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.lengths import check_lengths
+from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.data.raw import CLASSIFICATION, read_examples
+from modelzoo.errors import DataError, nearest
+from modelzoo.runtime.text.framing import join_pair
 
 __all__ = ["classification_batches", "framed_texts", "label_names"]
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import DataError
-from .augment import augmenter
-from .batches import Batch, Batches
-from .classification import framed_texts
-from .decoding import MediaRows, preparer
-from .packing import Ragged
+from modelzoo.data.augment import augmenter
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.classification import framed_texts
+from modelzoo.data.media_rows import MediaRows, preparer
+from modelzoo.data.packing import Ragged
+from modelzoo.errors import DataError
 
 __all__ = ["contrastive_batches"]
 
@@ -37,7 +37,7 @@ def contrastive_batches(
         examples: dicts with two or more of `kinds`, as `data.media` reads them.
         tokenizer: for texts.
         kinds: what the model reads, of "image", "text" and "audio".
-        processing: how files become inputs; see `runtime.images` and `runtime.sounds`.
+        processing: how files become inputs; see `runtime.media.images` and `runtime.media.sounds`.
         length: T, tokens of a text.
         augment: `{"image": {...}, "audio": {...}}`, how they are changed each time; see
             `data.augment`.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from ..errors import DataError, nearest, require
+from modelzoo.errors import DataError, nearest, require
 
 __all__ = ["READERS", "Record", "read_lines", "reader_of"]
 

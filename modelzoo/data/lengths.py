@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from ..errors import OverflowTextError
+from modelzoo.errors import OverflowTextError
 
 
 def check_lengths(

@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
-from ..errors import DataError
-from .batches import Batch, Batches
-from .packing import Ragged, encode_texts
-from .raw import TEXT, read_examples
-from .sentences import split_sentences
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.data.raw import TEXT, read_examples
+from modelzoo.data.sentences import split_sentences
+from modelzoo.errors import DataError
 
 __all__ = ["masked_lm_batches"]
 

@@ -1,7 +1,7 @@
 """Raw images, sounds and videos, whatever form they have, as a list of examples.
 
 An example holds a medium (`image`, `audio`, `video`) and what belongs to it: a `label`, a `text`.
-The files are found here, and read when batches are made: see `data.decoding`.
+The files are found here, and read when batches are made: see `data.media_rows`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, nearest
-from .files import READERS, Record, reader_of
-from .media_folders import METADATA, captioned_files, holds_media, labelled_files
-from .raw import (
+from modelzoo.data.files import READERS, Record, reader_of
+from modelzoo.data.media_folders import METADATA, captioned_files, holds_media, labelled_files
+from modelzoo.data.raw import (
     alternatives,
     as_label,
     describe,
@@ -22,6 +21,7 @@ from .raw import (
     path_records,
     read_examples,
 )
+from modelzoo.errors import DataError, nearest
 
 __all__ = ["KINDS", "check_path", "media_of", "read_media_examples"]
 

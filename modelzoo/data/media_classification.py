@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .augment import augmenter
-from .batches import Batch, Batches
-from .classification import names_of, numbers_of
-from .decoding import MediaRows, preparer
-from .media import read_media_examples
+from modelzoo.data.augment import augmenter
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.classification import names_of, numbers_of
+from modelzoo.data.media import read_media_examples
+from modelzoo.data.media_rows import MediaRows, preparer
 
 __all__ = ["INPUTS", "media_classification_batches", "media_label_names"]
 

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import DataError
-from ..runtime.media_files import IMAGES, SUFFIXES
+from modelzoo.errors import DataError
+from modelzoo.runtime.media.suffixes import IMAGES, SUFFIXES
 
 __all__ = [
     "METADATA",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import DataError, nearest
-from ..runtime.search import Passage
-from .files import READERS, read_lines, reader_of
-from .sentences import split_sentences
+from modelzoo.data.files import READERS, read_lines, reader_of
+from modelzoo.data.sentences import split_sentences
+from modelzoo.errors import DataError, nearest
+from modelzoo.runtime.search.index import Passage
 
 __all__ = ["pieces", "read_passages"]
 

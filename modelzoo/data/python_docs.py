@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DataError
+from modelzoo.errors import DataError
 
 __all__ = ["read_python_docs"]
 

@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, nearest
-from .files import READERS, Record, reader_of
+from modelzoo.data.files import READERS, Record, reader_of
+from modelzoo.errors import DataError, nearest
 
 __all__ = ["CLASSIFICATION", "PAIRS", "SEQ2SEQ", "TEXT", "iterate_texts", "read_examples"]
 
@@ -77,7 +77,7 @@ def _records(
     if isinstance(raw, str) and raw.startswith("demo:"):
         if raw not in _DEMOS:
             raise DataError(f"no such demo: {raw}", did_you_mean=nearest(raw, _DEMOS))
-        from .python_docs import read_python_docs
+        from modelzoo.data.python_docs import read_python_docs
 
         return (({"text": text}, module) for module, text in read_python_docs()), raw
     if isinstance(raw, str | os.PathLike):

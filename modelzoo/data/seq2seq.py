@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.framing import frame_source
-from .batches import Batch, Batches
-from .lengths import check_lengths
-from .packing import Ragged, encode_texts
-from .raw import SEQ2SEQ, read_examples
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.lengths import check_lengths
+from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.data.raw import SEQ2SEQ, read_examples
+from modelzoo.runtime.text.framing import frame_source
 
 __all__ = ["seq2seq_batches"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..runtime.transcription import prompt_of
-from .batches import Batch, Batches
-from .decoding import MediaRows, preparer
-from .lengths import check_lengths
-from .packing import Ragged, encode_texts
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.lengths import check_lengths
+from modelzoo.data.media_rows import MediaRows, preparer
+from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.runtime.abilities.transcription import prompt_of
 
 __all__ = ["speech_batches"]
 

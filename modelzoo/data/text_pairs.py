@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .batches import Batch, Batches
-from .classification import framed_texts
-from .packing import Ragged
-from .raw import PAIRS, read_examples
+from modelzoo.data.batches import Batch, Batches
+from modelzoo.data.classification import framed_texts
+from modelzoo.data.packing import Ragged
+from modelzoo.data.raw import PAIRS, read_examples
 
 __all__ = ["pair_batches"]
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
-from ..errors import TokenizerError, nearest
-from ..runtime.cutting import WORDPIECE_WORDS
-from ..runtime.token_stream import byte_characters
-from ..runtime.tokenizer import Tokenizer
-from .unigram import train_unigram
+from modelzoo.data.unigram import train_unigram
+from modelzoo.errors import TokenizerError, nearest
+from modelzoo.runtime.text.cutting import WORDPIECE_WORDS
+from modelzoo.runtime.text.token_stream import byte_characters
+from modelzoo.runtime.text.tokenizer import Tokenizer
 
 __all__ = ["KINDS", "SPECIALS", "specials_for", "train_tokenizer"]
 

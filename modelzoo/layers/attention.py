@@ -10,10 +10,9 @@ from keras import ops
 
 from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, LayerCache
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.initial import normal
+from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import rotate
-from modelzoo.layers.projection import projection
 
 
 class Attention(keras.layers.Layer):

@@ -7,8 +7,8 @@ from keras import ops
 
 from modelzoo.layers.attention import Attention
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.dense import normal
 from modelzoo.layers.feed_forward import FeedForward
-from modelzoo.layers.initial import normal
 from modelzoo.layers.masks import padding_bias
 from modelzoo.layers.norms import make_norm
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from keras import ops
 
+from modelzoo.layers.backend.replicas import Gathered, gather
 from modelzoo.layers.masks import HIDDEN
-from modelzoo.layers.replicas import Gathered, gather
 
 LOSSES = ("softmax", "sigmoid")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from modelzoo.layers.backend.lookup import lookup
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.initial import normal
-from modelzoo.layers.lookup import lookup
+from modelzoo.layers.dense import normal
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import LearnedPositions, sine_positions
 

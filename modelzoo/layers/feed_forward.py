@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.projection import projection
+from modelzoo.layers.dense import projection
 
 
 def activation(name: str):

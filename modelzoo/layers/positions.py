@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError, nearest
-from modelzoo.layers.initial import normal
-from modelzoo.layers.lookup import lookup
+from modelzoo.layers.backend.lookup import lookup
+from modelzoo.layers.dense import normal
 
 # What each way to stretch rotary positions needs to know.
 ROTARY_SCALINGS = {

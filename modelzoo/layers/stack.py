@@ -9,13 +9,13 @@ import keras
 from keras import ops
 
 from modelzoo.errors import RecipeError
+from modelzoo.layers.backend.shared_trace import shared_trace
 from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.cache import LayerCache, cache_names
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, causal_bias, padding_bias, window_bias
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import RelativeBias, rotary_angles, rotary_rates
-from modelzoo.layers.shared_trace import shared_trace
 
 
 class TransformerStack(keras.layers.Layer):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 
-import modelzoo
+from modelzoo.about import DISTRIBUTION, FOREIGN, VERSION
 from modelzoo.plugins.plugin import GROUPS, Plugin, package_folder
-from modelzoo.versions import allows, normalized, parse_requirement
 
 __all__ = ["CLAIMS", "VARIABLE", "discover"]
 
@@ -22,6 +21,12 @@ CLAIMS = "modelzoo.plugins"
 _NAMESPACE = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+# A requirement of ours, by its name today or until 0.1; the pattern is wide, packaging is exact.
+_OURS = re.compile(r"\s*modelzoo(?:[-_.]+keras)?\s*(?![\w.-])", re.IGNORECASE)
+_OLD_NAME = (
+    f"it requires {FOREIGN}, which is another project on PyPI: its authors should write "
+    f'"{DISTRIBUTION}>=0.2,<1"'
+)
 _OBJECT = re.compile(rf"({_MODULE.pattern})\s*:\s*({_MODULE.pattern})\s*(?:\[.*\])?")
 
 
@@ -35,10 +40,11 @@ def _discover(allowed: str | None, path: tuple[str, ...]) -> tuple[Plugin, ...]:
     wanted = None if allowed is None else {name.strip() for name in allowed.split(",")} - {""}
     if wanted is not None and not wanted:
         return ()
-    plugins = [p for p in _claims() if wanted is None or p.namespace in wanted]
+    found = [*_claims(), *_foreign()]
+    plugins = [p for p in found if wanted is None or p.namespace in wanted]
     for missing in sorted((wanted or set()) - {plugin.namespace for plugin in plugins}):
         problem = f"{VARIABLE} names it, and no installed plugin claims it"
-        plugins.append(Plugin(missing, "", "", problem=problem))
+        plugins.append(Plugin(missing, "", "", problem=problem, usable=False))
     return tuple(sorted(_with_clashes(plugins), key=lambda p: (p.namespace, p.distribution)))
 
 
@@ -74,17 +80,22 @@ def _readable_entry_points(metadata: ModuleType) -> tuple[list, list[Plugin]]:
         except Exception as error:
             if "modelzoo." in (distribution.read_text("entry_points.txt") or ""):
                 problem = f"its entry_points.txt cannot be read: {error}"
-                broken.append(Plugin(normalized(name), name, distribution.version, problem=problem))
+                broken.append(
+                    Plugin(
+                        normalized(name), name, distribution.version, problem=problem, usable=False
+                    )
+                )
     return entries, broken
 
 
 def _plugins_of(entries: list) -> Iterator[Plugin]:
     """What one distribution claims; one problem of it is told, the first."""
     distribution = entries[0].dist
-    name, version, requires, problem = distribution.name or "?", "", None, None
+    name, version, requires, problem, advice = distribution.name or "?", "", None, None, None
     try:
         version = distribution.version or ""
-        requires, problem = _requirement(distribution.requires or ())
+        requires, said, usable = _requirement(distribution.requires or ())
+        problem, advice = (None, said) if usable else (said, None)
         problem = _installed_twice(distribution, name) or problem
     except Exception as error:  # metadata is foreign input, and listing goes on without it
         problem = f"its metadata cannot be read: {type(error).__name__}: {error}"
@@ -105,7 +116,15 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
     claims = [entry for entry in entries if entry.group == CLAIMS]
     if not claims:
         problem = f"it has entry points, and none in {CLAIMS!r} that claims a namespace"
-        yield Plugin(normalized(name), name, version, problem=problem, requires=requires, **groups)
+        yield Plugin(
+            normalized(name),
+            name,
+            version,
+            problem=problem,
+            usable=False,
+            requires=requires,
+            **groups,
+        )
     elif len(claims) > 1:
         spaces = ", ".join(sorted(entry.name for entry in claims))
         problem = problem or f"it claims {len(claims)} namespaces ({spaces}); one is the rule"
@@ -117,7 +136,8 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
         elif problem is None and package_folder(claim.value) is None:
             problem = f"its package {claim.value} is not found"
         plugin = Plugin(claim.name, name, version, claim.value, requires=requires, **groups)
-        yield replace(plugin, problem=problem or _empty(plugin))
+        fault = problem or _empty(plugin)
+        yield replace(plugin, problem=fault or advice, usable=fault is None)
 
 
 def _empty(plugin: Plugin) -> str | None:
@@ -129,19 +149,51 @@ def _empty(plugin: Plugin) -> str | None:
     )
 
 
-def _requirement(requires: Iterator[str]) -> tuple[str | None, str | None]:
-    """What it asks of modelzoo; and why the running one is not that, or `None`."""
+def _requirement(requires: Iterable[str]) -> tuple[str | None, str | None, bool]:
+    """What it asks of modelzoo; what is wrong with that, or `None`; whether it works all the same.
+
+    A requirement whose marker does not hold here, or is an extra's, asks for nothing.
+    """
     for text in requires:
-        requirement = parse_requirement(text)
-        if requirement is None or requirement.name != "modelzoo" or not requirement.applies():
+        if not _OURS.match(text):
             continue
-        wanted = f"modelzoo{requirement.specifier}"
+        from packaging.requirements import InvalidRequirement, Requirement
+
         try:
-            fits = allows(requirement.specifier, modelzoo.__version__)
-        except ValueError as error:
-            return wanted, f"its requirement {text!r} cannot be read: {error}"
-        return wanted, None if fits else f"it needs {wanted}, and this is {modelzoo.__version__}"
-    return None, None
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            problem = f"its requirement {text!r} cannot be read: {str(error).splitlines()[0]}"
+            return text, problem, False
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = normalized(requirement.name)
+        wanted = f"{name}{requirement.specifier}"
+        if not requirement.specifier.contains(VERSION, prereleases=True):
+            return wanted, f"it needs {wanted}, and this is {VERSION}", False
+        if name == FOREIGN:
+            return wanted, _OLD_NAME, True
+        return wanted, None, True
+    return None, None, True
+
+
+def _foreign() -> Iterator[Plugin]:
+    """The distribution that has our import name and is not ours, where it is installed."""
+    from importlib import metadata
+
+    try:
+        version = metadata.version(FOREIGN)
+    except Exception:  # not installed, or its metadata cannot be read
+        return
+    problem = (
+        f"it is another project's and brings files of the same names as {DISTRIBUTION}: "
+        f"pip uninstall {FOREIGN}, then pip install --force-reinstall --no-deps {DISTRIBUTION}"
+    )
+    yield Plugin(FOREIGN, FOREIGN, version, problem=problem, usable=False)
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as PEP 503 compares it: `Model_Zoo` is `model-zoo`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installed_twice(distribution: object, name: str) -> str | None:
@@ -174,6 +226,6 @@ def _with_clashes(plugins: list[Plugin]) -> Iterator[Plugin]:
         if len(rivals) > 1:
             titles = " and ".join(sorted({other.title for other in rivals}))
             problem = f"the namespace {plugin.namespace} is claimed by {titles}"
-            yield replace(plugin, problem=problem)
+            yield replace(plugin, problem=problem, usable=False)
         else:
             yield plugin

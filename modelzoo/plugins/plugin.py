@@ -23,8 +23,10 @@ class Plugin:
         package: the module path that the claim names; its folder holds `recipes/*.toml`.
         architectures, tasks, exporters: short name -> `module:attribute`.
         weight_tables: model type of Hugging Face -> `module:attribute`.
-        problem: why it cannot be used, or `None`.
-        requires: what it says about modelzoo, `modelzoo>=0.1,<1`; `None` where it says nothing.
+        problem: what is wrong with it, or `None`.
+        usable: whether it can be used all the same.
+        requires: what it says about modelzoo, `modelzoo-keras>=0.2,<1`; `None` where it says
+            nothing.
     """
 
     namespace: str
@@ -36,6 +38,7 @@ class Plugin:
     exporters: Mapping[str, str] = field(default_factory=dict)
     weight_tables: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
+    usable: bool = True
     requires: str | None = None
 
     @property

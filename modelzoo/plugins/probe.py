@@ -14,7 +14,7 @@ from importlib import import_module
 
 from modelzoo.errors import PluginError
 from modelzoo.plugins.plugin import GROUPS, Plugin
-from modelzoo.plugins.use import import_package, load
+from modelzoo.plugins.use import get, import_package, load
 
 __all__ = ["Probe", "import_all", "probe"]
 
@@ -39,7 +39,7 @@ class Probe:
 
 def probe(plugin: Plugin, timeout: float = TIMEOUT) -> Probe:
     """Import a plugin in a child process. Never raises for what the plugin does."""
-    if plugin.problem:
+    if not plugin.usable:
         return Probe(None, plugin.problem)
     environment = {
         **os.environ,
@@ -96,9 +96,7 @@ def import_all(namespace: str) -> None:
     Raises:
         PluginError: of the first that fails.
     """
-    from modelzoo import plugins
-
-    plugin = plugins.get(namespace)
+    plugin = get(namespace)
     for module in _modules(plugin) if plugin else ():
         try:
             import_module(module)

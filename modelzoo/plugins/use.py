@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from modelzoo.errors import ModelzooError, PluginError, UnknownNameError, nearest
+from modelzoo.plugins import discovery
 from modelzoo.plugins.discovery import VARIABLE
 from modelzoo.plugins.plugin import Plugin
 
@@ -29,9 +30,9 @@ def get(namespace: str) -> Plugin | None:
     Raises:
         PluginError: it has a problem, such as two distributions that claim the namespace.
     """
-    for plugin in _discover():
+    for plugin in discovery.discover():
         if plugin.namespace == namespace:
-            if plugin.problem:
+            if not plugin.usable:
                 raise _refusal(plugin, plugin.problem)
             return plugin
     return None
@@ -88,7 +89,7 @@ def load_weight_table(model_type: str) -> object | None:
     Raises:
         PluginError: two plugins bring one, or it cannot be imported, or is for another model type.
     """
-    having = [p for p in _discover() if model_type in p.weight_tables and not p.problem]
+    having = [p for p in discovery.discover() if model_type in p.weight_tables and p.usable]
     if not having:
         return None
     if len(having) > 1:
@@ -115,7 +116,7 @@ def import_package(namespace: str) -> None:
 def hint(name: str) -> str:
     """Where to look for a namespaced name that nobody knows."""
     namespace = name.partition("/")[0]
-    plugin = next((p for p in _discover() if p.namespace == namespace), None)
+    plugin = next((p for p in discovery.discover() if p.namespace == namespace), None)
     if plugin is not None and not plugin.recipe_files():
         return (
             f"{plugin.title} is installed and holds no recipe: was its wheel built without "
@@ -126,12 +127,6 @@ def hint(name: str) -> str:
     if plugin is not None:
         return f"modelzoo plugins --json shows all that {plugin.title} brings"
     return f"install the plugin that brings {namespace}/..., or see: modelzoo plugins"
-
-
-def _discover() -> tuple[Plugin, ...]:
-    from modelzoo import plugins
-
-    return plugins.discover()
 
 
 # === What it must be ===
@@ -223,7 +218,8 @@ def _import(plugin: Plugin, entry_point: str, target: str) -> object:
 
 def _refusal(plugin: Plugin, problem: str, entry_point: str | None = None) -> PluginError:
     entry_point = entry_point or f"{plugin.namespace} = {plugin.package}"
-    others = ",".join(sorted({other.namespace for other in _discover()} - {plugin.namespace}))
+    everyone = {other.namespace for other in discovery.discover()}
+    others = ",".join(sorted(everyone - {plugin.namespace}))
     remove = f"pip uninstall {plugin.distribution}, or " if plugin.distribution else ""
     return PluginError(
         f"the plugin {plugin.namespace} cannot be used: {problem}",

@@ -12,12 +12,12 @@ import importlib
 _HOMES = {
     "load": "model",
     "Model": "model",
-    "Sampling": "sampling",
-    "Result": "generation",
-    "generate_tokens": "generation",
-    "generate_text": "generation",
-    "generate_results": "generation",
-    "Tokenizer": "tokenizer",
+    "Sampling": "generation.sampling",
+    "Result": "generation.loop",
+    "generate_tokens": "generation.loop",
+    "generate_text": "generation.loop",
+    "generate_results": "generation.loop",
+    "Tokenizer": "text.tokenizer",
 }
 
 __all__ = sorted(_HOMES)
@@ -31,3 +31,26 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def moved(package: str, module: str, name: str) -> object:
+    """A name of the module that `package` was in 0.1. Goes in 0.3.
+
+    Args:
+        package: `modelzoo.runtime.media`, which has become a folder.
+        module: where the names of that module are now.
+    """
+    if name.startswith("_"):
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+    import warnings
+
+    warnings.warn(
+        f"{package}.{name} is {module}.{name} since modelzoo 0.2, and goes in 0.3",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return found

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from modelzoo.about import UPGRADE
 from modelzoo.errors import BundleError
 
 FORMAT_VERSION = 1
@@ -158,7 +159,7 @@ def _check_fields(manifest: dict, where: Path) -> None:
             f"{FORMAT_VERSION}: it was written by a newer modelzoo"
             + (f" ({manifest['modelzoo']})" if "modelzoo" in manifest else ""),
             where=where,
-            next_step="pip install --upgrade modelzoo",
+            next_step=UPGRADE,
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(manifest.get(key), kind):

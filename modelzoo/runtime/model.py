@@ -8,24 +8,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
+from modelzoo.runtime.abilities.captioning import CaptionAbility, captions_images
+from modelzoo.runtime.abilities.labels import _labelled, softmax
+from modelzoo.runtime.abilities.media import (
+    MediaAbilities,
+    is_one_medium,
+    media_abilities,
+    medium_of,
+)
+from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
-from modelzoo.runtime.captioning import CaptionAbility, captions_images
-from modelzoo.runtime.chat import ChatTemplate, no_template, template_tokens
-from modelzoo.runtime.chat_template import read_source
-from modelzoo.runtime.engine import open_engine, plan_steps
-from modelzoo.runtime.generation import (
+from modelzoo.runtime.engines.base import plan_steps
+from modelzoo.runtime.engines.opening import open_engine
+from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
+from modelzoo.runtime.generation.loop import (
     Result,
     duplicate_ranks,
     encode_prompt,
     generate_results,
     generate_text,
 )
-from modelzoo.runtime.media import MediaAbilities, is_one_medium, media_abilities, medium_of
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.session import ChatSession, Session
-from modelzoo.runtime.sizes import plan_calls, sizes_of
-from modelzoo.runtime.tokenizer import Tokenizer
-from modelzoo.runtime.transcription import TranscriptionAbility, transcribes
+from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.session import ChatSession, Session
+from modelzoo.runtime.text.chat import ChatTemplate, no_template, template_tokens
+from modelzoo.runtime.text.chat_template import read_source
+from modelzoo.runtime.text.tokenizer import Tokenizer
 
 
 def load(
@@ -62,7 +69,7 @@ def load(
 
 class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
     """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`, and of
-    what `runtime.media.MediaAbilities` does with images, sounds and videos.
+    what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -374,21 +381,6 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             f"{self.manifest['name']} ({self.task}) cannot `{ability}`; it can {able}",
             where=self.bundle.directory,
         )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits (..., N), in float64."""
-    logits = logits.astype(np.float64)
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
-
-
-def _labelled(logits: np.ndarray, labels, top: int | None) -> list[tuple[str, float]]:
-    """(label, probability) of logits (N,), the likeliest first."""
-    labels = labels or [str(n) for n in range(len(logits))]
-    probabilities = softmax(logits)
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return [(labels[n], float(probabilities[n])) for n in order]
 
 
 def _abilities(signatures, tokenizer, chat_template=None) -> tuple[str, ...]:

@@ -1,3 +1,3 @@
 """Problems that a model solves: raw data in, head, loss, metrics, an answer that a person reads."""
 
-import keras  # noqa: F401  first of all: keras_hook then finds no module of ours half loaded
+import keras  # noqa: F401  first of all: keras_registration then finds no module of ours half loaded

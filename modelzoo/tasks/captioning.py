@@ -9,12 +9,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from modelzoo.runtime.captioning import captions, frame_of, framed, take_in
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.abilities.captioning import captions, frame_of, framed, take_in
+from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import all_windows, memory_specs, state_specs, step_signatures
-from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
+from modelzoo.tasks.shared.step_signatures import (
+    all_windows,
+    memory_specs,
+    state_specs,
+    step_signatures,
+)
+from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
 ROWS = 32  # images that a Keras model captions at a time
 _BEHIND_IMAGE = 16  # slots for text that the smallest cache with an image in it has at least
@@ -25,7 +30,7 @@ class CaptionModel(TaskModel):
     """A `Captioner` or a `PrefixDecoder`, and what it reads before it writes.
 
     Args:
-        template: see `runtime.captioning.frame_of`.
+        template: see `runtime.abilities.captioning.frame_of`.
 
     Call: `{"images": (B, H, W, 3), "token_ids": (B, T), "padding_mask": (B, T)}` -> logits
     (B, T, vocab_size).
@@ -50,7 +55,7 @@ class CaptionModel(TaskModel):
         return found
 
     def frame(self) -> dict:
-        """See `runtime.captioning.frame_of`."""
+        """See `runtime.abilities.captioning.frame_of`."""
         backbone = self.backbone
         return frame_of(
             self.need_tokenizer(),
@@ -66,7 +71,7 @@ class CaptionModel(TaskModel):
             image: a path, the bytes of a file, an array (H, W, 3), or a list of them.
             prompt: a question, or how the text begins; for several images one for all, or a list.
             stream: give an iterator over pieces instead; for a list, over (row, piece).
-            **sampling: `max_new_tokens`, `temperature` and so on; see `runtime.sampling.Sampling`.
+            **sampling: `max_new_tokens`, `temperature` and so on; see `runtime.Sampling`.
 
         Returns: str for one image, list of str for a list. Rows of a batch get what they get alone.
 
@@ -137,7 +142,7 @@ class CaptionModel(TaskModel):
 
         Args:
             max_length: positions of the window, those of an image among them.
-            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
         """
         backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)
@@ -183,7 +188,7 @@ class CaptionModel(TaskModel):
 
 
 class ImageStepper(KerasStepper):
-    """A `KerasStepper` that takes in images as tokens; see `runtime.generation.Stepper`."""
+    """A `KerasStepper` that takes in images as tokens; see `runtime.generation.loop.Stepper`."""
 
     def __init__(self, backbone, steps, batch_size, max_length, prefill_length, look):
         super().__init__(backbone, steps, batch_size, max_length, prefill_length)

@@ -6,14 +6,14 @@ import math
 
 import keras
 
-from modelzoo.runtime.generation import encode_prompt, generate_text, generate_tokens
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.session import ChatSession
+from modelzoo.runtime.generation.loop import encode_prompt, generate_text, generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.session import ChatSession
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.chat import chat_session, fits
-from modelzoo.tasks.decoding import PREFILL_LENGTHS, step_signatures
-from modelzoo.tasks.scores import token_scores
-from modelzoo.tasks.stepper import KerasStepper, compile_steps, window
+from modelzoo.tasks.shared.chat import chat_session, fits
+from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.step_signatures import PREFILL_LENGTHS, step_signatures
+from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, window
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -44,7 +44,7 @@ class CausalLM(TaskModel):
             prompts: a str or a list of str.
             stream: give an iterator over pieces instead.
             **sampling: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`,
-                `stop`, `stop_tokens`, `seed`; see `runtime.sampling.Sampling`.
+                `stop`, `stop_tokens`, `seed`; see `runtime.generation.sampling.Sampling`.
 
         Returns: str for a str, list of str for a list, without the prompts. Rows of a batch get
         the tokens that they get alone.
@@ -107,7 +107,7 @@ class CausalLM(TaskModel):
         """`prefill_{T}` and `decode` for one text of at most `max_length` tokens.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
         """
         slots = self.backbone.max_length
         if slots is None:  # recurrent: each step of a chunk is unrolled

@@ -15,10 +15,10 @@ from modelzoo.errors import ModelzooError, RecipeError, nearest
 from modelzoo.layers.contrastive_loss import contrastive_loss
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel
-from modelzoo.tasks.cached_gradients import chunked_gradients
-from modelzoo.tasks.encoding import encoder_signatures
-from modelzoo.tasks.media_answers import SharedSpaceAnswers
-from modelzoo.tasks.retrieval import pair_figures
+from modelzoo.tasks.shared.cached_gradients import chunked_gradients
+from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
+from modelzoo.tasks.shared.media_abilities import SharedSpaceAnswers
+from modelzoo.tasks.shared.retrieval import pair_figures
 
 
 @keras.saving.register_keras_serializable("modelzoo")

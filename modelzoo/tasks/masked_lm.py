@@ -6,13 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.norms import make_norm
-from modelzoo.layers.projection import projection
-from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.encoding import mean_embedding
-from modelzoo.tasks.scores import token_scores
+from modelzoo.tasks.shared.encoder_signatures import mean_embedding
+from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.text_abilities import Answers
 
 
 @keras.saving.register_keras_serializable("modelzoo")

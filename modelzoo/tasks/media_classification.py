@@ -7,14 +7,14 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
-from modelzoo.layers.projection import projection
+from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
-from modelzoo.runtime.media import INPUTS
+from modelzoo.runtime.abilities.media import INPUTS
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.encoding import unit
-from modelzoo.tasks.media_answers import MediaAnswers
-from modelzoo.tasks.scores import macro_f1, negative_log_likelihood
+from modelzoo.tasks.shared.encoder_signatures import unit
+from modelzoo.tasks.shared.media_abilities import MediaAnswers
+from modelzoo.tasks.shared.scores import macro_f1, negative_log_likelihood
 
 
 @keras.saving.register_keras_serializable("modelzoo")

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from modelzoo.errors import OverflowTextError, TokenizerError
-from modelzoo.runtime.generation import duplicate_ranks, generate_text
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.generation.loop import duplicate_ranks, generate_text
+from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import memory_specs, step_signatures
-from modelzoo.tasks.scores import token_scores
-from modelzoo.tasks.stepper import (
+from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
+from modelzoo.tasks.shared.stepper import (
     KerasStepper,
     compile_steps,
     compiled,
@@ -96,7 +96,7 @@ class Seq2SeqLM(TaskModel):
         """`encode` for a source of `source_length` tokens, `prefill_{T}`, `decode` for its target.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`.
+            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
         """
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)

@@ -7,13 +7,13 @@ import math
 import keras
 from keras import ops
 
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.transcription import prompt_of, transcribe
+from modelzoo.runtime.abilities.transcription import prompt_of, transcribe
+from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.decoding import memory_specs, step_signatures
-from modelzoo.tasks.scores import token_scores
-from modelzoo.tasks.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
+from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
+from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -57,7 +57,7 @@ class SpeechToText(TaskModel):
         return {**super().get_config(), **config}
 
     def processing(self) -> dict:
-        """As in every model; also `transcription`: see `runtime.transcription`."""
+        """As in every model; also `transcription`: see `runtime.abilities.transcription`."""
         never, not_first = self.suppressed
         transcription = {
             "language": self.language,
@@ -114,8 +114,8 @@ class SpeechToText(TaskModel):
         """`encode` of one window of sound, `prefill_{T}`, `decode` for its text.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.decoding.step_signatures`; a prompt has
-                four tokens at most.
+            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures`; a
+                prompt has four tokens at most.
         """
         backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)

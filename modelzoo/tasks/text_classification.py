@@ -9,12 +9,12 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
-from modelzoo.layers.projection import projection
+from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
-from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.encoding import mean_embedding, pool
-from modelzoo.tasks.scores import macro_f1, negative_log_likelihood
+from modelzoo.tasks.shared.encoder_signatures import mean_embedding, pool
+from modelzoo.tasks.shared.scores import macro_f1, negative_log_likelihood
+from modelzoo.tasks.shared.text_abilities import Answers
 
 
 @keras.saving.register_keras_serializable("modelzoo")

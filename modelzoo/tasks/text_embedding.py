@@ -10,10 +10,10 @@ from keras import ops
 
 from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.masks import HIDDEN
-from modelzoo.tasks.answers import Answers
 from modelzoo.tasks.base import Task, TaskModel
-from modelzoo.tasks.encoding import POOLINGS, embedding, unit
-from modelzoo.tasks.scores import retrieval_scores
+from modelzoo.tasks.shared.encoder_signatures import POOLINGS, embedding, unit
+from modelzoo.tasks.shared.scores import retrieval_scores
+from modelzoo.tasks.shared.text_abilities import Answers
 
 
 @keras.saving.register_keras_serializable("modelzoo")

@@ -121,7 +121,7 @@ def export_together(pairs: Sequence[tuple[Subject, str]]) -> None:
 
     Most of the time of a small export is that of starting TensorFlow.
     """
-    from modelzoo.export import child
+    from modelzoo.exporting.process import child
 
     with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
         jobs = []
@@ -174,7 +174,7 @@ def _zeros(signature) -> dict[str, np.ndarray]:
 
 
 def _call(signature, arrays: dict) -> dict:
-    from modelzoo.export.verify import run_in_keras
+    from modelzoo.exporting.verification.verify import run_in_keras
 
     return run_in_keras(signature, arrays)
 

@@ -123,8 +123,8 @@ def _open(job: dict) -> dict:
     import keras
     import numpy as np
 
-    import modelzoo
     from modelzoo import plugins
+    from modelzoo.building.directory import load
     from modelzoo.testing.compare import outputs_of
 
     with np.load(job["x"]) as file:
@@ -132,7 +132,7 @@ def _open(job: dict) -> dict:
     x = keras.tree.map_structure(lambda number: leaves[number], job["structure"])
     try:
         if os.path.isdir(job["path"]):
-            model = modelzoo.load(job["path"], compile=False)
+            model = load(job["path"], compile=False)
         else:
             plugins.import_package(job["namespace"])
             model = keras.saving.load_model(job["path"], compile=False)

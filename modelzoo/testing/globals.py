@@ -34,11 +34,12 @@ def importing(namespace: str, builds: Sequence[dict]) -> dict:
     import keras
     import numpy as np
 
-    from modelzoo import build, plugins
+    from modelzoo import plugins
+    from modelzoo.building.keras_backend import need_keras
     from modelzoo.plugins.probe import import_all
 
-    build.need_keras()
-    for library in ("tensorflow", "modelzoo.serializable"):
+    need_keras()
+    for library in ("tensorflow", "modelzoo.keras_classes"):
         if find_spec(library) is not None:  # what these change is theirs, whoever imports them
             import_module(library)
     before, text = _snapshot(), io.StringIO()
@@ -62,7 +63,8 @@ def importing(namespace: str, builds: Sequence[dict]) -> dict:
 
 def _arguments(one: dict) -> dict:
     from modelzoo import registry
-    from modelzoo.recipe import from_values, validate_against
+    from modelzoo.recipe import from_values
+    from modelzoo.recipe.schema import validate_against
 
     recipe = from_values(
         {"architecture": one["architecture"], "model": one["model"]}, name=one["architecture"]

@@ -6,8 +6,8 @@ import inspect
 
 from modelzoo import plugins
 from modelzoo.plugins import Plugin
-from modelzoo.schema import arguments
-from modelzoo.source import locate
+from modelzoo.recipe.schema import arguments
+from modelzoo.registry.definitions import locate
 from modelzoo.testing.check import fail
 
 

@@ -80,7 +80,7 @@ def plugin_checks(
         ...     print(check, check() or "holds")
     """
     plugin = _installed(namespace)
-    if plugin is None or plugin.problem:
+    if plugin is None or not plugin.usable:
         return [Check("discovery", "", lambda: _refuse(namespace, plugin))]
     options = {"tiny": tiny or {}, "data": data or {}, "project": project, "limit": limit}
     made = list(_planned(plugin, options))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import cache
 
 from modelzoo import registry
-from modelzoo.counting import count_many, count_parameters
+from modelzoo.building.counting import count_many, count_parameters
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import Plugin
-from modelzoo.recipe import validate_against
+from modelzoo.recipe.schema import validate_against
 from modelzoo.testing.check import fail, not_applicable
 
 
 def recipe(plugin: Plugin, name: str, others: tuple[str, ...]) -> None:
     """It can be read, all its tables fit what they are for, and a reader knows what it is."""
-    from modelzoo.build import task_of
-    from modelzoo.training.options import train_options
+    from modelzoo.recipe.train_options import train_options
+    from modelzoo.registry.of_recipe import task_of
 
     found = registry.recipe(name)
     where = f"{plugin.title}, {found.source}"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from modelzoo import registry
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import Plugin
-from modelzoo.recipe import Recipe, from_values, validate_against
-from modelzoo.schema import arguments
+from modelzoo.recipe import Recipe, from_values
+from modelzoo.recipe.schema import arguments, validate_against
 from modelzoo.testing.check import NotApplicable, not_applicable
 from modelzoo.testing.examples import guessed, is_text
 from modelzoo.testing.seeds import kept_seeds
@@ -105,7 +105,7 @@ class Subject:
 
     def _count(self, recipe: Recipe) -> int:
         """Without the memory of its weights, where there is a task."""
-        from modelzoo.counting import count_parameters
+        from modelzoo.building.counting import count_parameters
 
         if recipe.task is None:
             return self._architecture(recipe).count_params()
@@ -117,14 +117,14 @@ class Subject:
         """A fresh model, compiled where its recipe names a task."""
         import keras
 
-        import modelzoo
+        from modelzoo.building.build import build
 
         small = self.small  # which may build it to count it, and draws meanwhile
         with kept_seeds():
             keras.utils.set_random_seed(seed)
             if small.task is None:
                 return self._architecture(small)
-            return modelzoo.build(registry.recipe(small, {"train.warmup_steps": 0}))
+            return build(registry.recipe(small, {"train.warmup_steps": 0}))
 
     def _architecture(self, recipe: Recipe) -> keras.Model:
         build = registry.architecture(recipe.architecture)
@@ -155,7 +155,7 @@ class Subject:
     @cached_property
     def task(self):
         """The task of the recipe, or `None`."""
-        from modelzoo.build import task_of
+        from modelzoo.registry.of_recipe import task_of
 
         return None if self.small.task is None else task_of(self.small)
 
@@ -169,7 +169,7 @@ class Subject:
 
     @cached_property
     def _batch(self) -> tuple:
-        import modelzoo
+        from modelzoo.building.dataset import dataset
 
         model = self.model
         if self.task is None:
@@ -179,8 +179,8 @@ class Subject:
         length = min(LENGTH, 3 * longest // 4) if longest else LENGTH
         try:
             with kept_seeds():
-                dataset = modelzoo.dataset(model, raw, batch_size=BATCH, length=max(1, length))
-                batch = dataset[0]
+                batches = dataset(model, raw, batch_size=BATCH, length=max(1, length))
+                batch = batches[0]
         except ModelzooError as error:
             if not ours or is_text(self.task.fields):
                 raise
@@ -240,7 +240,7 @@ class Subject:
 
     def saved(self, folder: Path) -> Path:
         """The shared model as a model directory, with its task's tokenizer where it has one."""
-        import modelzoo
+        from modelzoo.building.directory import save
 
         if self.task is None:
             self.model.save(folder / "model.keras")
@@ -249,4 +249,4 @@ class Subject:
             self.batch()  # gives it a tokenizer
         except NotApplicable:
             pass
-        return modelzoo.save(self.model, folder / "model")
+        return save(self.model, folder / "model")

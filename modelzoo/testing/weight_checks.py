@@ -9,8 +9,8 @@ import numpy as np
 
 from modelzoo import plugins
 from modelzoo.plugins import Plugin
+from modelzoo.recipe.schema import arguments
 from modelzoo.registry import architecture
-from modelzoo.schema import arguments
 from modelzoo.testing.check import fail, not_applicable
 from modelzoo.testing.compare import check_equal, outputs_of
 from modelzoo.testing.subject import Subject
@@ -37,9 +37,9 @@ def checkpoint_round_trip(subject: Subject) -> None:
     """What is written through the table is read through it: the same recipe, the same weights."""
     from keras.ops import convert_to_numpy
 
-    import modelzoo
-    from modelzoo.build import write_checkpoint
-    from modelzoo.weights.found import tables_of
+    from modelzoo.building.build import build
+    from modelzoo.weights import write_checkpoint
+    from modelzoo.weights.lookup import tables_of
 
     model = subject.model
     if subject.task is None:
@@ -51,7 +51,7 @@ def checkpoint_round_trip(subject: Subject) -> None:
     with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
         folder = Path(scratch) / "checkpoint"
         write_checkpoint(model, folder)
-        again = modelzoo.build(folder, compile=False)
+        again = build(folder, compile=False)
     ours = {weight.path.partition("/")[2]: weight for weight in model.weights}
     for weight in again.weights:
         path = weight.path.partition("/")[2]

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlparse
 from modelzoo import registry
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import Plugin
+from modelzoo.plugins.discovery import normalized
 from modelzoo.recipe import read
 from modelzoo.testing.check import fail, not_applicable
-from modelzoo.versions import normalized
 
 # Builds a wheel as PEP 517 has it; argv: backend, object path, backend-path, folder of the wheel.
 _BUILD = """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-from modelzoo.build import load, recipe_of, task_of
-from modelzoo.training.options import readable_examples, train_options
+from modelzoo.building.directory import load
+from modelzoo.data.media_rows import readable_examples
+from modelzoo.recipe.train_options import train_options
+from modelzoo.registry.of_recipe import recipe_of, task_of
 
 
 def evaluate(

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from modelzoo.errors import ModelzooError
+from modelzoo.recipe.train_options import TrainOptions
 from modelzoo.training.checkpoint import save_checkpoint
-from modelzoo.training.options import TrainOptions
 from modelzoo.training.progress import Progress
 from modelzoo.training.run_folder import RunFolder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modelzoo.errors import OutputError
 from modelzoo.files import write_atomic
-from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import read_state
 
 

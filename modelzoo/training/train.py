@@ -14,20 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelzoo.build import (
-    build,
-    load_tokenizer,
-    need_keras,
-    save,
-    task_of,
-    train_tokenizer_for,
-)
+from modelzoo.building.build import build
+from modelzoo.building.directory import load_tokenizer, save
+from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.vocabulary import train_tokenizer_for
+from modelzoo.data.media_rows import readable_examples
 from modelzoo.errors import RecipeError
 from modelzoo.files import check_replaceable
 from modelzoo.recipe import Recipe
-from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.recipe.train_options import train_options
+from modelzoo.registry.of_recipe import task_of
+from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import load_checkpoint
-from modelzoo.training.options import readable_examples, train_options
 from modelzoo.training.run_folder import RunFolder
 
 
@@ -73,9 +71,9 @@ def train(
     check_replaceable(output, force)
     keras = need_keras()
     from modelzoo.data import split
-    from modelzoo.data.decoding import ahead
+    from modelzoo.data.media_rows import ahead
+    from modelzoo.optimizers.optimizer import compile_model
     from modelzoo.training.keeper import Keeper
-    from modelzoo.training.optimizer import compile_model
     from modelzoo.training.progress import Progress
 
     # === Data ===

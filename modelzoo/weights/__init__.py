@@ -9,8 +9,8 @@ How names and keys correspond is data: `weights.tables`, one table a model type.
 """
 
 from modelzoo.weights.derive import recipe_of_checkpoint
+from modelzoo.weights.opening import is_source, open_checkpoint
 from modelzoo.weights.read import read_weights
-from modelzoo.weights.source import is_source, open_checkpoint
 from modelzoo.weights.write import write_checkpoint
 
 __all__ = [

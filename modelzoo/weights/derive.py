@@ -9,7 +9,7 @@ from pathlib import PurePath
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import Recipe, from_values
 from modelzoo.weights.checkpoint import Checkpoint
-from modelzoo.weights.found import known_types, table_of_type
+from modelzoo.weights.lookup import known_types, table_of_type
 from modelzoo.weights.sentence_transformers import embedding_options
 from modelzoo.weights.table import Table, nested
 

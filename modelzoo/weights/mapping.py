@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelzoo import registry
-from modelzoo.parts import parts_of
-from modelzoo.recipe import Recipe, validate_against
-from modelzoo.schema import defaults
+from modelzoo.recipe import Recipe
+from modelzoo.recipe.composition import parts_of
+from modelzoo.recipe.schema import defaults, validate_against
 from modelzoo.weights.table import Rule
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import numpy as np
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.derive import table_of, with_prefix
-from modelzoo.weights.found import tables_of
-from modelzoo.weights.grid import fit_grids
+from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
     model_values,
     rules_for,
@@ -20,6 +19,7 @@ from modelzoo.weights.mapping import (
     to_ours,
     weights_by_path,
 )
+from modelzoo.weights.position_grids import fit_grids
 from modelzoo.weights.table import Head, Rule, Table
 from modelzoo.weights.tables import TABLES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
-from modelzoo.weights.found import tables_of
+from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
 from modelzoo.weights.sentence_transformers import sentence_transformers_files
 from modelzoo.weights.table import Head, Rule, Table, nested

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from modelzoo import components, registry
+from modelzoo import registry
 from modelzoo.errors import RecipeError
-from modelzoo.schema import arguments
+from modelzoo.recipe.schema import arguments
+from modelzoo.registry import components
 from tests.core import fresh, number, small, token_ids
 
 NAMES = sorted(components.CORE["architectures"])

@@ -8,8 +8,8 @@ import pytest
 
 from modelzoo import registry
 from modelzoo.errors import RecipeError
-from modelzoo.layers.mel_stem import paired_sines
-from modelzoo.layers.spectrogram_patches import SpectrogramPatches
+from modelzoo.layers.frontends.mel_stem import paired_sines
+from modelzoo.layers.frontends.spectrogram_patches import SpectrogramPatches
 from tests.core import assert_near, number, randomise, run_steps, token_ids
 
 AST = {

@@ -10,8 +10,8 @@ from keras import ops
 from modelzoo.architectures import htsat
 from modelzoo.backbones.swin import stretched
 from modelzoo.errors import RecipeError
-from modelzoo.layers.swin import from_windows, rolled, to_windows
-from modelzoo.runtime.sounds import prepare_sound
+from modelzoo.layers.frontends.swin import from_windows, rolled, to_windows
+from modelzoo.runtime.media.sounds import prepare_sound
 
 SMALL = {"width": 24, "depths": (2, 2), "num_heads": (2, 4), "side": 64, "num_mels": 32}
 SMALL |= {"window": 4, "sample_rate": 8000, "frame_length": 256, "hop": 80}

@@ -9,7 +9,7 @@ import pytest
 import modelzoo
 from modelzoo.architectures.video import build
 from modelzoo.errors import DataError, RecipeError
-from modelzoo.runtime.videos import prepare_video
+from modelzoo.runtime.media.videos import prepare_video
 from tests.core import assert_near, number, randomise
 
 IMAGE = {

@@ -10,8 +10,8 @@ from keras import ops
 from modelzoo import registry
 from modelzoo.architectures.vit import build
 from modelzoo.errors import DataError, RecipeError
-from modelzoo.layers.initial import blank_weights
-from modelzoo.runtime.images import prepare_image
+from modelzoo.layers.dense import blank_weights
+from modelzoo.runtime.media.images import prepare_image
 from tests.core import assert_near, dense, gelu, layer_norm, number, randomise, softmax
 
 SMALL = {"image_size": 12, "patch_size": 4, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}

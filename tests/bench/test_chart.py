@@ -92,4 +92,4 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError) as caught:
         check_chart(tmp_path / "a.png")
-    assert caught.value.next_step == 'pip install "modelzoo[chart]"'
+    assert caught.value.next_step == 'pip install "modelzoo-keras[chart]"'

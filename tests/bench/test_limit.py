@@ -10,7 +10,7 @@ from modelzoo.bench.bandwidth import array_bytes, read_bandwidth
 from modelzoo.bench.memory import cache_bytes, peak_bytes, resident_bytes
 from modelzoo.bench.report import with_limit
 from modelzoo.bench.traffic import state_bytes, weight_bytes
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo
 
 V, W, ROWS = 500, 64, 900
 

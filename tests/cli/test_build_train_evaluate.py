@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import modelzoo
 from modelzoo import cli
+from modelzoo.about import UPGRADE
 from modelzoo.recipe import LOCK_NAME
 from tests import small
 from tests.plugin_site import ROOT
@@ -135,7 +136,7 @@ BAD = [
     ((*BUILD, "--tokenizer", "no.json"), "no such tokenizer file", "modelzoo tokenizer train"),
     ((*BUILD, "--weights", "corpus.txt"), "corpus.txt is a file", "modelzoo build"),
     (("build", "broken.toml"), "not valid TOML", "line 2, column"),
-    (("build", "newer"), "written by a newer modelzoo", "pip install --upgrade modelzoo"),
+    (("build", "newer"), "written by a newer modelzoo", UPGRADE),
     ((*BUILD, "-o", "gpt"), "gpt exists", "--force"),
     ((*BUILD, "-o", "thesis", "--force"), "thesis is no model directory", "remove it"),
     ((*BUILD, "-o", "corpus.txt/m"), "cannot write", "free space"),
@@ -168,7 +169,11 @@ BAD = [
     (("evaluate", "gpt", "--data", "corpus.txt", "--length", "33"), "33 tokens are longer", ""),
     (("run", "cut", "hello"), "model.keras cannot be read", "damaged"),
     (("run", "mute", "hello"), "the model has no tokenizer", "tokenizer"),
-    (("run", "newer", "hello"), "written by a newer modelzoo", "pip install --upgrade modelzoo"),
+    (
+        ("run", "newer", "hello"),
+        "written by a newer modelzoo",
+        "pip install --upgrade modelzoo-keras",
+    ),
     (("run", "gpt", "a rose is " * 30), "32", ""),
     (("run", "classifier", "a fine film " * 30), "tokens", "truncate"),
 ]
@@ -303,5 +308,5 @@ def test_without_tensorflow_the_message_names_the_extra(work, models, missing):
         env={"PATH": "", "PYTHONPATH": str(ROOT), "HOME": str(work)},
     )
     message = "modelzoo: error: tensorflow is not installed\n  next: pip install "
-    assert done.stderr == (message + '"modelzoo[tensorflow]"\n2\n') * 5
+    assert done.stderr == (message + '"modelzoo-keras[tensorflow]"\n2\n') * 5
     assert small.listing(work) == before

@@ -14,7 +14,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli
-from modelzoo.runtime.session import ChatSession
+from modelzoo.runtime.generation.session import ChatSession
 from tests import small
 from tests.core import randomise
 from tests.runtime import chats

@@ -11,10 +11,10 @@ import sys
 import pytest
 
 import modelzoo
-from modelzoo import cli, export
+from modelzoo import cli, export, exporting
 from modelzoo.cli.export import settings
 from modelzoo.errors import RecipeError
-from modelzoo.export import Report
+from modelzoo.exporting import Report
 from tests.plugin_site import ROOT
 
 
@@ -126,7 +126,7 @@ def recorded(monkeypatch):
         calls.append((args, options))
         return Report("b", manifest, parity)
 
-    monkeypatch.setattr(export, "export_bundle", export_bundle)
+    monkeypatch.setattr(exporting, "export_bundle", export_bundle)
     return calls
 
 

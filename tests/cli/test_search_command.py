@@ -113,7 +113,7 @@ def test_without_index_nothing_is_written(model, texts, tmp_path, capsys):
 
 
 def test_an_interrupt_keeps_what_is_done(model, texts, tmp_path, capsys, monkeypatch):
-    from modelzoo.runtime import search
+    from modelzoo.runtime.search import index as search
 
     monkeypatch.setattr(search, "_CHUNK", 2)
     index = tmp_path / "docs.npz"
@@ -130,7 +130,7 @@ def test_an_interrupt_keeps_what_is_done(model, texts, tmp_path, capsys, monkeyp
     monkeypatch.setattr(TextEmbedder, "embed", embed)
     assert main(["search", str(model), QUERY, "--in", str(texts), "--index", str(index)]) == 130
     capsys.readouterr()
-    from modelzoo.cli.search import model_digest
+    from modelzoo.cli.search_index import model_digest
 
     assert len(search.read_vectors(index, model_digest(model))) == 2
 

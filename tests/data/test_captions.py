@@ -7,7 +7,7 @@ import pytest
 
 from modelzoo.data.captions import caption_batches
 from modelzoo.errors import DataError, OverflowTextError, RecipeError
-from modelzoo.runtime.captioning import frame_of
+from modelzoo.runtime.abilities.captioning import frame_of
 from tests.captioners import ASKED, CAPTIONED, SIZE, picture, tokenizer
 
 TOKENIZER = tokenizer()

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from modelzoo.data.decoding import MediaRows, ahead, preparer
+from modelzoo.data.media_rows import MediaRows, ahead, preparer
 from modelzoo.errors import DataError
 
 

@@ -12,9 +12,10 @@ import keras
 import pytest
 
 import modelzoo
-from modelzoo import components, recipe, registry
+from modelzoo import recipe, registry
 from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
-from modelzoo.export import child
+from modelzoo.exporting.process import child
+from modelzoo.registry import components
 from tests.core import randomise
 
 TEXTS = [

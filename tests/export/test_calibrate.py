@@ -3,8 +3,8 @@
 import numpy as np
 from keras.layers import Dense
 
-from modelzoo.export.affine import affine_blocks, split_affine
-from modelzoo.export.calibrate import blocks_of, smooth
+from modelzoo.exporting.quantization.affine import affine_blocks, split_affine
+from modelzoo.exporting.quantization.calibrate import blocks_of, smooth
 from tests.small import build
 
 IDS = np.arange(32, dtype="int32").reshape(2, 16)

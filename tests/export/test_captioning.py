@@ -9,7 +9,7 @@ import pytest
 
 import modelzoo
 from modelzoo.errors import DataError, ModelzooError, OverflowTextError
-from modelzoo.export import child
+from modelzoo.exporting.process import child
 from modelzoo.runtime import load
 from tests import captioners
 from tests.captioners import images

@@ -13,7 +13,7 @@ import pytest
 
 from modelzoo import errors
 from modelzoo.errors import ExportError, OutputError
-from modelzoo.export import child, worker
+from modelzoo.exporting.process import child, worker
 from tests.plugin_site import ROOT
 
 
@@ -87,7 +87,7 @@ def test_the_child_computes_with_tensorflow_on_the_cpu_whatever_the_parent_uses(
 def test_the_child_ends_when_nobody_waits_for_it(tmp_path):
     (tmp_path / "jobs.json").write_text(json.dumps({"jobs": [{"job": "export"}]}))
     started = subprocess.Popen(
-        [sys.executable, "-m", "modelzoo.export.worker", tmp_path / "jobs.json"],
+        [sys.executable, "-m", "modelzoo.exporting.process.worker", tmp_path / "jobs.json"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

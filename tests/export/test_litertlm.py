@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from modelzoo.errors import ExportError, MissingDependencyError
-from modelzoo.export import litertlm, litertlm_check
-from modelzoo.export.precision import MODES
-from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.exporting.formats import litertlm, litertlm_check
+from modelzoo.exporting.quantization.precision import MODES
+from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.signature import Signature, TensorSpec
 from tests import small
 
@@ -109,7 +109,7 @@ def test_a_missing_package_is_named_with_its_extra(gpt, tmp_path, monkeypatch):
         litertlm.export(
             gpt, gpt.export_signatures(), tmp_path, mode=MODES["float32"], scratch=tmp_path
         )
-    assert caught.value.next_step == 'pip install "modelzoo[litertlm]"'
+    assert caught.value.next_step == 'pip install "modelzoo-keras[litertlm]"'
 
 
 def test_the_metadata_has_window_ends_beginning_and_template(gpt, monkeypatch):

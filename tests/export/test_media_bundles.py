@@ -13,11 +13,11 @@ import pytest
 
 import modelzoo
 from modelzoo.errors import DataError
-from modelzoo.export.held_out import complaint
-from modelzoo.export.held_out_media import agreement
-from modelzoo.export.readme_code import tflite_code
-from modelzoo.export.readme_media import media_lines, media_sizes
-from modelzoo.export.scenes import altered, picture, scene_inputs, sound
+from modelzoo.exporting.bundle.readme_code import tflite_code
+from modelzoo.exporting.bundle.readme_media import media_lines, media_sizes
+from modelzoo.exporting.verification.probe_media import altered, picture, scene_inputs, sound
+from modelzoo.exporting.verification.quality import complaint
+from modelzoo.exporting.verification.quality_media import agreement
 from modelzoo.recipe import Recipe
 from modelzoo.runtime import load
 from modelzoo.signature import TensorSpec

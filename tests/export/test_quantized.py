@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import ExportError
-from modelzoo.export.held_out import complaint
-from modelzoo.export.layers import LayerDifference, first_difference
-from modelzoo.export.precision import MODES, mode_for
-from modelzoo.export.quantize import Quantization, precision_of, quantization
-from modelzoo.export.tflite_file import Product, read_file
+from modelzoo.exporting.formats.tflite_file import Product, read_file
+from modelzoo.exporting.quantization.precision import MODES, mode_for
+from modelzoo.exporting.quantization.quantize import Quantization, precision_of, quantization
+from modelzoo.exporting.verification.first_layer import LayerDifference, first_difference
+from modelzoo.exporting.verification.quality import complaint
 from modelzoo.runtime import load
 from tests.export.conftest import INT4, INT8, VOCAB
 

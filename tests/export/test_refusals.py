@@ -7,9 +7,10 @@ import pytest
 
 import modelzoo
 from modelzoo.errors import ExportError, OutputError, RecipeError, UnknownNameError
-from modelzoo.export import child, export_bundle
-from modelzoo.export.parity import complaint, difference
-from modelzoo.export.precision import MODES
+from modelzoo.exporting import export_bundle
+from modelzoo.exporting.process import child
+from modelzoo.exporting.quantization.precision import MODES
+from modelzoo.exporting.verification.parity import complaint, difference
 from tests.export.conftest import OWN
 
 # === In the child ===
@@ -128,7 +129,8 @@ def test_an_existing_output_is_kept_unless_forced(no_child, tmp_path):
 
 
 def test_names_of_this_process_alone_cannot_cross(no_child, tmp_path, monkeypatch):
-    from modelzoo import components, recipe
+    from modelzoo import recipe
+    from modelzoo.registry import components
 
     monkeypatch.setitem(components._registered["architectures"], "mine", lambda **values: None)
     found = recipe.from_values({"architecture": "mine", "task": "causal-lm"}, name="mine")

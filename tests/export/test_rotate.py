@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from modelzoo.export.calibrate import blocks_of
-from modelzoo.export.rotate import hadamard, rotate, rotate_head
+from modelzoo.exporting.quantization.calibrate import blocks_of
+from modelzoo.exporting.quantization.rotate import hadamard, rotate, rotate_head
 from tests.small import build
 
 IDS = np.arange(32, dtype="int32").reshape(2, 16)

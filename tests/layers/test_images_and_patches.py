@@ -10,8 +10,8 @@ from keras import ops
 from modelzoo.errors import RecipeError
 from modelzoo.layers.attention_pooling import AttentionPooling
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.images import ImageNormalization
-from modelzoo.layers.patches import PatchEmbedding, PatchPositions
+from modelzoo.layers.frontends.images import ImageNormalization
+from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
 from tests.core import assert_near, dense, gelu, layer_norm, number, randomise, softmax
 
 RNG = np.random.default_rng(0)

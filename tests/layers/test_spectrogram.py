@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import DataError, RecipeError
-from modelzoo.layers.mel import CLAP, KALDI, WHISPER, MelConfig, mel_filters, window
-from modelzoo.layers.spectrogram import LogMelSpectrogram
+from modelzoo.layers.frontends.mel import CLAP, KALDI, WHISPER, MelConfig, mel_filters, window
+from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
 from tests.core import number
 
 librosa = pytest.importorskip("librosa")

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import modelzoo  # noqa: E402
-from modelzoo.layers.mel import CLAP, KALDI, WHISPER, mel_filters  # noqa: E402
-from modelzoo.layers.spectrogram import LogMelSpectrogram  # noqa: E402
+from modelzoo.layers.frontends.mel import CLAP, KALDI, WHISPER, mel_filters  # noqa: E402
+from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
 from tests.layers.test_spectrogram import SOUNDS, TOLERANCE, noise, speech  # noqa: E402
@@ -90,8 +90,8 @@ def test_an_ast_has_their_outputs_and_weights(tmp_path):
 
 
 def test_a_whisper_has_their_logits_text_and_weights(tmp_path):
-    from modelzoo.runtime.generation import generate_tokens
-    from modelzoo.runtime.sampling import Sampling
+    from modelzoo.runtime.generation.loop import generate_tokens
+    from modelzoo.runtime.generation.sampling import Sampling
 
     theirs = reference("WhisperForConditionalGeneration", "WhisperConfig", _WHISPER)
     ours = modelzoo.build(saved(theirs, tmp_path / "theirs"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelzoo.errors import ModelzooError
-from modelzoo.runtime.chat import ChatTemplate, encode_chat, template_tokens
+from modelzoo.runtime.text.chat import ChatTemplate, encode_chat, template_tokens
 from tests.runtime import chats
 from tests.runtime.chats import assistant, system, user
 

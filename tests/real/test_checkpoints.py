@@ -239,8 +239,8 @@ def test_an_encoder_has_their_outputs_and_weights(name, tmp_path):
 
 @pytest.mark.parametrize("name", SEQ2SEQ)
 def test_an_encoder_decoder_has_their_logits_text_and_weights(name, tmp_path):
-    from modelzoo.runtime.generation import generate_tokens
-    from modelzoo.runtime.sampling import Sampling
+    from modelzoo.runtime.generation.loop import generate_tokens
+    from modelzoo.runtime.generation.sampling import Sampling
 
     theirs = reference(*SEQ2SEQ[name])
     ours = modelzoo.build(saved(theirs, tmp_path / "theirs"), max_length=N)

@@ -21,8 +21,8 @@ pytest.importorskip("accelerate")
 pytest.importorskip("gguf")
 
 from modelzoo.runtime import Tokenizer  # noqa: E402
-from modelzoo.weights.gguf import open_gguf  # noqa: E402
-from modelzoo.weights.gguf_names import ARCHITECTURES  # noqa: E402
+from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
+from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
 from tests.weights.small_gguf import write  # noqa: E402
 
 pytestmark = pytest.mark.real

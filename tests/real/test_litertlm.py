@@ -16,12 +16,13 @@ pytest.importorskip("litert_lm_builder")
 
 import modelzoo  # noqa: E402
 from modelzoo.errors import BundleError, ExportError  # noqa: E402
-from modelzoo.export import litertlm, verify_bundle  # noqa: E402
-from modelzoo.export.litertlm_check import QUESTION, compare_text, run_litert_lm  # noqa: E402
-from modelzoo.export.precision import MODES  # noqa: E402
+from modelzoo.exporting import verify_bundle  # noqa: E402
+from modelzoo.exporting.formats import litertlm  # noqa: E402
+from modelzoo.exporting.formats.litertlm_check import QUESTION, compare_text, run_litert_lm  # noqa: E402
+from modelzoo.exporting.quantization.precision import MODES  # noqa: E402
 from modelzoo.runtime import load as load_bundle  # noqa: E402
 from modelzoo.runtime.bundle import read_bundle  # noqa: E402
-from modelzoo.runtime.sampling import Sampling  # noqa: E402
+from modelzoo.runtime.generation.sampling import Sampling  # noqa: E402
 from tests import small  # noqa: E402
 
 pytestmark = pytest.mark.real

@@ -69,7 +69,7 @@ def theirs(file):
 
 
 def prompt_of(model, text: str) -> list[int]:
-    from modelzoo.runtime.chat import ChatTemplate, encode_chat, template_tokens
+    from modelzoo.runtime.text.chat import ChatTemplate, encode_chat, template_tokens
 
     template = ChatTemplate(model.chat_template, template_tokens(model.tokenizer))
     return encode_chat(model.tokenizer, template, [{"role": "user", "content": text}])

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import modelzoo  # noqa: E402
-from modelzoo.runtime.generation import generate_tokens  # noqa: E402
-from modelzoo.runtime.sampling import Sampling  # noqa: E402
+from modelzoo.runtime.generation.loop import generate_tokens  # noqa: E402
+from modelzoo.runtime.generation.sampling import Sampling  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
 

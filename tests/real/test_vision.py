@@ -13,7 +13,7 @@ transformers = pytest.importorskip("transformers")
 pillow = pytest.importorskip("PIL.Image")
 
 import modelzoo  # noqa: E402
-from modelzoo.runtime.images import prepare_image  # noqa: E402
+from modelzoo.runtime.media.images import prepare_image  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
 

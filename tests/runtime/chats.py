@@ -6,8 +6,8 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from modelzoo.runtime.bundle import write_manifest
-from modelzoo.runtime.token_stream import byte_characters
-from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.runtime.text.token_stream import byte_characters
+from modelzoo.runtime.text.tokenizer import Tokenizer
 
 # As SmolLM2 and Qwen: a default system message, one block a turn.
 CHATML = """\

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import BundleError, DataError, ModelzooError, OverflowTextError, RecipeError
-from modelzoo.runtime.captioning import captions, frame_of, framed, take_in
-from modelzoo.runtime.generation import generate_tokens
-from modelzoo.runtime.prefill import plan_chunks
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.abilities.captioning import captions, frame_of, framed, take_in
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.prefill import plan_chunks
+from modelzoo.runtime.generation.sampling import Sampling
 from tests.captioners import SIZE, TEXTS, picture, tokenizer
 
 TOKENIZER = tokenizer()

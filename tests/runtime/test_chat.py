@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from modelzoo.errors import DataError, MissingDependencyError, WeightsError
-from modelzoo.runtime.chat import ChatTemplate, encode_chat, template_tokens
+from modelzoo.runtime.text.chat import ChatTemplate, encode_chat, template_tokens
 from tests.runtime import chats
 from tests.runtime.chats import assistant, system, user
 
@@ -149,11 +149,11 @@ def test_malformed_messages_say_which_and_why(messages, message):
 
 
 def test_jinja2_missing_or_too_old_is_said(monkeypatch):
-    monkeypatch.setattr("modelzoo.runtime.chat_template.version", lambda name: "3.1.5")
+    monkeypatch.setattr("modelzoo.runtime.text.chat_template.version", lambda name: "3.1.5")
     with pytest.raises(MissingDependencyError, match=r"3\.1\.5(.|\n)*jinja2>=3\.1\.6"):
         ChatTemplate("a")
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingDependencyError, match=r"modelzoo\[chat\]"):
+    with pytest.raises(MissingDependencyError, match=r"modelzoo-keras\[chat\]"):
         ChatTemplate("a")
 
 

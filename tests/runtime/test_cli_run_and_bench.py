@@ -183,7 +183,7 @@ def test_bench_without_matplotlib_names_the_extra(paths, capsys, monkeypatch, tm
     monkeypatch.setattr("modelzoo.bench.report.in_a_child", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["bench", paths["decoder"], "--chart", str(tmp_path / "a.png")]) == 2
-    assert 'pip install "modelzoo[chart]"' in capsys.readouterr().err
+    assert 'pip install "modelzoo-keras[chart]"' in capsys.readouterr().err
 
 
 def test_a_measuring_process_that_dies_is_one_message():

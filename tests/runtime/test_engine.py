@@ -13,9 +13,10 @@ import pytest
 
 from modelzoo.errors import BundleError, ModelzooError
 from modelzoo.runtime.bundle import read_bundle
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo, open_engine, plan_steps
-from modelzoo.runtime.generation import generate_tokens
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, plan_steps
+from modelzoo.runtime.engines.opening import open_engine
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
 
 TO_THE_END = Sampling(max_new_tokens=None)
 

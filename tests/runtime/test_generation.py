@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import ModelzooError, OverflowTextError
-from modelzoo.runtime.generation import (
+from modelzoo.runtime.generation.loop import (
     duplicate_ranks,
     generate_results,
     generate_text,
     generate_tokens,
 )
-from modelzoo.runtime.prefill import left_out, plan_chunks
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.generation.prefill import left_out, plan_chunks
+from modelzoo.runtime.generation.sampling import Sampling
 
 LETTERS = "abcdefghijkl"  # with eos: 13 tokens
 

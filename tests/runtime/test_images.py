@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import DataError
-from modelzoo.runtime import images
-from modelzoo.runtime.images import open_image, prepare_image, resize
+from modelzoo.runtime.media import images
+from modelzoo.runtime.media.images import open_image, prepare_image, resize
 
 pillow = pytest.importorskip("PIL.Image")
 H, W = 6, 9

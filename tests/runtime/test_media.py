@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import DataError, ModelzooError
-from modelzoo.runtime.media import prepared
-from modelzoo.runtime.media_files import kind_of_file
+from modelzoo.runtime.abilities.media import prepared
+from modelzoo.runtime.media.suffixes import kind_of_file
 from tests import media
 
 

@@ -239,7 +239,7 @@ print(load(sys.argv[2]).classify("a b")[0][0])
 modules = {name.partition(".")[0] for name in sys.modules}
 assert not modules & {"keras", "tensorflow", "jax", "torch"}, modules
 ours = {name for name in sys.modules if name.startswith("modelzoo.")}
-allowed = ("modelzoo.runtime", "modelzoo.errors", "modelzoo.keras_hook")
+allowed = ("modelzoo.runtime", "modelzoo.errors", "modelzoo.about", "modelzoo.keras_registration")
 assert all(name.startswith(allowed) for name in ours), ours
 """
     child = subprocess.run(
@@ -265,7 +265,7 @@ except MissingDependencyError as error:
     print(error)
 """
     child = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert "modelzoo[tensorflow]" in child.stdout, child.stderr
+    assert "modelzoo-keras[tensorflow]" in child.stdout, child.stderr
 
 
 def test_importing_the_runtime_imports_no_numpy():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import DataError
-from modelzoo.runtime.resizing import INTERPOLATIONS, resize
+from modelzoo.runtime.media.resizing import INTERPOLATIONS, resize
 
 pillow = pytest.importorskip("PIL.Image")
 KINDS = tuple(INTERPOLATIONS)

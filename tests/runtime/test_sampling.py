@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import ModelzooError
-from modelzoo.runtime.sampling import NUCLEUS_GUESS, Sampler, Sampling, candidates, penalized, top
+from modelzoo.runtime.generation.sampling import (
+    NUCLEUS_GUESS,
+    Sampler,
+    Sampling,
+    candidates,
+    penalized,
+    top,
+)
 
 
 def exact(logits, temperature, top_k=None, top_p=None):

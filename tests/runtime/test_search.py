@@ -11,7 +11,7 @@ import pytest
 from modelzoo.cli import main
 from modelzoo.data.passages import pieces, read_passages
 from modelzoo.errors import DataError, ModelzooError, OutputError
-from modelzoo.runtime.search import (
+from modelzoo.runtime.search.index import (
     Index,
     Passage,
     digest,
@@ -138,7 +138,7 @@ def test_an_index_of_another_model_or_a_later_format_is_refused(tmp_path, monkey
     write_vectors(path, "m", {digest("a"): np.ones(3)})
     with pytest.raises(DataError, match="made with another model"):
         read_vectors(path, "other")
-    monkeypatch.setattr("modelzoo.runtime.search.FORMAT_VERSION", 2)
+    monkeypatch.setattr("modelzoo.runtime.search.index.FORMAT_VERSION", 2)
     write_vectors(path, "m", {digest("a"): np.ones(3)})
     monkeypatch.undo()
     with pytest.raises(DataError, match="has format 2"):

@@ -7,9 +7,9 @@ import pytest
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
 from modelzoo.runtime import load
-from modelzoo.runtime.generation import generate_tokens
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.session import ChatSession, Session
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.session import ChatSession, Session
 from tests.runtime import chats
 from tests.runtime.chats import assistant, user
 

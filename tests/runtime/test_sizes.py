@@ -5,8 +5,8 @@ import pytest
 
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime import load
-from modelzoo.runtime.engine import SignatureInfo, TensorInfo
-from modelzoo.runtime.sizes import Size, plan_calls, sizes_of
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo
+from modelzoo.runtime.engines.static_shapes import Size, plan_calls, sizes_of
 
 # [CLS] and [SEP] come on top; the sizes are 12 tokens and 5, and 4 texts at once and 2.
 SHORT = ["a", "b c", "a d e", "f", "k [MASK]"]

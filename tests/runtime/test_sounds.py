@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import DataError
-from modelzoo.runtime.resampling import resample
-from modelzoo.runtime.sounds import open_sound, prepare_sound
+from modelzoo.runtime.media.resampling import resample
+from modelzoo.runtime.media.sounds import open_sound, prepare_sound
 
 RATE = 16_000
 PROCESSING = {"sample_rate": RATE, "num_samples": 1600, "padding": "zeros"}

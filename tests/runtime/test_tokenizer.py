@@ -8,7 +8,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from modelzoo.data.train_tokenizer import KINDS, SPECIALS, train_tokenizer
 from modelzoo.errors import OutputError, OverflowTextError, TokenizerError
-from modelzoo.runtime.tokenizer import Tokenizer
+from modelzoo.runtime.text.tokenizer import Tokenizer
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. It does so every day!",

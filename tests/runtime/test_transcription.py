@@ -7,8 +7,8 @@ import pytest
 
 from modelzoo.data.train_tokenizer import SPECIALS, train_tokenizer
 from modelzoo.errors import BundleError, TokenizerError
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.runtime.transcription import Restrained, cut_windows, prompt_of, transcribe
+from modelzoo.runtime.abilities.transcription import Restrained, cut_windows, prompt_of, transcribe
+from modelzoo.runtime.generation.sampling import Sampling
 
 TEXTS = ["press one to go on", "press two to end"]
 LENGTH, RATE = 1000, 100

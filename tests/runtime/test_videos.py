@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from modelzoo.errors import DataError
-from modelzoo.runtime.videos import choose_frames, open_video, prepare_video
+from modelzoo.runtime.media.videos import choose_frames, open_video, prepare_video
 from tests import media
 
 PROCESSING = {"video": {"num_frames": 4}, "image": media.IMAGE}
@@ -88,9 +88,9 @@ def test_a_truncated_animation_is_refused_and_not_cut_short(tmp_path):
 
 
 def test_an_animation_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("modelzoo.runtime.videos.MAX_BYTES", 4 * 36 * 4 - 1)
+    monkeypatch.setattr("modelzoo.runtime.media.videos.MAX_BYTES", 4 * 36 * 4 - 1)
     with pytest.raises(DataError, match="GiB of memory"):
         open_video(animation(tmp_path / "a.gif", "GIF"))
-    monkeypatch.setattr("modelzoo.runtime.videos.MAX_FRAMES", 3)
+    monkeypatch.setattr("modelzoo.runtime.media.videos.MAX_FRAMES", 3)
     with pytest.raises(DataError, match="4 frames; 3 are the most"):
         open_video(np.stack(COLOURS))

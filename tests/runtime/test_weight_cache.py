@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 import pytest
 
-from modelzoo.runtime import weight_cache
 from modelzoo.runtime.bundle import read_bundle
-from modelzoo.runtime.weight_cache import MEMORY, checksum, is_whole, load_with_weights
+from modelzoo.runtime.engines import weight_cache
+from modelzoo.runtime.engines.weight_cache import MEMORY, checksum, is_whole, load_with_weights
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -21,7 +21,7 @@ CODE = """
 import sys
 from ai_edge_litert import compiled_model as litert
 import numpy as np
-from modelzoo.runtime.weight_cache import load_with_weights
+from modelzoo.runtime.engines.weight_cache import load_with_weights
 
 model, directory, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 environment = litert.Environment.create()

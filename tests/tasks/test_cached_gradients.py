@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 from modelzoo.errors import ModelzooError
-from modelzoo.tasks.cached_gradients import jax_loss, tensorflow_gradients
+from modelzoo.tasks.shared.cached_gradients import jax_loss, tensorflow_gradients
 from tests import towers
 from tests.plugin_site import ROOT
 

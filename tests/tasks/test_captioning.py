@@ -13,11 +13,11 @@ from keras import ops
 
 import modelzoo
 from modelzoo import registry
-from modelzoo.build import recipe_of, task_of
 from modelzoo.errors import ModelzooError, RecipeError, TokenizerError
-from modelzoo.runtime.generation import generate_tokens
-from modelzoo.runtime.sampling import Sampling
-from modelzoo.training.options import train_options
+from modelzoo.recipe.train_options import train_options
+from modelzoo.registry.of_recipe import recipe_of, task_of
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
 from tests import captioners
 from tests.captioners import ASKED, CAPTIONED, COLOURS, FUSIONS, IMAGE, images, picture
 from tests.core import assert_near, number

@@ -9,8 +9,8 @@ from keras import ops
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import ExportError, ModelzooError, OverflowTextError, TokenizerError
 from modelzoo.tasks.causal_lm import CausalLM, CausalLMTask
-from modelzoo.tasks.decoding import all_windows
-from modelzoo.tasks.stepper import window
+from modelzoo.tasks.shared.step_signatures import all_windows
+from modelzoo.tasks.shared.stepper import window
 from tests.core import VOCAB, assert_near, fresh, number, randomise, small, token_ids
 
 PROMPTS = [[5, 1, 7, 3, 2], [9], [4, 4], [5, 1, 7, 3, 2]]

@@ -12,8 +12,8 @@ import modelzoo
 from modelzoo.errors import ModelzooError, OverflowTextError, TokenizerError, WeightsError
 from modelzoo.runtime.bundle import read_bundle
 from modelzoo.tasks.causal_lm import CausalLM
-from modelzoo.tasks.chat import weights_stamp
-from modelzoo.tasks.stepper import KerasStepper
+from modelzoo.tasks.shared.chat import weights_stamp
+from modelzoo.tasks.shared.stepper import KerasStepper
 from tests import small as recipes
 from tests.core import fresh, randomise
 from tests.runtime import chats

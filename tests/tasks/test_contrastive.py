@@ -13,7 +13,7 @@ from modelzoo.backbones.contrastive import MAX_SCALE
 from modelzoo.data.contrastive import contrastive_batches
 from modelzoo.errors import DataError, RecipeError
 from modelzoo.tasks.contrastive import ContrastiveTask
-from modelzoo.tasks.retrieval import pair_figures, recall_ranks
+from modelzoo.tasks.shared.retrieval import pair_figures, recall_ranks
 from tests import towers
 
 KINDS = ("image", "text", "audio")
@@ -276,7 +276,7 @@ def test_evaluation_counts_every_row_once():
 
 def test_a_tokenizer_is_trained_on_the_rows_that_have_a_text():
     import modelzoo
-    from modelzoo.build import train_tokenizer_for
+    from modelzoo.building.vocabulary import train_tokenizer_for
 
     examples = [{"image": image(0), "audio": np.zeros(8)}, {"image": image(0), "text": "a cat"}]
     tokenizer = train_tokenizer_for(modelzoo.read_recipe("bind-tiny"), examples)

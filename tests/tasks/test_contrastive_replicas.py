@@ -40,7 +40,7 @@ def check_jax() -> None:
     import jax
     from jax.sharding import Mesh, PartitionSpec
 
-    from modelzoo.layers.replicas import replicas
+    from modelzoo.layers.backend.replicas import replicas
 
     x, y, weight = data()
     for loss in ("softmax", "sigmoid"):

@@ -9,10 +9,10 @@ import pytest
 from keras import ops
 
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
-from modelzoo.export.options import export_options
+from modelzoo.exporting.process.options import export_options
 from modelzoo.recipe import Recipe
-from modelzoo.tasks.encoding import embedding, pool
 from modelzoo.tasks.masked_lm import MaskedLM, MaskedLMTask
+from modelzoo.tasks.shared.encoder_signatures import embedding, pool
 from modelzoo.tasks.text_classification import TextClassificationTask, TextClassifier
 from tests.core import (
     VOCAB,

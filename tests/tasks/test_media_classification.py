@@ -8,9 +8,9 @@ import pytest
 from sklearn import metrics
 
 import modelzoo
-from modelzoo.build import task_of
 from modelzoo.errors import DataError, ExportError, ModelzooError, RecipeError
 from modelzoo.recipe import Recipe
+from modelzoo.registry.of_recipe import task_of
 from modelzoo.tasks.media_classification import classification_scores
 from modelzoo.training.evaluate import evaluate
 from modelzoo.training.train import train

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modelzoo.tasks.causal_lm import CausalLM
-from modelzoo.tasks.scores import macro_f1, token_scores
+from modelzoo.tasks.shared.scores import macro_f1, token_scores
 from tests.core import VOCAB, number, small, softmax, token_ids
 
 IDS, TARGETS = token_ids(5, 4), token_ids(5, 4, seed=1)

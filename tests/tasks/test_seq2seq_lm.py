@@ -8,8 +8,8 @@ from keras import ops
 
 from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
 from modelzoo.errors import OverflowTextError
-from modelzoo.runtime.generation import generate_tokens
-from modelzoo.runtime.sampling import Sampling
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.tasks.seq2seq_lm import Seq2SeqLM
 from tests.core import VOCAB, assert_near, number, small, token_ids
 

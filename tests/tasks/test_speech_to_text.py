@@ -7,7 +7,7 @@ import pytest
 
 import modelzoo
 from modelzoo.errors import DataError, OverflowTextError
-from modelzoo.export.rotate import ROTATION
+from modelzoo.exporting.quantization.rotate import ROTATION
 from modelzoo.runtime import load
 from tests.core import randomise
 
@@ -77,7 +77,7 @@ def test_what_must_not_be_written_is_left_out_by_the_task_option(trained):
 
 
 def test_a_batch_holds_sound_prompt_and_text(trained):
-    from modelzoo.build import task_of
+    from modelzoo.registry.of_recipe import task_of
 
     batches = task_of(trained.recipe).batches(
         EXAMPLES,
@@ -126,7 +126,7 @@ def test_evaluation_says_how_much_of_the_text_is_right(trained):
 
 
 def test_a_saved_model_writes_the_same(trained, tmp_path):
-    modelzoo.build.save(trained, tmp_path / "m")
+    modelzoo.building.directory.save(trained, tmp_path / "m")
     again = modelzoo.load(tmp_path / "m", compile=False)
     assert again.processing() == trained.processing()
     assert again.transcribe((tone(300), RATE)) == "low"

@@ -136,7 +136,7 @@ def install(
         recipes = {"tiny": RECIPE.format(namespace=namespace, more="")}
     content = {f"{package}/{name}": text for name, text in files.items()}
     # Its classes are known as soon as Keras is there, also to a process that opens a file of it.
-    init = f"from modelzoo.keras_hook import install\n\ninstall('{package}.layers')\n"
+    init = f"from modelzoo.keras_registration import install\n\ninstall('{package}.layers')\n"
     content[f"{package}/__init__.py"] = init if "layers.py" in files else ""
     content |= {f"{package}/recipes/{name}.toml": text for name, text in recipes.items()}
     entry_points = {

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import modelzoo
-from modelzoo.training.optimizer import AdamW, WarmupDecay, make_optimizer
-from modelzoo.training.options import TrainOptions
+from modelzoo.optimizers.optimizer import AdamW, WarmupDecay, make_optimizer
+from modelzoo.recipe.train_options import TrainOptions
 from tests import small
 
 # === Learning rates ===

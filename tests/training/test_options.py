@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelzoo.errors import RecipeError
-from modelzoo.training.options import train_options
+from modelzoo.recipe.train_options import train_options
 from tests import small
 
 

@@ -310,7 +310,7 @@ def test_a_classifier_with_other_labels_starts_from_the_backbone_alone(tmp_path)
     modelzoo.save(two, tmp_path / "two")
     three = small.build("bert-tiny-classifier", **{"task_options.labels": ["a", "b", "c"]})
     head = three.classifier.kernel.numpy()
-    modelzoo.build.take_weights(three, two, "two")
+    modelzoo.building.transfer.take_weights(three, two, "two")
     np.testing.assert_array_equal(three.classifier.kernel, head)
     for a, b in zip(three.backbone.weights, two.backbone.weights, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -12,7 +12,7 @@ import modelzoo
 from modelzoo.errors import WeightsError
 from modelzoo.weights import open_checkpoint, write_checkpoint
 from modelzoo.weights.ctranslate2 import is_ctranslate2
-from modelzoo.weights.source import is_source
+from modelzoo.weights.opening import is_source
 from tests.core import randomise
 
 SMALL = {

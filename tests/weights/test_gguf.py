@@ -7,9 +7,9 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
-from modelzoo.weights.gguf import open_gguf  # noqa: E402
-from modelzoo.weights.gguf_file import QUANTIZATIONS, read_file  # noqa: E402
-from modelzoo.weights.gguf_names import ARCHITECTURES  # noqa: E402
+from modelzoo.weights.gguf.file import QUANTIZATIONS, read_file  # noqa: E402
+from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
+from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
 from tests.weights.small_gguf import (  # noqa: E402
     CONTEXT,
     END,

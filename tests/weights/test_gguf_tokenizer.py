@@ -11,8 +11,8 @@ pytest.importorskip("gguf")
 
 from modelzoo.errors import WeightsError  # noqa: E402
 from modelzoo.runtime import Tokenizer  # noqa: E402
-from modelzoo.weights.gguf import open_gguf  # noqa: E402
-from modelzoo.weights.gguf_tokenizer import PRE_TOKENIZERS, read_tokenizer  # noqa: E402
+from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
+from modelzoo.weights.gguf.tokenizer import PRE_TOKENIZERS, read_tokenizer  # noqa: E402
 from tests.weights.small_gguf import BPE, END, TOKENS, write  # noqa: E402
 
 # Every byte, as byte-level BPE spells it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelzoo.weights.grid import resample
+from modelzoo.weights.position_grids import resample
 
 TABLE = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")  # 3 x 4 places
 

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants, file_download, hf_hub_download
 
 from modelzoo.errors import MissingDependencyError, WeightsError
-from modelzoo.weights.hub import download, is_hub
+from modelzoo.weights.hub.download import download, is_hub
 from tests.plugin_site import ROOT
 from tests.weights.hub_server import Repository, environment, point_at, serve
 
@@ -187,7 +187,10 @@ def test_the_environment_of_the_user_holds(hub, tmp_path):
     hub.tokens.add("secret")
     hub.repositories["acme/own"] = Repository({}, readers={"secret"})
     hub.add("acme/own", MODEL)
-    code = "import sys; from modelzoo.weights.hub import download; print(download(sys.argv[1]))"
+    code = (
+        "import sys; from modelzoo.weights.hub.download import download;"
+        "print(download(sys.argv[1]))"
+    )
 
     def child(**more: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -397,7 +400,7 @@ def test_the_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingDependencyError) as caught:
         download("hf://acme/gpt")
-    assert caught.value.next_step == 'pip install "modelzoo[tensorflow]"'
+    assert caught.value.next_step == 'pip install "modelzoo-keras[tensorflow]"'
 
 
 # === Addresses ===

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from modelzoo.errors import PluginError, WeightsError
 from modelzoo.plugins import discovery
 from modelzoo.weights import open_checkpoint, recipe_of_checkpoint
-from modelzoo.weights.found import known_types, table_of_type, tables_of
+from modelzoo.weights.lookup import known_types, table_of_type, tables_of
 from tests.plugin_site import acme
 
 TABLE = """

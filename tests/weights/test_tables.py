@@ -8,11 +8,16 @@ import pytest
 import modelzoo
 from modelzoo.errors import WeightsError
 from modelzoo.weights import open_checkpoint, read_weights, write_checkpoint
-from modelzoo.weights.grid import resample
 from modelzoo.weights.mapping import model_values
+from modelzoo.weights.position_grids import resample
 from modelzoo.weights.table import Rule
 from modelzoo.weights.tables import TABLES
-from modelzoo.weights.tables.rotary import read_layers, read_rotary, write_layers, write_rotary
+from modelzoo.weights.tables.shared.rotary import (
+    read_layers,
+    read_rotary,
+    write_layers,
+    write_rotary,
+)
 from tests.core import randomise
 
 _SMALL = {"vocab_size": 23, "num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_length": 32}

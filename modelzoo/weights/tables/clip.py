@@ -1,8 +1,8 @@
 """CLIP: both towers, their projections and the scale."""
 
 from modelzoo.weights.table import Head, Table, Value, layer_norm, linear, rules, same
-from modelzoo.weights.tables.image_processing import CLIP_MEAN, CLIP_STD, reader, writer
-from modelzoo.weights.tables.towers import FIXED, IGNORED, TOWER_LAYERS, TOWERS, values
+from modelzoo.weights.tables.shared.image_processing import CLIP_MEAN, CLIP_STD, reader, writer
+from modelzoo.weights.tables.shared.towers import FIXED, IGNORED, TOWER_LAYERS, TOWERS, values
 
 _SIZES = {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 

@@ -13,7 +13,12 @@ from modelzoo.weights.table import (
     rules,
     same,
 )
-from modelzoo.weights.tables.rotary import read_layers, read_rotary, write_layers, write_rotary
+from modelzoo.weights.tables.shared.rotary import (
+    read_layers,
+    read_rotary,
+    write_layers,
+    write_rotary,
+)
 
 _SUBLAYERS = rules(
     linear("self_attn.q_proj", "attention/query"),

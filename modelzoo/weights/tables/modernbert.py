@@ -1,7 +1,7 @@
 """ModernBERT, and Ettin's encoders, which are ModernBERTs."""
 
 from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
-from modelzoo.weights.tables.rotary import read_layers, write_layers
+from modelzoo.weights.tables.shared.rotary import read_layers, write_layers
 
 MODERNBERT = Table(
     model_type="modernbert",

@@ -4,8 +4,8 @@ import math
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import Head, Rule, Table, Value, layer_norm, linear, rules, same
-from modelzoo.weights.tables.image_processing import HALF, reader, writer
-from modelzoo.weights.tables.towers import FIXED, IGNORED, TOWER_LAYERS, TOWERS, values
+from modelzoo.weights.tables.shared.image_processing import HALF, reader, writer
+from modelzoo.weights.tables.shared.towers import FIXED, IGNORED, TOWER_LAYERS, TOWERS, values
 
 _SIZES = {
     "hidden_size": 768,

@@ -15,9 +15,9 @@ from modelzoo.weights.table import (
     rules,
     same,
 )
-from modelzoo.weights.tables.image_processing import HALF
-from modelzoo.weights.tables.rotary import read_rotary, write_rotary
-from modelzoo.weights.tables.towers import TOWER_LAYERS
+from modelzoo.weights.tables.shared.image_processing import HALF
+from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
+from modelzoo.weights.tables.shared.towers import TOWER_LAYERS
 
 _IMAGE, _TEXT = "image.model.", "decoder.model."
 _INTERPOLATION = _IMAGE + "interpolation"

@@ -1,7 +1,7 @@
 """ViT."""
 
 from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
-from modelzoo.weights.tables.image_processing import HALF, reader, writer
+from modelzoo.weights.tables.shared.image_processing import HALF, reader, writer
 
 _LAYER = rules(
     layer_norm("layernorm_before", "attention_norm"),

@@ -2,7 +2,7 @@
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
-from modelzoo.weights.tables.sides import layer
+from modelzoo.weights.tables.shared.sides import layer
 
 
 def _read(config, names) -> dict:

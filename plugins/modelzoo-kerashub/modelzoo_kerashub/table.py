@@ -41,7 +41,7 @@ def measure(name: str) -> dict:
 
     In this process; `run` gives each name one of its own.
     """
-    from modelzoo.export import export_bundle
+    from modelzoo.exporting import export_bundle
 
     row: dict = {"builds": False, "exports": False, "verifies": False, "error": None, "why": None}
 

@@ -10,7 +10,8 @@ import modelzoo
 import pytest
 from modelzoo import registry
 from modelzoo.errors import RecipeError
-from modelzoo.recipe import dumps, validate_against
+from modelzoo.recipe import dumps
+from modelzoo.recipe.schema import validate_against
 
 from modelzoo_kerashub import generate, index
 from modelzoo_kerashub.families import CARRIED

@@ -89,14 +89,14 @@ def test_an_unknown_name_or_a_broken_file_is_one_message(tmp_path, capsys):
 
 
 def test_how_far_it_came_is_read_off_the_steps(monkeypatch):
-    import modelzoo.export
+    from modelzoo import exporting
 
     def export_bundle(name, path, quantize, progress):
         assert quantize == "float32"  # whose errors the table prints
         progress("converting to tflite")
         raise ExportError("LiteRT has no operation for FFT\nin fnet")
 
-    monkeypatch.setattr(modelzoo.export, "export_bundle", export_bundle)
+    monkeypatch.setattr(exporting, "export_bundle", export_bundle)
     row = table.measure("FNetBackbone")
     assert (row["builds"], row["exports"], row["verifies"]) == (True, False, False)
     assert row["why"] == "LiteRT has no operation for FFT in fnet"

@@ -25,7 +25,7 @@ def hub_tokenizer():
 
 
 def test_the_ids_are_kerashubs(hub_tokenizer, tmp_path):
-    from modelzoo.runtime.tokenizer import Tokenizer
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
     path = tmp_path / "tokenizer.json"
     path.write_text(tokenizer_json(hub_tokenizer), encoding="utf-8")

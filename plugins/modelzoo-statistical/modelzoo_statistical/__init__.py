@@ -4,6 +4,6 @@ Importing this costs nothing. The Keras classes are registered as soon as Keras 
 `keras.saving.load_model` knows them.
 """
 
-from modelzoo.keras_hook import install
+from modelzoo.keras_registration import install
 
 install("modelzoo_statistical.serializable")

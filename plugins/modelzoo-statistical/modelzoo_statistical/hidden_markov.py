@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.backbones.base import Backbone, text_inputs
-from modelzoo.layers.lookup import lookup
+from modelzoo.layers.backend.lookup import lookup
 from modelzoo_statistical.markov import Chain
 
 # Below this a probability counts as this: its logarithm is a number in float32, and so is the

@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).parent.parent / "modelzoo_statistical"
 CONTRACT = {
     "modelzoo.backbones.base",  # what a backbone is
     "modelzoo.errors",
-    "modelzoo.keras_hook",  # registers our classes together with modelzoo's
-    "modelzoo.layers.lookup",  # rows of a table, in the form that a device reads
+    "modelzoo.keras_registration",  # registers our classes together with modelzoo's
+    "modelzoo.layers.backend.lookup",  # rows of a table, in the form that a device reads
     "modelzoo.tasks.causal_lm",  # the task whose model we are
 }
 OTHERS = {"keras", "numpy", "modelzoo_statistical"}

@@ -1,0 +1,143 @@
+"""`modelzoo.build`: from a name to a Keras model."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import nullcontext
+
+from modelzoo import registry
+from modelzoo.building.directory import load
+from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.transfer import copy_weights, take_weights
+from modelzoo.building.vocabulary import check_vocabulary, vocabulary_of
+from modelzoo.errors import (
+    RecipeError,
+)
+from modelzoo.recipe import Recipe, override
+from modelzoo.recipe.composition import parts_of
+from modelzoo.recipe.schema import validate_against
+from modelzoo.registry.of_recipe import task_of
+from modelzoo.runtime.text.tokenizer import Tokenizer
+from modelzoo.weights import (
+    is_source,
+    open_checkpoint,
+    read_weights,
+    recipe_of_checkpoint,
+)
+from modelzoo.weights.checkpoint import Checkpoint
+
+__all__ = ["build"]
+
+
+def build(
+    name: str | os.PathLike | Recipe,
+    *,
+    tokenizer: str | os.PathLike | Tokenizer | None = None,
+    weights: str | os.PathLike | None = None,
+    compile: bool = True,
+    **overrides,
+):
+    """Build a model from its recipe: a `keras.Model`, compiled, with random weights.
+
+    Args:
+        name: a recipe's name, the path of a TOML file, a model directory (its recipe), or a
+            checkpoint (its recipe and its weights): a directory in Hugging Face layout, a
+            `.safetensors` or `.gguf` file, `hf://owner/name`.
+        tokenizer: a `tokenizer.json`, or a `Tokenizer`. Default: the one of the weights.
+        weights: a model directory or a checkpoint to take the backbone's weights from, and the
+            head's where it is the same.
+        compile: with the optimizer, loss and metrics of the recipe.
+        **overrides: values of the recipe's `[model]` table; other tables through a dict,
+            `**{"train.learning_rate": 1e-3}`.
+
+    Raises:
+        ModelzooError: no such name, a wrong key or value, no Keras.
+
+    Example:
+        >>> model = modelzoo.build("gpt-small", num_layers=6)
+        >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
+    """
+    recipe, checkpoint = _resolve(name, weights, overrides)
+    architecture = registry.architecture(recipe.architecture)
+    arguments = validate_against(recipe, architecture)
+    if isinstance(tokenizer, str | os.PathLike):
+        tokenizer = Tokenizer.load(tokenizer)
+    if tokenizer is None and checkpoint is not None and checkpoint.tokenizer is not None:
+        tokenizer = Tokenizer.from_str(
+            checkpoint.tokenizer.json,
+            recipe.table("tokenizer").get("roles", checkpoint.tokenizer.roles),
+            checkpoint.tokenizer.stop_tokens,
+            where=checkpoint.where,
+        )
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, vocabulary_of(recipe)[0])
+    need_keras()  # what could be wrong without it has been told by now
+    from modelzoo.layers.dense import blank_weights
+
+    registry.import_for(recipe)
+    with blank_weights() if checkpoint is not None else nullcontext():
+        backbone = architecture(**arguments)
+    model = task_of(recipe).model(backbone)
+    model.recipe, model.tokenizer = recipe, tokenizer
+    if checkpoint is not None:
+        _take_checkpoint(model, checkpoint)
+    elif weights is not None:
+        take_weights(model, load(weights, compile=False), weights)
+    else:
+        _take_part_weights(model)
+    if compile:
+        from modelzoo.optimizers.optimizer import compile_model
+
+        compile_model(model)
+    return model
+
+
+def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
+    """The recipe, and the checkpoint where a name or the weights are one."""
+    if not isinstance(name, Recipe) and is_source(name):
+        if weights is not None:
+            raise RecipeError(
+                f"{name} is a checkpoint, which has weights of its own",
+                next_step="leave --weights out, or name a recipe",
+            )
+        checkpoint = open_checkpoint(name)
+        return override(recipe_of_checkpoint(checkpoint), overrides), checkpoint
+    else:
+        recipe = registry.recipe(name, overrides)
+    if weights is None or not is_source(weights):
+        return recipe, None
+    checkpoint = open_checkpoint(weights)
+    if checkpoint.tokenizer is None or recipe.table("tokenizer").get("roles"):
+        return recipe, checkpoint
+    roles = dict(checkpoint.tokenizer.roles)
+    stops = list(checkpoint.tokenizer.stop_tokens) or None
+    return override(recipe, {"tokenizer.roles": roles, "tokenizer.stop_tokens": stops}), checkpoint
+
+
+def _take_checkpoint(model, checkpoint: Checkpoint) -> None:
+    if checkpoint.tokenizer is not None:
+        model.chat_template = checkpoint.tokenizer.chat_template
+    loaded = read_weights(model, checkpoint)
+    if loaded.fresh:
+        warnings.warn(
+            f"{checkpoint.where} has no weights for {', '.join(loaded.fresh)}: they are random, "
+            "and have to be trained",
+            stacklevel=3,
+        )
+
+
+def _take_part_weights(model) -> None:
+    """The weights that the recipe names for its parts, `[model.image] weights = "runs/vit"`.
+
+    Of a model that is composed itself, such as a CLIP, they are those of its part of that name.
+    """
+    for name, table in parts_of(model.recipe.values):
+        where = table.get("weights")
+        if where is None:
+            continue
+        source = build(where, compile=False) if is_source(where) else load(where, compile=False)
+        of = source.backbone
+        if name in dict(parts_of(source.recipe.values)):
+            of = getattr(of, name)
+        copy_weights(getattr(model.backbone, name), of, where)

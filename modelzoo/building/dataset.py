@@ -1,0 +1,47 @@
+"""Raw data as batches for `fit()`."""
+
+from __future__ import annotations
+
+from modelzoo.building.vocabulary import train_tokenizer_for
+from modelzoo.errors import (
+    DataError,
+)
+from modelzoo.registry.of_recipe import recipe_of, task_of
+
+
+def dataset(model, raw, *, batch_size: int | None = None, length: int | None = None, seed: int = 0):
+    """Raw data as a `keras.utils.PyDataset` for `model.fit`.
+
+    A model that has no tokenizer yet gets one, trained on this text as its recipe says.
+
+    Args:
+        raw: a path, an iterable, a `tf.data.Dataset`; see `data.read_examples`.
+        batch_size, length: default: the recipe's `[train]` table.
+
+    Example:
+        >>> model.fit(modelzoo.dataset(model, ["a text", "another"]), epochs=1)
+    """
+    from modelzoo.data.media_rows import readable_examples
+    from modelzoo.recipe.train_options import train_options
+
+    recipe = recipe_of(model)
+    options = train_options(recipe)
+    examples = readable_examples(task_of(recipe), options, raw)
+    model.recipe = recipe = task_of(recipe).completed(recipe, examples)
+    labels = recipe.table("task_options").get("labels")
+    if labels and len(labels) != model.num_labels:
+        raise DataError(
+            f"the data has {len(labels)} labels and the model {model.num_labels}",
+            next_step=f"build it with **{{'task_options.labels': {labels}}}",
+        )
+    task = task_of(recipe)
+    if model.tokenizer is None and task.reads_text:
+        model.tokenizer = train_tokenizer_for(recipe, examples)
+    batches = task.batches(
+        examples,
+        model.tokenizer,
+        batch_size=batch_size or options.batch_size,
+        seed=seed,
+        **task.batch_options(model, options, length),
+    )
+    return batches.as_pydataset()

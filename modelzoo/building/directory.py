@@ -1,0 +1,105 @@
+"""Model directories: `model.keras`, the locked recipe, the tokenizer; written and read."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from modelzoo import registry
+from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.vocabulary import check_vocabulary
+from modelzoo.errors import (
+    ModelDirectoryError,
+)
+from modelzoo.files import new_directory
+from modelzoo.recipe import Recipe, read_lock, write_lock
+from modelzoo.registry.of_recipe import recipe_of
+from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
+from modelzoo.runtime.text.chat_template import read_source
+from modelzoo.runtime.text.tokenizer import Tokenizer
+
+MODEL_FILE, TOKENIZER_FILE = "model.keras", "tokenizer.json"
+
+
+def load(directory: str | os.PathLike, *, compile: bool = True):
+    """Open a model directory that `build` or `train` wrote.
+
+    Raises:
+        ModelDirectoryError: missing, incomplete, damaged, or written by a newer modelzoo.
+    """
+    directory, recipe = Path(directory), _locked_recipe(directory)
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise ModelDirectoryError(f"{directory} holds no {MODEL_FILE}")
+    keras = need_keras()
+    registry.import_for(recipe)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        unknown = re.search(r"Could not locate class '([^']+)'", str(error))
+        if unknown:
+            raise ModelDirectoryError(
+                f"{MODEL_FILE} holds a {unknown[1]}, a class that Keras does not know",
+                where=directory,
+                next_step="import the module that registers it; a plugin says which one with "
+                "modelzoo.keras_registration.install",
+            ) from error
+        raise ModelDirectoryError(
+            f"{MODEL_FILE} cannot be read: {str(error).splitlines()[0]}",
+            where=directory,
+            next_step="write the directory again: the file is damaged",
+        ) from error
+    model.recipe, model.tokenizer = recipe, load_tokenizer(directory)
+    if (directory / CHAT_TEMPLATE).is_file():
+        model.chat_template = read_source(directory / CHAT_TEMPLATE)
+    if model.tokenizer is not None:
+        check_vocabulary(model.tokenizer, getattr(model.backbone, "vocab_size", None))
+    if compile:
+        from modelzoo.optimizers.optimizer import compile_model
+
+        compile_model(model)
+    return model
+
+
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
+    """The tokenizer of a model directory, or `None` where it has none."""
+    table = _locked_recipe(directory).table("tokenizer")
+    path = Path(directory) / TOKENIZER_FILE
+    if not path.is_file():
+        return None
+    return Tokenizer.load(path, table.get("roles"), table.get("stop_tokens", ()))
+
+
+def _locked_recipe(directory: str | os.PathLike) -> Recipe:
+    if Path(directory).is_file():
+        raise ModelDirectoryError(
+            f"{directory} is a file, and no model directory",
+            next_step="modelzoo build NAME -o DIR writes one",
+        )
+    return read_lock(directory)[0]
+
+
+def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
+    """Write a model directory: `model.keras`, `recipe.lock.toml`, `tokenizer.json`, `README.md`.
+
+    And `chat_template.jinja` where the model has one.
+
+    Raises:
+        OutputError: it exists and `force` is off, or cannot be written; nothing is lost then.
+    """
+    import keras
+
+    from modelzoo.building.card import model_card
+
+    recipe = recipe_of(model)
+    with new_directory(directory, force) as folder:
+        model.save(folder / MODEL_FILE)
+        write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
+        if model.tokenizer is not None:
+            model.tokenizer.save(folder / TOKENIZER_FILE)
+        if getattr(model, "chat_template", None) is not None:
+            (folder / CHAT_TEMPLATE).write_bytes(model.chat_template.encode())
+        (folder / "README.md").write_text(model_card(model, Path(directory).name), "utf-8")
+    return Path(directory)

@@ -1,0 +1,138 @@
+"""What a bundle holds beside the model: manifest, tokenizer, lock file, figures, README."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from modelzoo.about import VERSION
+from modelzoo.errors import TokenizerError
+from modelzoo.exporting.bundle.readme import readme
+from modelzoo.recipe import write_lock
+from modelzoo.runtime.bundle import MANIFEST, write_manifest
+from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
+
+PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
+
+
+def write_sources(folder: Path, model, source: str) -> None:
+    """The tokenizer, byte for byte where it is a file, chat template, the recipe's lock file."""
+    import keras
+
+    original = Path(source) / TOKENIZER
+    if original.is_file():
+        shutil.copyfile(original, folder / TOKENIZER)
+    elif model.tokenizer is not None:
+        model.tokenizer.save(folder / TOKENIZER)
+    if chat_template(model) is not None:
+        (folder / CHAT_TEMPLATE).write_bytes(chat_template(model).encode())
+    write_lock(folder, model.recipe, keras=keras.__version__, backend=keras.backend.backend())
+
+
+def draft_manifest(model, signatures, artifact, *, name, format, mode, options) -> dict:
+    """All that is known before the file has been opened."""
+    tokenizer, recipe = model.tokenizer, model.recipe
+    backbone = getattr(model, "backbone", None)
+    return {
+        "modelzoo": VERSION,
+        "name": name,
+        "task": recipe.task,
+        "format": format,
+        "precision": mode.name,
+        "model": artifact.model,
+        "max_length": max_length(signatures),
+        "vocab_size": getattr(backbone, "vocab_size", None),
+        "signatures": {key: {} for key in signatures},
+        "tokenizer": None if tokenizer is None else tokenizer_entry(model),
+        "labels": recipe.table("task_options").get("labels"),
+        "processing": {**processing(signatures, tokenizer), **_media(model)},
+        "options": options,
+        "recipe_digest": recipe.digest,
+        "parameters": int(model.count_params()),
+    }
+
+
+def tokenizer_entry(model) -> dict:
+    """The tokenizer's files and what a reader must know about it."""
+    entry = {"file": TOKENIZER, "roles": dict(model.tokenizer.roles)}
+    stops = sorted(model.tokenizer.stop_tokens - {model.tokenizer.roles.get("eos")})
+    if stops:
+        entry["stop_tokens"] = [model.tokenizer.id_to_token(id) for id in stops]
+    if chat_template(model) is not None:
+        entry["chat_template"] = CHAT_TEMPLATE
+    return entry
+
+
+def chat_template(model) -> str | None:
+    """The model's chat template, where it has one and reads text at all."""
+    return None if model.tokenizer is None else getattr(model, "chat_template", None)
+
+
+def max_length(signatures) -> int | None:
+    """Tokens that fit: a decoder's window, else what the first signature reads; None: no limit."""
+    inputs = (signatures.get("decode") or next(iter(signatures.values()))).inputs
+    windows = [spec.shape[2] for key, spec in inputs.items() if key.startswith("kv_cache_k")]
+    if windows:
+        return min(windows)
+    if "decode" in signatures or "token_ids" not in inputs:
+        return None
+    return inputs["token_ids"].shape[-1]
+
+
+def processing(signatures, tokenizer) -> dict:
+    """What a device must know to prepare inputs; see the README of a bundle."""
+    if "encode" not in signatures or "decode" not in signatures or tokenizer is None:
+        return {}
+    from modelzoo.tasks.seq2seq_lm import start_token
+
+    try:
+        return {"start_token": start_token(tokenizer)}
+    except TokenizerError:
+        return {}  # the runtime says what is missing; single signatures run all the same
+
+
+def _media(model) -> dict:
+    return model.processing() if hasattr(model, "processing") else {}
+
+
+def signatures_as_json(signatures) -> dict:
+    """An engine's signatures as the manifest has them."""
+
+    def tensors(infos):
+        return {
+            key: {"shape": list(tensor.shape), "dtype": tensor.dtype}
+            for key, tensor in infos.items()
+        }
+
+    return {
+        name: {"inputs": tensors(info.inputs), "outputs": tensors(info.outputs)}
+        for name, info in signatures.items()
+    }
+
+
+def finish(folder: Path, manifest: dict, engine, parity: dict) -> dict:
+    """Write the figures, the README and the final manifest over what is in the folder."""
+    # In the file's own order, which says each signature's index.
+    infos = {k: info for k, info in engine.signatures.items() if k in manifest["signatures"]}
+    manifest = {**manifest, "signatures": signatures_as_json(infos)}
+    parity = {"format_version": 1, **parity, "versions": versions()}
+    text = json.dumps(parity, indent=2, allow_nan=False)
+    (folder / PARITY).write_text(text + "\n", encoding="utf-8")
+    (folder / README).write_text(readme(manifest, parity), encoding="utf-8")
+    (folder / MANIFEST).unlink(missing_ok=True)
+    return write_manifest(folder, manifest)
+
+
+def versions() -> dict[str, str]:
+    """What the bundle was made and verified with."""
+    found = {"modelzoo": VERSION, "python": platform.python_version()}
+    for package in ("keras", "tensorflow", "ai-edge-litert", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # tensorflow-cpu is another distribution of the same module
+            module = __import__(package.replace("-", "_"))
+            found[package] = getattr(module, "__version__", "unknown")
+    return found

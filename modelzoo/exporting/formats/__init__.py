@@ -1,0 +1,1 @@
+"""One module for each format of the core, and the graph that they share."""

@@ -1,0 +1,167 @@
+"""What the child does: turn a model into a bundle, or hold a bundle against a model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from modelzoo import registry
+from modelzoo.building.build import build
+from modelzoo.building.directory import load
+from modelzoo.errors import ExportError
+from modelzoo.exporting.bundle import files
+from modelzoo.exporting.formats.artifact import WORK
+from modelzoo.exporting.process.options import check_cache, export_options
+from modelzoo.exporting.quantization.precision import mode_for
+from modelzoo.exporting.quantization.prepare import prepare
+from modelzoo.exporting.quantization.quantize import quantization_of
+from modelzoo.recipe import override
+from modelzoo.runtime.bundle import read_bundle, write_manifest
+
+Progress = Callable[[str], None]
+
+
+def export_bundle(job: dict, progress: Progress) -> dict:
+    """Fill `job["folder"]` with a verified bundle.
+
+    Args:
+        job: `model` (a model directory or a recipe), `folder`, `name`, `format`, `quantize`,
+            `options` (of export_signatures), `quantization` (over the recipe's `[quantize]`).
+
+    Returns:
+        The content of `parity.json`, and `manifest`.
+    """
+    from modelzoo.exporting.verification.verify import located, verify
+    from modelzoo.runtime.model import load as load_bundle
+
+    exporter = registry.exporter(job["format"])
+    mode = mode_for(job["quantize"], job["format"])
+    model = _chosen(open_model(job["model"], progress), job)
+    options = export_options(model, job["options"])
+    check_cache(options, mode)
+    signatures = model.export_signatures(**options)
+    weights = model.get_weights() if mode.quantized else None
+    folder = Path(job["folder"])
+    scratch = folder / WORK
+    scratch.mkdir(exist_ok=True)
+
+    if mode.quantized:
+        progress(f"preparing the weights for {mode.name}")
+        prepare(model, mode, quantization_of(model))
+    progress(f"converting to {job['format']}")
+    artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
+    if mode.quantized:  # what it is held against is the model as it was
+        model = _chosen(open_model(job["model"], progress), job)
+        model.set_weights(weights)
+        signatures = model.export_signatures(**options)
+    files.write_sources(folder, model, job["model"])
+    manifest = files.draft_manifest(
+        model,
+        signatures,
+        artifact,
+        name=job["name"],
+        format=job["format"],
+        mode=mode,
+        options=options,
+    )
+    write_manifest(folder, manifest)
+
+    progress("loading the bundle")
+    # From here on as a device does it: hashes, tokenizer, engine.
+    if artifact.engine is None:
+        loaded = load_bundle(folder)
+        engine, tokenizer = loaded.engine, loaded.tokenizer
+    else:
+        loaded = None
+        engine, tokenizer = artifact.engine(read_bundle(folder)), model.tokenizer
+    signatures = artifact.signatures or signatures
+    try:
+        figures = verify(engine, model, signatures, tokenizer, mode, progress, loaded)
+    except ExportError as error:
+        if artifact.reference is None:
+            raise
+        found = folder / artifact.model
+        raise located(error, artifact.reference, found, engine, model, mode) from error
+    shutil.rmtree(scratch)
+    parity = {**artifact.facts, **_terms(job["format"], mode), **figures}
+    manifest = files.finish(folder, manifest, engine, parity)
+    return {"parity": parity, "manifest": manifest}
+
+
+def verify_bundle(job: dict, progress: Progress) -> dict:
+    """Hold the bundle `job["bundle"]` against the model `job["model"]`, all checks again."""
+    from modelzoo.exporting.verification.verify import verify
+    from modelzoo.runtime.model import load as load_bundle
+
+    found = read_bundle(job["bundle"])
+    manifest = found.manifest
+    mode = mode_for(manifest.get("precision"), manifest["format"])
+    model = open_model(job["model"], progress)
+    signatures = model.export_signatures(**manifest.get("options", {}))
+    facts, bundle = {}, None
+    reopen = getattr(registry.exporter(manifest["format"]), "reopen", None)
+    if reopen is not None:
+        artifact = reopen(model, signatures, mode)
+        engine, tokenizer = artifact.engine(found), model.tokenizer
+        signatures, facts = artifact.signatures, artifact.facts
+    else:
+        bundle = load_bundle(job["bundle"])
+        engine, tokenizer = bundle.engine, bundle.tokenizer
+    figures = verify(engine, model, signatures, tokenizer, mode, progress, bundle)
+    return {
+        "parity": {**facts, **_terms(manifest["format"], mode), **figures},
+        "manifest": manifest,
+    }
+
+
+def open_model(name: str, progress: Progress):
+    """A model directory's model, or a recipe's with random weights; all float32."""
+    progress(f"loading {name}")
+    if Path(name).is_dir():
+        model = load(name, compile=False)
+    else:
+        model = build(name, compile=False)
+    if not hasattr(model, "export_signatures"):
+        raise ExportError(
+            f"{type(model).__name__} has no export_signatures(), so nobody knows what it does on "
+            "a device",
+            next_step="give it one: {name: modelzoo.signature.Signature(function, inputs)}",
+        )
+    from modelzoo.exporting.formats.graph import in_float32
+
+    return in_float32(model)
+
+
+def _chosen(model, job: dict):
+    """The model, with what the job says of the recipe's `[quantize]` table."""
+    chosen = job.get("quantization")
+    if chosen:
+        model.recipe = override(model.recipe, {f"quantize.{k}": v for k, v in chosen.items()})
+    return model
+
+
+def register(registrations: list[dict]) -> None:
+    """Give the child the names that were registered in the parent's process."""
+    for entry in registrations:
+        module, _, qualified = entry["target"].partition(":")
+        item = import_module(module)
+        for part in qualified.split("."):
+            item = getattr(item, part)
+        registry.register(entry["name"], **{entry["kind"]: item})
+
+
+def _terms(format: str, mode) -> dict:
+    return {
+        "format": format,
+        "precision": mode.name,
+        "tolerance": {
+            "max_abs_error": mode.max_error,
+            "relative": mode.relative,
+            "cosine": mode.min_cosine,
+        },
+    }
+
+
+JOBS = {"export": export_bundle, "verify": verify_bundle}

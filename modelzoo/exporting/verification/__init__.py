@@ -1,0 +1,1 @@
+"""An export proves itself: the bundle is run against the Keras model."""

@@ -1,0 +1,391 @@
+"""Does the bundle, on the runtime that ships, answer as the Keras model does? Runs in the child.
+
+V vocabulary, L tokens of the text that is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from modelzoo.errors import ExportError
+from modelzoo.exporting.quantization.precision import DEFAULT, Mode
+from modelzoo.exporting.verification import quality as held_out
+from modelzoo.exporting.verification.first_layer import compare_layers, first_difference
+from modelzoo.exporting.verification.parity import Difference, complaint, difference
+from modelzoo.exporting.verification.samples import Samples, inputs_for, signature_calls
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.prefill import prefill
+from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.signature import Signature
+
+# Prompt tokens and tokens to generate; the first begins in English, the second in Chinese.
+GREEDY = ((24, 200), (12, 40))
+MAX_TIES = 8
+
+
+def verify(
+    engine,
+    model: keras.Model,
+    signatures: Mapping[str, Signature],
+    tokenizer,
+    mode: Mode,
+    progress: Callable[[str], None] = lambda step: None,
+    bundle=None,
+) -> dict:
+    """Hold every signature, and generation as a whole, against Keras.
+
+    Args:
+        engine: a bundle's, from the runtime.
+        signatures: what was exported, of this model.
+        bundle: the `runtime.Model` over the engine, where there is one.
+
+    Returns:
+        The figures: `signatures`, for what generates `generation`, and in a quantized mode
+        `held_out`, what it costs the task.
+
+    Raises:
+        ExportError: what differs, by how much, and how much is allowed.
+    """
+    check_names(engine.signatures, signatures)
+    backbone = getattr(model, "backbone", None)
+    sizes = (getattr(backbone, name, None) for name in ("vocab_size", "max_length"))
+    samples = Samples(tokenizer, *sizes)
+    progress("comparing each signature with Keras")
+    figures: dict = {"signatures": {}}
+    complaints = []
+    for name, outputs in compare_signatures(engine, signatures, samples, mode).items():
+        figures["signatures"][name] = {key: d.as_json(mode) for key, d in outputs.items()}
+        complaints += [complaint(f"{name}: {key}", d, mode) for key, d in outputs.items()]
+    refuse(complaints, mode)
+    if "decode" in signatures:
+        progress("comparing generation with Keras")
+        generation = Generation(engine, model, samples, tokenizer, mode)
+        figures["generation"] = generation.check()
+    if mode.quantized:
+        progress("holding the answers to real text against float32")
+        if "decode" in signatures:
+            measured = held_out.language_model(generation, tokenizer, mode)
+        else:
+            measured = bundle and held_out.encoder(bundle, model, mode)
+        if measured:
+            figures["held_out"] = measured
+            refuse([held_out.complaint(measured)], mode)
+    return figures
+
+
+def check_names(found: Mapping, signatures: Mapping[str, Signature]) -> None:
+    """Names and static shapes of the inputs must have come through the conversion."""
+    for name, signature in signatures.items():
+        if name not in found:
+            raise ExportError(f"signature {name} is missing from the file")
+        shapes = {key: tuple(spec.shape) for key, spec in signature.inputs.items()}
+        # An input that nothing reads is left out by a converter, and a device need not give it.
+        kept = {key: tensor.shape for key, tensor in found[name].inputs.items()}
+        wrong = [key for key, shape in kept.items() if shapes.get(key) != shape]
+        if wrong:
+            raise ExportError(
+                f"input {wrong[0]} of signature {name} is {kept[wrong[0]]} in the file, and "
+                f"{shapes.get(wrong[0], 'unknown')} in the model"
+            )
+
+
+def refuse(complaints: list[str | None], mode: Mode) -> None:
+    """Raise what is wrong, the first five of it."""
+    wrong = [text for text in complaints if text]
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ExportError(
+            f"the bundle does not answer as Keras does: {'; '.join(wrong[:5])}{more}",
+            next_step=_advice(mode),
+        )
+
+
+def _advice(mode: Mode) -> str:
+    if mode.name == "int4":
+        return "export with --quantize int8, or keep the layers that need it in 8 bits ([quantize])"
+    if mode.name != DEFAULT:
+        return f"export with --quantize {DEFAULT}"
+    return "is it another model? If not, report it together with the recipe"
+
+
+def located(error, reference: Path, found: Path, engine, model, mode: Mode) -> ExportError:
+    """The error of a quantized file, with the layer at which it leaves its float32 twin.
+
+    Args:
+        reference, found: the float32 and the quantized file.
+    """
+    name = next((key for key in ("decode", "serve", "embed") if key in engine.signatures), None)
+    name = name or next(iter(engine.signatures))
+    samples = Samples(None, getattr(getattr(model, "backbone", None), "vocab_size", None))
+    inputs, _ = inputs_for(engine.signatures[name], samples, {})
+    names = {layer.name for layer in model._flatten_layers()}
+    first = first_difference(compare_layers(reference, found, name, inputs, names), mode.min_cosine)
+    if first is None:
+        return error
+    return ExportError(
+        f"{error.what}; in {name} the first layer to differ from float32 is {first.path} (cosine "
+        f"{first.cosine:.5f})",
+        where=error.where,
+        next_step=f'{error.next_step}: --set \'quantize.layers={{"{first.path}" = "int8"}}\''
+        if mode.name == "int4"
+        else error.next_step,
+    )
+
+
+def compare_signatures(
+    engine, signatures: Mapping[str, Signature], samples: Samples, mode: Mode
+) -> dict[str, dict[str, Difference]]:
+    """The worst difference of each output of each signature, over a few texts."""
+    worst: dict[str, dict[str, Difference]] = {name: {} for name in signatures}
+    infos = {name: engine.signatures[name] for name in signatures}
+    states = {key for info in infos.values() for key in info.inputs}
+    kept: dict[str, np.ndarray] = {}
+    calls = signature_calls(infos, samples)
+    name, arrays = next(calls)
+    while True:
+        right = run_in_keras(signatures[name], arrays)
+        found = engine.run(
+            name, {**arrays, **_own_state(arrays, kept)} if mode.quantized else arrays
+        )
+        kept.update({key: value for key, value in found.items() if key in states})
+        for key, value in right.items():
+            if key in states and mode.quantized:
+                continue  # smoothing scales it; what comes of it is held, in generation
+            if key not in found:
+                raise ExportError(f"output {key} of signature {name} is missing from the file")
+            if not np.isfinite(value).all():
+                raise ExportError(
+                    f"the model itself gives no number (nan or infinite): {name}, {key}",
+                    next_step="look at the loss that it was trained to",
+                )
+            found_here = difference(found[key], value, key in states)
+            worst[name][key] = found_here.worse(worst[name].get(key))
+        try:
+            name, arrays = calls.send(right)
+        except StopIteration:
+            return worst
+
+
+def _own_state(arrays: Mapping, kept: Mapping) -> dict[str, np.ndarray]:
+    """The bundle's own state in the place of Keras': smoothing scales values, and with them the
+    matrices that read them."""
+    return {
+        key: kept[key]
+        for key, value in arrays.items()
+        if key in kept and kept[key].shape == value.shape and value.any()
+    }
+
+
+def run_in_keras(signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The signature's own function on the model, with numpy in and out."""
+    inputs = {
+        key: keras.ops.convert_to_tensor(arrays[key], spec.dtype)
+        if key in arrays
+        else keras.ops.zeros(spec.shape, spec.dtype)
+        for key, spec in signature.inputs.items()
+    }
+    outputs = signature.function(inputs)
+    return {key: keras.ops.convert_to_numpy(value) for key, value in outputs.items()}
+
+
+class Generation:
+    """The checks of what generates: the state that grows in place, against whole texts in Keras.
+
+    Args: as `verify`.
+
+    Attributes:
+        source: what the model looks at while it writes: the inputs of `encode`, or those of
+            `prefill_image` without the state.
+        kept: positions that an image takes, before those of the tokens that are compared.
+        window: tokens that fit behind them.
+    """
+
+    def __init__(self, engine, model, samples: Samples, tokenizer, mode: Mode):
+        self.engine, self.model, self.samples, self.mode = engine, model, samples, mode
+        self.source, self.source_ids, self.kept, first = None, None, 0, []
+        look = next((name for name in engine.signatures if name.startswith("prefill_image")), None)
+        if "encode" in engine.signatures:
+            self._read_source(tokenizer)
+            first = [samples.pad]
+        elif look is not None:
+            arrays, self.kept = inputs_for(engine.signatures[look], samples, {})
+            self.source = {key: arrays[key] for key in ("images", "positions")}
+        stepper = self.stepper()
+        self.window, self.chunk = stepper.max_length, stepper.prefill_length
+        if self.window is not None:
+            self.window -= self.kept
+        self.longest = 2 * self.chunk + self.chunk // 2 + 3  # several chunks, the last one short
+        if self.window is not None:
+            self.longest = min(self.longest, self.window)
+        count = max(self.longest, self.window or 0)
+        self.tokens = (first + samples.tokens(count))[:count]
+
+    def _read_source(self, tokenizer) -> None:
+        """A source that fills most of the encoder, as the device is given it."""
+        info = self.engine.signatures["encode"].inputs
+        if "token_ids" not in info:  # an image or a sound
+            self.source, _ = inputs_for(
+                self.engine.signatures["encode"], self.samples, {}, share=0.75
+            )
+            return
+        length = info["token_ids"].shape[1]
+        ids = self.samples.tokens(max(1, length - length // 4))
+        if tokenizer is not None and "eos" in tokenizer.roles:
+            ids[-1] = tokenizer.roles["eos"]
+        padded = np.full((1, length), self.samples.pad, np.int32)
+        padded[0, : len(ids)] = ids
+        mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
+        self.source_ids = ids
+        self.source = {"token_ids": padded, "padding_mask": mask}
+        self.source = {key: value for key, value in self.source.items() if key in info}
+
+    def stepper(self):
+        if not self.kept:
+            return self.engine.stepper(self.source)
+        stepper = self.engine.stepper()
+        stepper.prefill_image(**self.source)
+        return stepper
+
+    def _behind_image(self, tokens: list[int]) -> list[int]:
+        """Tokens at their positions, with something at those of the image."""
+        image_token = getattr(self.model.backbone, "image_token", None) or 0
+        return [image_token] * self.kept + tokens
+
+    def check(self) -> dict:
+        """Raises ExportError where the device's logits or tokens are not Keras'."""
+        right = self.keras_logits(self.tokens[: self.longest])
+        found = {"decode": difference(self.decode_all(self.tokens[: self.longest]), right)}
+        split = max(1, self.longest - 8)
+        rows = self.prefill_then_decode(self.tokens[: self.longest], split)
+        found["prefill"] = difference(rows, right[split:])
+        if self.window is not None and self.window > self.longest:
+            rows = self.prefill_then_decode(self.tokens, self.window - 1)
+            found["full_window"] = difference(rows, self.keras_logits(self.tokens)[-1:])
+        wrong = [complaint(f"generation: {key} logits", d, self.mode) for key, d in found.items()]
+        refuse(wrong, self.mode)
+        figures = {key: d.as_json(self.mode) for key, d in found.items()}
+        figures["positions"] = self.longest
+        # A quantized model's text may part from Keras'; `held_out` counts its choices.
+        if hasattr(self.model, "stepper") and not self.mode.quantized:
+            figures["greedy"] = self.greedy()
+        return figures
+
+    def keras_logits(self, tokens: list[int]) -> np.ndarray:
+        """(L, V): the whole text at once, no state."""
+        ids = keras.ops.convert_to_tensor([tokens], "int32")
+        inputs = {"token_ids": ids, "padding_mask": keras.ops.ones_like(ids)}
+        if self.source_ids is not None:
+            source = keras.ops.convert_to_tensor([self.source_ids], "int32")
+            inputs = {
+                "token_ids": source,
+                "padding_mask": keras.ops.ones_like(source),
+                "decoder_token_ids": ids,
+                "decoder_padding_mask": keras.ops.ones_like(ids),
+            }
+        elif self.source is not None:
+            in_text = getattr(self.model.backbone, "image_token", None) is not None
+            ids = keras.ops.convert_to_tensor(
+                [self._behind_image(tokens) if in_text else tokens], "int32"
+            )
+            media = {k: keras.ops.convert_to_tensor(v) for k, v in self.source.items()}
+            inputs = {**media, "token_ids": ids, "padding_mask": keras.ops.ones_like(ids)}
+        logits = keras.ops.convert_to_numpy(self.model(inputs, training=False))
+        return logits[0][-len(tokens) :].astype(np.float32)
+
+    def decode_all(self, tokens: list[int]) -> np.ndarray:
+        """(L, V): one token after another through the state, buffers used in place."""
+        return self._decode(self.stepper(), tokens, 0)
+
+    def prefill_then_decode(self, tokens: list[int], split: int) -> np.ndarray:
+        """(L - split, V): `split` tokens by chunks, the others one after another."""
+        stepper = self.stepper()
+        prefill(stepper, [self._behind_image(tokens[: split + 1])])
+        return self._decode(stepper, tokens, split)
+
+    def _decode(self, stepper, tokens, begin: int) -> np.ndarray:
+        rows = []
+        for position in range(begin, len(tokens)):
+            ids = np.array([[tokens[position]]], np.int32)
+            place = np.array([[self.kept + position]], np.int32)
+            rows.append(stepper.decode(ids, place)[0])
+        return np.stack(rows)
+
+    # === Greedy text ===
+
+    def own_text(self, count: int) -> tuple[list[int], list[int]]:
+        """What Keras writes of the source by itself: the tokens before it, and `count` at most."""
+        known = self.model.tokenizer is not None and hasattr(self.model, "first_tokens")
+        prompt = self.model.first_tokens() if known else self.tokens[:1]
+        if self.window is not None:
+            count = min(count, self.window - len(prompt))
+        sampling = Sampling(max_new_tokens=count)
+        stepper = self._keras_stepper(prompt, sampling)
+        return prompt, _run(stepper, self._behind_image(prompt), sampling)
+
+    def greedy(self) -> dict:
+        """Compare the likeliest tokens, one text after another.
+
+        Where two tokens are as likely as the allowed error can tell, either is right, and the
+        comparison goes on behind Keras' choice.
+        """
+        counts = {"compared": 0, "equal": 0, "ties": 0}
+        for first, (length, new) in enumerate(GREEDY):
+            if "encode" in self.engine.signatures:
+                prompt = self.tokens[:1]
+                new = new if first == 0 else 0
+            else:
+                prompt = self.samples.tokens(length, first)
+            if self.window is not None:
+                prompt = prompt[: max(1, self.window // 4)]
+                new = min(new, self.window - len(prompt) + 1)
+            if new:
+                self._compare_text(prompt, new, counts)
+        return counts
+
+    def _compare_text(self, prompt: list[int], new: int, counts: dict) -> None:
+        sampling = Sampling(max_new_tokens=new)
+        right = _run(self._keras_stepper(prompt, sampling), self._behind_image(prompt), sampling)
+        counts["compared"] += len(right)
+        done, ties = 0, 0
+        while done < len(right):
+            rest = Sampling(max_new_tokens=len(right) - done)
+            found = _run(self.stepper(), self._behind_image(prompt + right[:done]), rest)
+            same = next(
+                (n for n, (a, b) in enumerate(zip(found, right[done:], strict=True)) if a != b),
+                len(found),
+            )
+            counts["equal"] += same
+            done += same
+            if done == len(right) or ties == MAX_TIES:
+                counts["compared"] -= len(right) - done
+                return
+            self._explain(prompt + right[:done], found[same], right[done])
+            ties += 1
+            counts["ties"] += 1
+            done += 1
+
+    def _keras_stepper(self, prompt: list[int], sampling: Sampling):
+        if self.source is not None and self.source_ids is None:
+            return self.model.media_stepper(self.source, self._behind_image(prompt), sampling)
+        return self.model.stepper([self.source_ids or prompt], sampling)
+
+    def _explain(self, history: list[int], found: int, right: int) -> None:
+        """Raises ExportError unless the two tokens are as likely as each other."""
+        logits = self.keras_logits(history)[-1]
+        gap = float(logits[right] - logits[found])
+        allowed = 2 * self.mode.allowed(float(np.abs(logits).max()))
+        if self.mode.same_text and gap > allowed:
+            raise ExportError(
+                f"the bundle's greedy text is not Keras': token {len(history)} is {found} instead "
+                f"of {right}, which is {gap:.3g} more likely; a tie is {allowed:.3g} at most",
+                next_step=_advice(self.mode),
+            )
+
+
+def _run(stepper, prompt: list[int], sampling: Sampling) -> list[int]:
+    generation = generate_tokens(stepper, [prompt], sampling)
+    return [token for _, token in generation]

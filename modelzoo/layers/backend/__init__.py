@@ -1,0 +1,1 @@
+"""What depends on the Keras backend: lookups, replicas, one trace for equal blocks."""

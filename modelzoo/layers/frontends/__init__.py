@@ -1,0 +1,1 @@
+"""What stands before a transformer: spectrograms, patches of images and sounds, windows."""

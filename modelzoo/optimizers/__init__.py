@@ -1,0 +1,1 @@
+"""The optimizer, schedule and compilation that a recipe's `[train]` table describes."""

@@ -1,0 +1,184 @@
+"""Optimizers and learning rates, and what `compile()` is given."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from modelzoo.recipe.train_options import TrainOptions, train_options
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise to `peak`, then a half cosine, a line, or nothing, down to a tenth of it.
+
+    Args:
+        total_steps, warmup_steps: updates of the weights.
+        shape: `"cosine"`, `"linear"` or `"constant"`.
+        accumulate: batches of an update, which all have its learning rate.
+
+    Call: the number of batches so far, which is what Keras counts -> learning rate.
+    """
+
+    FLOOR = 0.1
+
+    def __init__(
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        shape: str = "cosine",
+        accumulate: int = 1,
+    ):
+        self.peak, self.total_steps = peak, total_steps
+        self.warmup_steps, self.shape, self.accumulate = warmup_steps, shape, accumulate
+
+    def __call__(self, step):
+        step = ops.floor(ops.cast(step, "float32") / self.accumulate)
+        rise = ops.minimum((step + 1.0) / max(self.warmup_steps, 1), 1.0)
+        span = max(self.total_steps - self.warmup_steps, 1)
+        done = ops.clip((step - self.warmup_steps) / span, 0.0, 1.0)
+        left = {
+            "cosine": 0.5 * (1.0 + ops.cos(math.pi * done)),
+            "linear": 1.0 - done,
+            "constant": ops.ones_like(done),
+        }[self.shape]
+        decayed = self.FLOOR + (1.0 - self.FLOOR) * left
+        return self.peak * (rise if self.warmup_steps else 1.0) * decayed
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "shape": self.shape,
+            "accumulate": self.accumulate,
+        }
+
+
+class MatricesDecay:
+    """Mixed into an optimizer: vectors, which are norms and biases, do not decay (as in BERT, GPT).
+
+    A part of the class, because Keras does not save what `exclude_from_weight_decay` was told.
+    """
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1 and super()._use_weight_decay(variable)
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class SGD(MatricesDecay, keras.optimizers.SGD):
+    """Keras' SGD."""
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class Adafactor(MatricesDecay, keras.optimizers.Adafactor):
+    """Keras' Adafactor (Shazeer and Stern 2018)."""
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class AdamW(MatricesDecay, keras.optimizers.AdamW):
+    """Keras' AdamW (Loshchilov and Hutter 2019) with one fused update a variable on TensorFlow.
+
+    The formula and the state are Keras'. Some thirty small operations on every weight become three
+    passes over memory, which also halves the graph that is to be traced and optimized. And where a
+    batch reads a row of an embedding twice, its two gradients are summed before they are squared.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._scalars = None
+
+    # === On TensorFlow: one pass over memory for the norm, one for the decay, one for the rest ===
+
+    def _fused(self) -> bool:
+        return keras.backend.backend() == "tensorflow" and not self.amsgrad
+
+    def _clip_gradients(self, grads):
+        if not self._fused() or not self.global_clipnorm or self.clipnorm:
+            return super()._clip_gradients(grads)
+        import tensorflow as tf
+
+        return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
+
+    def _apply_weight_decay(self, variables):
+        if not self._fused():
+            super()._apply_weight_decay(variables)  # else `update_step` does it
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if self._fused():
+            # Once, and not once a variable: the schedule alone would be half of the graph.
+            rate = ops.cast(learning_rate, "float32")
+            step = ops.cast(self.iterations + 1, "float32")
+            self._scalars = {
+                "lr": rate,
+                "beta1_power": ops.power(self.beta_1, step),
+                "beta2_power": ops.power(self.beta_2, step),
+                "beta1": ops.convert_to_tensor(self.beta_1, "float32"),
+                "beta2": ops.convert_to_tensor(self.beta_2, "float32"),
+                "epsilon": ops.convert_to_tensor(self.epsilon, "float32"),
+            }
+            self._decay = rate * (self.weight_decay or 0.0)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        self._scalars = self._decay = None  # they belong to the graph that was just traced
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not self._fused():
+            return super().update_step(gradient, variable, learning_rate)
+        import tensorflow as tf
+
+        dtype, index = variable.dtype, self._get_variable_index(variable)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign_sub(variable * tf.cast(self._decay, dtype))
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+            **{name: tf.cast(value, dtype) for name, value in self._scalars.items()},
+        )
+
+
+def make_optimizer(options: TrainOptions, total_steps: int | None = None):
+    """The optimizer of a `[train]` table. Without `total_steps` the learning rate is constant."""
+    shape = options.schedule if total_steps else "constant"
+    rate = options.learning_rate
+    if shape != "constant" or options.warmup_steps:
+        rate = WarmupDecay(rate, total_steps or 0, options.warmup_steps, shape, options.accumulate)
+    common = {
+        "learning_rate": rate,
+        "global_clipnorm": options.clip_norm or None,
+        "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
+    }
+    if options.optimizer == "sgd":
+        return SGD(weight_decay=options.weight_decay, **common)
+    if options.optimizer == "adafactor":
+        return Adafactor(weight_decay=options.weight_decay, **common)
+    decay = options.weight_decay if options.optimizer == "adamw" else 0.0
+    return AdamW(
+        weight_decay=decay,
+        beta_1=options.beta_1,
+        beta_2=options.beta_2,
+        epsilon=options.epsilon,
+        **common,
+    )
+
+
+def compile_model(model, total_steps: int | None = None) -> None:
+    """`model.compile` with the optimizer of its recipe and its task's loss and metrics."""
+    from modelzoo.registry.of_recipe import recipe_of, task_of
+
+    recipe = recipe_of(model)
+    options = train_options(recipe)
+    loss, metrics = task_of(recipe).losses()
+    jit = options.jit_compile
+    if jit is None:
+        jit = keras.backend.backend() != "tensorflow"
+    model.compile(
+        optimizer=make_optimizer(options, total_steps),
+        loss=loss,
+        weighted_metrics=metrics,
+        jit_compile=jit,
+    )

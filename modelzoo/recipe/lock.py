@@ -1,0 +1,83 @@
+"""`recipe.lock.toml`: the resolved values of a recipe, with the digest that proves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelzoo.about import UPGRADE, VERSION
+from modelzoo.errors import ModelDirectoryError, RecipeError
+from modelzoo.files import write_atomic
+from modelzoo.recipe.reading import from_values
+from modelzoo.recipe.recipe import Recipe
+from modelzoo.recipe.toml import dumps, read_toml
+
+LOCK_NAME = "recipe.lock.toml"
+
+
+FORMAT_VERSION = 1
+
+
+def lock_text(recipe: Recipe, *, keras: str | None = None, backend: str | None = None) -> str:
+    """The text of the lock file: the resolved values, and a table `[lock]`."""
+    lock: Mapping[str, object] = {
+        "format_version": FORMAT_VERSION,
+        "name": recipe.name,
+        "digest": recipe.digest,
+        "modelzoo": VERSION,
+        "keras": keras,
+        "backend": backend,
+        "plugin": recipe.plugin,
+    }
+    known = {key: value for key, value in lock.items() if value is not None}
+    return dumps({**recipe.values, "lock": known})
+
+
+def write_lock(
+    directory: str | Path, recipe: Recipe, *, keras: str | None = None, backend: str | None = None
+) -> Path:
+    """Writes `recipe.lock.toml` into `directory`; a reader never sees half of it."""
+    return write_atomic(
+        Path(directory) / LOCK_NAME, lock_text(recipe, keras=keras, backend=backend)
+    )
+
+
+def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, object]]:
+    """The recipe and the table `[lock]` of a model directory or bundle.
+
+    Raises:
+        ModelDirectoryError: no lock file, one that a newer modelzoo wrote, or one that was edited.
+    """
+    path = Path(directory)
+    path = path / LOCK_NAME if path.is_dir() else path
+    try:
+        values = read_toml(path)
+    except RecipeError as error:
+        if path.exists():
+            raise ModelDirectoryError(error.what, where=error.where) from error
+        raise ModelDirectoryError(
+            f"{directory} is not a model directory: it holds no {LOCK_NAME}",
+            next_step="modelzoo build NAME -o DIR writes one",
+        ) from error
+    lock = values.pop("lock", None)
+    version = lock.get("format_version") if isinstance(lock, dict) else None
+    if type(version) is not int or not isinstance(lock.get("name"), str):
+        raise ModelDirectoryError("the table [lock] is missing or incomplete", where=path)
+    if version > FORMAT_VERSION:
+        raise ModelDirectoryError(
+            f"written by a newer modelzoo ({lock.get('modelzoo', 'unknown')}): "
+            f"lock format {version}, and this one reads up to {FORMAT_VERSION}",
+            where=path,
+            next_step=UPGRADE,
+        )
+    try:
+        recipe = from_values(values, name=lock["name"], source=str(path), plugin=lock.get("plugin"))
+    except RecipeError as error:
+        raise ModelDirectoryError(error.what, where=error.where or path) from error
+    if recipe.digest != lock.get("digest"):
+        raise ModelDirectoryError(
+            "the values do not match the recorded digest: the file was edited by hand",
+            where=path,
+            next_step="build the model again from its recipe",
+        )
+    return recipe, lock

@@ -1,0 +1,63 @@
+"""The class `Recipe`."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+
+from modelzoo.recipe.values import (
+    Values,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A fully resolved recipe.
+
+    Attributes:
+        name: `gpt-small`, `acme/tiny`, or the stem of the file.
+        values: the merged tables and scalars, without `extends`. Treat as read-only.
+        source: path of the file as text, or `<registered>`.
+        plugin: the distribution that the recipe needs, `modelzoo-acme 0.2.1`; `None` for the core.
+        extends: the names it was merged from, nearest parent first.
+    """
+
+    name: str
+    values: Values
+    source: str
+    plugin: str | None = None
+    extends: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        return self.values["architecture"]
+
+    @property
+    def task(self) -> str | None:
+        return self.values.get("task")
+
+    @property
+    def summary(self) -> str:
+        return self.values.get("summary", "")
+
+    @property
+    def parameters(self) -> int | None:
+        return self.values.get("parameters")
+
+    @property
+    def reference(self) -> str | None:
+        return self.values.get("reference")
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of the values: equal digests build equal models."""
+        canonical = json.dumps(
+            self.values, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+    def table(self, name: str) -> Values:
+        """A copy of one of the `TABLES`, or `{}`."""
+        return copy.deepcopy(self.values.get(name, {}))

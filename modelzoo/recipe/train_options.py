@@ -1,0 +1,90 @@
+"""How a model is trained, as data: a recipe's `[train]` table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from modelzoo.errors import RecipeError
+from modelzoo.recipe.recipe import Recipe
+from modelzoo.recipe.schema import validate_against
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The values of `[train]`.
+
+    Args:
+        schedule: of the learning rate after `warmup_steps` of linear rise: a half cosine or a line
+            down to a tenth, or constant.
+        clip_norm: bound on the norm of all gradients together; 0 for no bound.
+        batch_size: rows of a step; `accumulate` so many of them make one update.
+        length: tokens of a row. Default: the model's `max_length`, 512 at most.
+        steps: updates; if not given, `epochs` passes over the data.
+        checkpoint_steps: updates between checkpoints, and between validations.
+        validation_fraction: share of the documents that is held out.
+        patience: stop after so many validations without a better figure; `None` never stops.
+        on_bad_file: an image or a sound that cannot be read is an error, or its example is left
+            out and reported.
+        jit_compile: compile the step with XLA. Default: JAX does; TensorFlow does not, since on a
+            CPU its first step then takes a minute.
+    """
+
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor"] = "adamw"
+    learning_rate: float = 5e-4
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    batch_size: int = 16
+    accumulate: int = 1
+    length: int | None = None
+    steps: int | None = None
+    epochs: float = 1.0
+    checkpoint_steps: int = 200
+    validation_fraction: float = 0.05
+    patience: int | None = None
+    seed: int = 0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    on_bad_file: Literal["raise", "skip"] = "raise"
+    jit_compile: bool | None = None
+
+    def __post_init__(self):
+        for key in ("batch_size", "accumulate", "checkpoint_steps"):
+            _at_least(key, getattr(self, key), 1)
+        for key in ("steps", "length", "patience"):
+            if getattr(self, key) is not None:
+                _at_least(key, getattr(self, key), 1)
+        for key in ("warmup_steps", "seed", "clip_norm", "weight_decay"):
+            _at_least(key, getattr(self, key), 0)
+        for key in ("learning_rate", "epochs", "epsilon"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise RecipeError(f"train.{key} must be above 0, not {getattr(self, key)}")
+        for key in ("beta_1", "beta_2", "validation_fraction"):
+            if not 0 <= getattr(self, key) < 1:
+                raise RecipeError(f"train.{key} must be in [0, 1), not {getattr(self, key)}")
+
+    def length_for(self, model, length: int | None = None) -> int:
+        """Tokens of a row for this model: `length`, if it is given."""
+        longest = model.backbone.max_length
+        length = length or self.length or min(longest or 256, 512)
+        if longest is not None and length > longest:
+            raise RecipeError(
+                f"rows of {length} tokens are longer than the model's max_length {longest}",
+                next_step=f"--set train.length={longest}, or a larger max_length",
+            )
+        return length
+
+
+def train_options(recipe: Recipe) -> TrainOptions:
+    """The recipe's `[train]` table, checked."""
+    return TrainOptions(**validate_against(recipe, TrainOptions, table="train"))
+
+
+def _at_least(key: str, value: float, least: int) -> None:
+    if not value >= least:  # nor is NaN
+        raise RecipeError(f"train.{key} must be at least {least}, not {value}")

@@ -1,0 +1,148 @@
+"""Operations on a recipe's plain values: hold against what a recipe has, merge, override."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Iterable, Mapping
+
+from modelzoo.errors import RecipeError, nearest
+from modelzoo.recipe.toml import is_plain
+
+__all__ = [
+    "SCALARS",
+    "TABLES",
+    "Values",
+    "changed",
+    "checked",
+    "merge",
+    "parse_set",
+    "without_stale_count",
+]
+
+Values = dict[str, object]
+
+SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extends")
+TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
+# What the parameter count depends on: once one of these differs, a stated count is only a guess.
+_SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
+
+
+def changed(values: Values, changes: Mapping[str, object]) -> Values:
+    """A checked copy of `values` with some of them changed. See `recipe.override`."""
+    where = "an override"
+    out = copy.deepcopy(values)
+    if changes.get("task", out.get("task")) != out.get("task"):
+        out.pop("task_options", None)  # those of the other task
+    for key, value in changes.items():
+        path = _override_path(key, value, out.get("model", {}))
+        table = out
+        for part in path[:-1]:
+            # Dropping what is not there must not leave an empty table, which has another digest.
+            table = table.get(part, {}) if value is None else table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"{key} is not a table's key: {part} is a value", where=where)
+        old = table.get(path[-1])
+        if value is None:
+            table.pop(path[-1], None)
+        elif isinstance(value, Mapping) and isinstance(old, dict):
+            table[path[-1]] = merge(old, _listed(value))
+        else:
+            table[path[-1]] = _listed(value)
+    return without_stale_count(values, checked(out, where), stated="parameters" in changes)
+
+
+def parse_set(pairs: Iterable[str]) -> Values:
+    """`["num_layers=6", "train.learning_rate=1e-3"]` as changes for `override`.
+
+    Each pair is split at its first `=`. What is a TOML value is read as one, all else is text, so
+    neither `--set activation=gelu` nor a value that contains `=` needs quotes.
+    """
+    changes: Values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(
+                f"{pair!r} is not KEY=VALUE", next_step="write it as --set num_layers=6"
+            )
+        changes[key.strip()] = _toml_value(text.strip())
+    return changes
+
+
+def _toml_value(text: str) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    # A newline in the text could smuggle in more keys, and a date is no value of a recipe.
+    return parsed["value"] if len(parsed) == 1 and is_plain(parsed["value"]) else text
+
+
+def _override_path(key: str, value: object, model: Mapping) -> list[str]:
+    path = key.split(".")
+    if len(path) == 1:
+        if key == "extends":
+            raise RecipeError("extends cannot be overridden", next_step="build the other recipe")
+        as_table = key in TABLES and (value is None or isinstance(value, Mapping))
+        return path if key in SCALARS or as_table else ["model", key]
+    if path[0] not in TABLES and isinstance(model.get(path[0]), dict):  # a part of the model
+        return ["model", *path]
+    if path[0] not in TABLES:
+        raise RecipeError(
+            f"{key}: a recipe has no table {path[0]!r}",
+            where="an override",
+            did_you_mean=nearest(path[0], TABLES),
+            next_step=f"its tables are {', '.join(TABLES)}",
+        )
+    return path
+
+
+def _listed(value: object) -> object:
+    """Tuples as lists, all the way down: TOML and JSON know one kind of sequence."""
+    if isinstance(value, Mapping):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    return value
+
+
+def checked(values: Mapping[str, object], source: str) -> Values:
+    """A deep copy of `values` after its top level was held against what a recipe has."""
+    known = (*SCALARS, *TABLES)
+    out = {}
+    for key, value in values.items():
+        if key not in known:
+            raise RecipeError(
+                f"a recipe has no key {key!r}",
+                where=source,
+                did_you_mean=nearest(key, known),
+                next_step=f"its keys are {', '.join(known)}",
+            )
+        value = _listed(value)
+        if not is_plain(value):
+            raise RecipeError(f"{key} holds what a recipe cannot: {value!r}", where=source)
+        kind = dict if key in TABLES else int if key == "parameters" else str
+        if not isinstance(value, kind) or isinstance(value, bool):
+            word = {dict: f"a table, [{key}]", int: "a whole number", str: "a string"}[kind]
+            raise RecipeError(f"{key} must be {word}, not {value!r}", where=source)
+        if key == "parameters" and value < 0:
+            raise RecipeError(f"parameters must not be negative: {value}", where=source)
+        out[key] = value  # `_listed` has made it ours
+    return out
+
+
+def merge(base: Mapping[str, object], over: Mapping[str, object]) -> Values:
+    """Tables merge, everything else of `over` replaces. Neither argument is changed."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else copy.deepcopy(value)
+    return merged
+
+
+def without_stale_count(before: Values, after: Values, *, stated: bool) -> Values:
+    changed = any(before.get(key) != after.get(key) for key in _SHAPES_PARAMETERS)
+    if changed and not stated:
+        after.pop("parameters", None)
+    return after

@@ -1,0 +1,40 @@
+"""Names to things: recipes, architectures, tasks, exporters. Looking never imports Keras.
+
+recipes       the recipe of a name, a TOML file or a model directory; the list of all
+components    architectures, tasks and exporters by name
+of_recipe     the recipe behind a model, the task behind a recipe
+definitions   file and line of a function, read from its source text
+"""
+
+from modelzoo.registry.components import architecture, exporter, task
+from modelzoo.registry.of_recipe import recipe_of, task_of
+from modelzoo.registry.recipes import (
+    Entry,
+    Place,
+    find,
+    import_for,
+    names,
+    read_recipe,
+    recipe,
+    recipes_directory,
+    register,
+    where,
+)
+
+__all__ = [
+    "Entry",
+    "Place",
+    "architecture",
+    "exporter",
+    "find",
+    "import_for",
+    "names",
+    "read_recipe",
+    "recipe",
+    "recipe_of",
+    "recipes_directory",
+    "register",
+    "task",
+    "task_of",
+    "where",
+]

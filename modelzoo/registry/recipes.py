@@ -1,0 +1,326 @@
+"""Names to things: recipes, architectures, tasks, exporters. Looking never imports Keras.
+
+Bare names are the core's (or registered here, in this process) and resolve before any scan for
+plugins; every other name is `namespace/name`. A recipe may also be given as the path of a TOML file
+or of a model directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap, Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from modelzoo import plugins
+from modelzoo.errors import ModelzooError, UnknownNameError, nearest
+from modelzoo.recipe import LOCK_NAME, Recipe, from_values, glance, override, read, read_lock
+from modelzoo.recipe.composition import parts_of
+from modelzoo.registry import components
+from modelzoo.registry.components import architecture, exporter, task
+
+__all__ = [
+    "Entry",
+    "Place",
+    "architecture",
+    "exporter",
+    "find",
+    "import_for",
+    "names",
+    "read_recipe",
+    "recipe",
+    "recipes_directory",
+    "register",
+    "task",
+    "where",
+]
+
+# What `register` was given in this process.
+_registered_recipes: dict[str, Path | dict[str, object]] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list. `problem` says why the recipe cannot be used, or is `None`."""
+
+    name: str
+    summary: str
+    task: str | None
+    architecture: str | None
+    parameters: int | None
+    plugin: str | None
+    source: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something is defined: `kind` is recipe, architecture, task or exporter."""
+
+    kind: str
+    name: str
+    file: str
+    line: int
+
+
+def recipes_directory() -> Path:
+    """The core's recipes: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+# === Recipes ===
+
+
+def names() -> list[Entry]:
+    """Every recipe: the core's first, then by namespace. Never raises for one that is broken."""
+    core = {name: str(path) for name, path in _core_files().items()}
+    entries = [_file_entry(name, path, core.get) for name, path in core.items()]
+    entries += [
+        _entry(name, _source(name), lambda name=name: _read_registered(name))
+        for name in _registered_recipes
+    ]
+    found = plugins.discover()
+    claimed = Counter(plugin.namespace for plugin in found)
+    for plugin in found:
+        if claimed[plugin.namespace] > 1:  # which of the two a name means is not decided
+            continue
+        files = {name: str(path) for name, path in plugin.recipe_files().items()}
+        known = ChainMap(core, files)
+        for name, path in files.items():
+            entry = _file_entry(name, path, known.get, plugin.title)
+            entries.append(entry if plugin.usable else replace(entry, problem=plugin.problem))
+    return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
+
+
+def recipe(
+    name: str | os.PathLike[str] | Recipe, overrides: Mapping[str, object] | None = None
+) -> Recipe:
+    """The resolved recipe of a name, a TOML file or a model directory; or a recipe, changed.
+
+    Args:
+        name: `gpt-small`, `acme/tiny`, `my.toml`, or a directory that holds `recipe.lock.toml`.
+            Names win over paths: write `./gpt-small` for a directory that is called like a recipe.
+        overrides: as in `modelzoo.recipe.override`: `{"num_layers": 6}`.
+
+    Raises:
+        UnknownNameError: no such name and no such path, with the nearest name.
+        RecipeError, ModelDirectoryError, PluginError: it is there and cannot be used.
+    """
+    if isinstance(name, Recipe):
+        return override(name, overrides, _by_name)
+    found = _by_path(Path(name)) if isinstance(name, os.PathLike) else _by_name_or_path(name)
+    if found.plugin is None:
+        found = replace(found, plugin=_plugin_behind(found))
+    return override(found, overrides, _by_name)
+
+
+# The public name: `modelzoo.recipe` is the module.
+read_recipe = recipe
+
+
+def _by_name_or_path(name: str) -> Recipe:
+    path = Path(name)
+    if name.endswith(".toml"):
+        return _by_path(path)
+    try:
+        return _by_name(name)
+    except UnknownNameError:
+        if path.exists():
+            return _by_path(path)
+        raise
+
+
+def _by_name(name: str) -> Recipe:
+    if name in _registered_recipes:
+        return _read_registered(name)
+    if "/" not in name:
+        path = _core_files().get(name)
+        if path is not None:
+            return _read(path, name)
+        raise _unknown(name)
+    plugin = plugins.get(name.partition("/")[0]) if not name.startswith((".", "/")) else None
+    path = plugin.recipe_files().get(name) if plugin else None
+    if path is None:
+        raise _unknown(name)
+    return _read(path, name, plugin.title)
+
+
+def _by_path(path: Path) -> Recipe:
+    if path.is_dir() or path.name == LOCK_NAME:
+        return read_lock(path)[0]
+    return _read(path, path.stem)
+
+
+def _read(path: Path, name: str, plugin: str | None = None) -> Recipe:
+    return read(path, name=name, resolve=_by_name, plugin=plugin)
+
+
+def _read_registered(name: str) -> Recipe:
+    given = _registered_recipes[name]
+    if isinstance(given, Path):
+        return _read(given, name)
+    return from_values(given, name=name, resolve=_by_name)
+
+
+def _core_files() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(recipes_directory().glob("*.toml"))}
+
+
+def _source(name: str) -> str:
+    given = _registered_recipes[name]
+    return str(given) if isinstance(given, Path) else "<registered>"
+
+
+def _file_entry(
+    name: str, path: str, find: Callable[[str], str | None], plugin: str | None = None
+) -> Entry:
+    """The line of a recipe's file, which is read in full where its head does not tell."""
+    head = glance(path, find)
+    if head is None:
+        return _entry(name, path, lambda: _read(Path(path), name, plugin), plugin)
+    keys = ("task", "architecture", "parameters")
+    return Entry(name, head.get("summary", ""), *map(head.get, keys), plugin, path)
+
+
+def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | None = None) -> Entry:
+    try:
+        found = reader()
+    except ModelzooError as error:
+        return Entry(name, "", None, None, None, plugin, file, problem=error.what)
+    return Entry(
+        name,
+        found.summary,
+        found.task,
+        found.architecture,
+        found.parameters,
+        plugin or found.plugin,
+        file,
+    )
+
+
+def _plugin_behind(found: Recipe) -> str | None:
+    for name in (found.architecture, found.task or ""):
+        plugin = _claimant(name)
+        if plugin is not None:
+            return plugin.title
+    return None
+
+
+def _claimant(name: str) -> plugins.Plugin | None:
+    """The plugin, usable or not, that claims a name's namespace. A bare name scans nothing."""
+    namespace, slash, _ = name.partition("/")
+    installed = plugins.discover() if slash else ()
+    return next((plugin for plugin in installed if plugin.namespace == namespace), None)
+
+
+# === Use and registration ===
+
+
+def import_for(found: Recipe) -> None:
+    """Imports what registers the Keras classes of a recipe, before its `.keras` file is read."""
+    architectures = [found.architecture]
+    architectures += [table["architecture"] for _, table in parts_of(found.values)]
+    used = [item for item in (*architectures, found.task) if item]
+    for namespace in {item.partition("/")[0] for item in used if "/" in item}:
+        if plugins.get(namespace) is not None:
+            plugins.import_package(namespace)
+    for item in architectures:
+        components.architecture(item)
+    if found.task:
+        components.task(found.task)
+
+
+def register(
+    name: str,
+    *,
+    architecture: Callable | None = None,
+    recipe: Mapping[str, object] | str | os.PathLike[str] | None = None,
+    task: type | None = None,
+    exporter: Callable | None = None,
+) -> None:
+    """Gives a name to something of this process; a second call with the same name replaces it.
+
+    Args:
+        name: bare, or `namespace/name`.
+        architecture: a function `build(*, ...) -> keras.Model`.
+        recipe: a recipe's values, or the path of its TOML file; it is checked at once.
+        task, exporter: as in `modelzoo.tasks` and `modelzoo.export`.
+
+    Raises:
+        ModelzooError: nothing was given, the name is the core's or an installed plugin's.
+        RecipeError: the recipe cannot be read.
+
+    Example:
+        >>> register("acme/tiny", recipe={"architecture": "gpt", "model": {"num_layers": 2}})
+    """
+    given = {"architecture": architecture, "task": task, "exporter": exporter}
+    given = {kind: item for kind, item in given.items() if item is not None}
+    if not given and recipe is None:
+        raise ModelzooError(
+            f"register({name!r}) was given nothing to register",
+            next_step="pass architecture=, recipe=, task= or exporter=",
+        )
+    if not name or name.endswith((".toml", "/")) or name.startswith(("/", ".")):
+        raise ModelzooError(f"{name!r} cannot be a name: write it as name or namespace/name")
+    claimant = _claimant(name)
+    for kind in given:
+        if components.is_fixed(kind, name):
+            raise ModelzooError(f"the {kind} {name!r} exists already: take another name")
+    if recipe is not None:
+        if name in _core_files() or (claimant and name in claimant.recipe_files()):
+            raise ModelzooError(f"the recipe {name!r} exists already: take another name")
+        _register_recipe(name, recipe)
+    for kind, item in given.items():
+        components.add(kind, name, item)
+
+
+def _register_recipe(name: str, given: Mapping[str, object] | str | os.PathLike[str]) -> None:
+    before = _registered_recipes.get(name)
+    _registered_recipes[name] = dict(given) if isinstance(given, Mapping) else Path(given)
+    try:
+        _read_registered(name)
+    except ModelzooError:
+        if before is None:
+            del _registered_recipes[name]
+        else:
+            _registered_recipes[name] = before
+        raise
+
+
+# === Where things are ===
+
+
+def find(name: str | os.PathLike[str]) -> list[Place]:
+    """The recipe of `name`, and the architecture and task behind it, each with file and line.
+
+    `name` may also be an architecture, task or exporter. Nothing is imported.
+    """
+    try:
+        found = recipe(name)
+    except UnknownNameError:
+        kinds = [kind for kind in components.KINDS if str(name) in components.known(kind)]
+        if not kinds:
+            raise
+        return [Place(kind, str(name), *components.where(str(name), kind)) for kind in kinds]
+    places = [Place("recipe", found.name, found.source, 1)]
+    for kind, value in (("architecture", found.architecture), ("task", found.task)):
+        if value:
+            places.append(Place(kind, value, *components.where(value, kind)))
+    return places
+
+
+def _unknown(name: str) -> UnknownNameError:
+    outside = "/" in name and not name.startswith((".", "/"))
+    return UnknownNameError(
+        f"{name!r} is not a recipe, a TOML file or a model directory",
+        did_you_mean=nearest(name, [entry.name for entry in names()]),
+        next_step=plugins.hint(name) if outside else "modelzoo list shows every name",
+    )
+
+
+def where(name: str, kind: str = "recipe") -> tuple[str, int]:
+    """File and line of a recipe, architecture, task or exporter, without importing it."""
+    return (recipe(name).source, 1) if kind == "recipe" else components.where(name, kind)

@@ -1,0 +1,1 @@
+"""What a loaded bundle can do: classify, embed, caption, transcribe."""

@@ -1,0 +1,212 @@
+"""From sound to text, a window at a time: on a device and in Keras. numpy only.
+
+How a model begins and what it may not say is data, a manifest's `processing.transcription`:
+
+    {"language": "en" | None, "suppress_tokens": [ids], "begin_suppress_tokens": [ids],
+     "max_new_tokens": 224}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from modelzoo.errors import BundleError, TokenizerError, nearest
+from modelzoo.runtime.abilities.media import is_one_medium, many_media
+from modelzoo.runtime.engines.base import plan_steps
+from modelzoo.runtime.generation.loop import generate_text
+from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.media.sounds import open_sound
+
+__all__ = ["TranscriptionAbility", "cut_windows", "prompt_of", "transcribe", "transcribes"]
+
+START, WRITE, PLAIN = "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"
+_SILENCE = 1e-4  # a window with no sample above it, -80 dB, holds nothing to write down
+_LOOK_BACK, _PAUSE = 0.25, 0.2  # share of a window to look for a pause in, and its seconds
+
+
+def transcribes(signatures: Mapping) -> bool:
+    """Whether a bundle's signatures write down what is said."""
+    encode = signatures.get("encode")
+    return "decode" in signatures and encode is not None and "audio" in encode.inputs
+
+
+class TranscriptionAbility:
+    """What `runtime.Model` does with sound and a decoder: mixed into it."""
+
+    def transcribe(self, sound, language: str | None = None, stream: bool = False, **sampling):
+        """What is said in a sound of any length.
+
+        What is longer than the model's window is cut where it is quietest; the texts are joined.
+
+        Args:
+            sound: a path, the bytes of a file, samples, (samples, rate), or a list of these.
+            language: for a model of several languages, "en" or "zh"; default: as it was exported.
+            stream: return an iterator of pieces instead; for a list, of (sound, piece).
+            sampling: the fields of `Sampling`; `max_new_tokens` counts for each window.
+
+        Returns: a str, for a list a list of str.
+
+        Raises:
+            DataError: a file that cannot be read.
+            TokenizerError: a language that the model does not know.
+            ModelzooError: a wrong option, or a bundle that does not transcribe.
+
+        Example:
+            >>> model.transcribe("speech.wav")
+            'And so, my fellow Americans, ask not what your country can do for you.'
+        """
+        self._need("transcribe")
+        encode = self.engine.signatures["encode"]
+        return transcribe(
+            lambda heard, _: self.engine.stepper({key: heard[key] for key in encode.inputs}),
+            self.tokenizer,
+            self.bundle.processing,
+            sound,
+            language,
+            max_length=plan_steps(self.engine.signatures).max_length,
+            stream=stream,
+            **sampling,
+        )
+
+
+def transcribe(
+    begin: Callable[[Mapping[str, np.ndarray], Sampling], object],
+    tokenizer,
+    processing: Mapping,
+    sound,
+    language: str | None = None,
+    *,
+    max_length: int,
+    stream: bool = False,
+    **sampling,
+):
+    """What is said in a sound, or in each of a list of them; see `TranscriptionAbility`.
+
+    Args:
+        begin: `begin({"audio": (1, N), "num_samples": (1,)}, sampling)` gives a stepper that has
+            heard it.
+        processing: the model's, with `audio` and `transcription`.
+        max_length: positions of the decoder.
+    """
+    how = processing.get("transcription")
+    if not isinstance(how, Mapping) or "audio" not in processing:
+        raise BundleError(
+            "the manifest has no processing.transcription, which says how a text begins",
+            next_step="export the model again",
+        )
+    many = not is_one_medium(sound) and not isinstance(sound, Mapping)
+    prompt = prompt_of(tokenizer, language or how.get("language"))
+    most = min(how.get("max_new_tokens") or max_length, max_length - len(prompt) + 1)
+    options = Sampling.of(**{"max_new_tokens": most, **sampling})
+    rate, length = (processing["audio"][key] for key in ("sample_rate", "num_samples"))
+
+    def pieces_of(source) -> Iterator[str]:
+        written = False
+        for window in cut_windows(open_sound(source, rate), length, rate):
+            if np.abs(window).max() < _SILENCE:
+                continue
+            heard = {
+                "audio": np.pad(window, (0, length - len(window)))[None],
+                "num_samples": np.array([len(window)], np.int32),
+            }
+            stepper = Restrained(begin(heard, options), tokenizer, how, len(prompt) - 1)
+            starts = True
+            for _, piece in generate_text(stepper, tokenizer, [prompt], options, stream=True):
+                piece = piece.lstrip() if starts else piece
+                if not piece:
+                    continue
+                yield f" {piece}" if starts and written else piece
+                starts, written = False, True
+
+    sounds = many_media(sound) if many else [sound]
+    if stream:
+        pieces = ((row, piece) for row, one in enumerate(sounds) for piece in pieces_of(one))
+        return pieces if many else (piece for _, piece in pieces)
+    texts = ["".join(pieces_of(one)).strip() for one in sounds]
+    return texts if many else texts[0]
+
+
+def prompt_of(tokenizer, language: str | None = None) -> list[int]:
+    """The ids that a text begins behind: start, language and task where given, no timestamps.
+
+    A tokenizer without Whisper's control tokens begins with its start, bos or pad token.
+
+    Raises:
+        TokenizerError: no token for this language; none to begin with.
+    """
+    start = tokenizer.token_to_id(START)
+    if start is None:
+        found = [
+            tokenizer.roles[role] for role in ("start", "bos", "pad") if role in tokenizer.roles
+        ]
+        if not found:
+            raise TokenizerError(
+                "the tokenizer has no token for texts to begin with (start or pad)"
+            )
+        start = found[0]
+    ids = [start]
+    if language is not None:
+        for token in (f"<|{language}|>", WRITE):
+            id = tokenizer.token_to_id(token)
+            if id is None:
+                known = [tokenizer.id_to_token(id) for id in tokenizer.special_ids]
+                raise TokenizerError(
+                    f"the tokenizer has no token {token}",
+                    did_you_mean=nearest(token, [one for one in known if one]),
+                    next_step='give the language by its code, "en" or "zh"',
+                )
+            ids.append(id)
+    plain = tokenizer.token_to_id(PLAIN)
+    return ids if plain is None else [*ids, plain]
+
+
+class Restrained:
+    """A stepper that gives no chance to what is not to be said.
+
+    That is the model's own list, every control token but those that end a text, and ids that the
+    tokenizer does not know; behind the prompt also what a text must not begin with.
+
+    Args:
+        first: the position of the prompt's last token.
+    """
+
+    def __init__(self, stepper, tokenizer, how: Mapping, first: int):
+        self._stepper, self._first = stepper, first
+        size = stepper.vocab_size
+        never = {*how.get("suppress_tokens", ()), *(tokenizer.special_ids - tokenizer.stop_tokens)}
+        never.update(range(tokenizer.vocab_size, size))
+        self._never = np.array(sorted(id for id in never if id < size), np.intp)
+        begin = (id for id in how.get("begin_suppress_tokens", ()) if id < size)
+        self._not_first = np.array(sorted(begin), np.intp)
+
+    def __getattr__(self, name):
+        return getattr(self._stepper, name)
+
+    def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        logits = np.array(self._stepper.decode(token_ids, positions))
+        logits[:, self._never] = -np.inf
+        if positions[0, 0] == self._first:
+            logits[:, self._not_first] = -np.inf
+        return logits
+
+
+def cut_windows(sound: np.ndarray, length: int, rate: int) -> list[np.ndarray]:
+    """A sound (n,) in pieces of `length` samples or fewer, cut in the quietest moment near the end.
+
+    >>> [len(piece) for piece in cut_windows(np.ones(25), 10, 10)]
+    [9, 9, 7]
+    """
+    pieces = []
+    pause = max(1, int(_PAUSE * rate))
+    while len(sound) > length:
+        start = length - max(pause, int(_LOOK_BACK * length))
+        energy = np.cumsum(np.concatenate([[0.0], np.square(sound[start:length], dtype="float64")]))
+        spans = energy[pause:] - energy[:-pause]
+        # Of equals the last, so that windows stay long.
+        quietest = len(spans) - 1 - int(np.argmin(spans[::-1]))
+        at = max(1, start + quietest + pause // 2)
+        pieces.append(sound[:at])
+        sound = sound[at:]
+    return [*pieces, sound]

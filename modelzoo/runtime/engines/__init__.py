@@ -1,0 +1,1 @@
+"""What runs a bundle's signatures: LiteRT for TFLite files, TensorFlow for SavedModels."""

@@ -1,0 +1,203 @@
+"""What runs a bundle's signatures, whatever its format. numpy only.
+
+An engine has:
+- `signatures`: {name: SignatureInfo}, as the model itself has them;
+- `run(name, inputs) -> outputs`: one call, numpy arrays in and out;
+- `stepper(source=None)`: a fresh state of its own for one generation, a `generation.Stepper`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelzoo.errors import BundleError, ModelzooError, nearest
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Static shape and numpy dtype name of a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class SignatureInfo:
+    """Inputs and outputs of a signature by name."""
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The signatures over one size of state.
+
+    Attributes:
+        slots: positions that the state has room for; None for a state that does not grow.
+        calls: T -> signature that takes in T tokens; 1 is `decode`, whose logits a prefill leaves
+            unread: for a few tokens that is cheaper than a padded chunk.
+        state: names and shapes of what is carried over.
+        image: signature that takes in an image whose vectors are tokens, where there is one.
+    """
+
+    slots: int | None
+    calls: Mapping[int, str]
+    state: Mapping[str, TensorInfo]
+    image: str | None = None
+
+    def holds(self, position: int, length: int = 1) -> bool:
+        """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
+        return length in self.calls and (self.slots is None or position < self.slots)
+
+    def filled(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The state's tensors: what is kept of a smaller window, and zeros behind it."""
+        arrays = {name: np.zeros(info.shape, info.dtype) for name, info in self.state.items()}
+        for name, array in kept.items():
+            arrays[name][tuple(slice(size) for size in array.shape)] = array
+        return arrays
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How a decoder's signatures make a stepper.
+
+    Attributes:
+        windows: the smallest first. A token costs what its window has slots, so a stepper begins
+            in the first, and moves its state to a larger one when positions call for it.
+        context: inputs that the encoder provides.
+    """
+
+    windows: tuple[Window, ...]
+    context: tuple[str, ...]
+    batch_size: int
+    vocab_size: int
+
+    @property
+    def max_length(self) -> int | None:
+        return self.windows[-1].slots
+
+    @property
+    def prefill_lengths(self) -> tuple[int, ...]:
+        return tuple(sorted({length for window in self.windows for length in window.calls}))
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether an image's vectors are tokens that `prefill_image` takes in."""
+        return any(window.image for window in self.windows)
+
+    def image_window(self, positions: np.ndarray, now: Window) -> Window:
+        """The window for an image at these positions (B, P): the first, from `now` on.
+
+        Raises:
+            ModelzooError: no signature has room for it there.
+        """
+        last = int(positions.max())
+        for window in self.windows:
+            fits = window.slots is None or last < window.slots
+            if window.image and fits and (window.slots or 0) >= (now.slots or 0):
+                return window
+        raise ModelzooError(
+            f"this model takes in no image at positions {int(positions.min())} to {last}",
+            next_step="put less text before the image, or export with other windows",
+        )
+
+    def window_for(self, positions: np.ndarray, now: Window) -> Window:
+        """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
+
+        A text that begins anew, at position 0, begins in the first window that there is.
+
+        Raises:
+            ModelzooError: the chunk passes the end of the last window. The device would write it
+                over earlier slots without a word.
+        """
+        last, length = int(positions.max()), positions.shape[1]
+        anew = begins_anew(positions)
+        if now.holds(last, length) and not anew:
+            return now
+        if self.max_length is not None and last >= self.max_length:
+            raise ModelzooError(f"position {last} is outside the window of {self.max_length}")
+        smallest = 0 if anew else now.slots or 0
+        for window in self.windows:
+            if (window.slots or 0) >= smallest and window.holds(last, length):
+                return window
+        raise ModelzooError(
+            f"no signature takes in {length} tokens at a time; there is "
+            f"{', '.join(map(str, self.prefill_lengths))}"
+        )
+
+
+def begins_anew(positions: np.ndarray) -> bool:
+    """Whether a chunk (B, T) is the first of all its rows, so that nothing of a state is kept."""
+    return not positions[:, 0].any()
+
+
+def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
+    """Read the plan from the signatures: `decode`, `decode_*`, `prefill*`, and their shapes.
+
+    Raises:
+        ModelzooError: no `decode`, so the model does not generate.
+        BundleError: an input that neither state nor the encoder provides.
+    """
+    if "decode" not in signatures:
+        raise ModelzooError(f"this model has no decode signature; it has {', '.join(signatures)}")
+    inputs, outputs = signatures["decode"].inputs, signatures["decode"].outputs
+    names = [name for name in inputs if name in outputs]
+    context = tuple(name for name in inputs if name not in {*names, "token_ids", "positions"})
+    encoder = signatures.get("encode")
+    for name in context:
+        if encoder is None or name not in {**encoder.outputs, **encoder.inputs}:
+            raise BundleError(f"signature decode needs {name!r}, and nothing provides it")
+    calls: dict[int | None, dict[int, str]] = {}
+    states: dict[int | None, dict[str, TensorInfo]] = {}
+    images: dict[int | None, str] = {}
+    for name, info in signatures.items():
+        if name.startswith(("decode", "prefill")):
+            state = {key: info.inputs[key] for key in names}
+            slots = min((t.shape[2] for k, t in state.items() if _is_keys(k)), default=None)
+            if "token_ids" not in info.inputs:
+                images[slots] = name
+                continue
+            calls.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
+            states[slots] = state
+    sizes = sorted(calls, key=lambda slots: slots or 0)
+    return StepPlan(
+        windows=tuple(
+            Window(n, dict(sorted(calls[n].items())), states[n], images.get(n)) for n in sizes
+        ),
+        context=context,
+        batch_size=inputs["token_ids"].shape[0],
+        vocab_size=outputs["logits"].shape[-1],
+    )
+
+
+def _is_keys(name: str) -> bool:
+    return name.startswith("kv_cache_k")
+
+
+def checked_inputs(name: str, info: SignatureInfo, inputs: Mapping) -> dict[str, np.ndarray]:
+    """The inputs of one call as arrays of the signature's dtypes; refused if they do not fit."""
+    for key in inputs:
+        if key not in info.inputs:
+            raise ModelzooError(
+                f"signature {name} has no input {key!r}; it has {', '.join(info.inputs)}",
+                did_you_mean=nearest(key, info.inputs),
+            )
+    arrays = {}
+    for key, tensor in info.inputs.items():
+        if key not in inputs:
+            raise ModelzooError(f"signature {name} needs the input {key!r}")
+        array = np.asarray(inputs[key])
+        if array.shape != tensor.shape:
+            raise ModelzooError(
+                f"input {key!r} of signature {name} has shape {array.shape}, not {tensor.shape}"
+            )
+        if not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+            raise ModelzooError(
+                f"input {key!r} of signature {name} is {array.dtype}, not {tensor.dtype}"
+            )
+        arrays[key] = array.astype(tensor.dtype, copy=False)
+    return arrays

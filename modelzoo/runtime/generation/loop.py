@@ -1,0 +1,328 @@
+"""The one generation loop: Keras models and device bundles both run it. numpy only.
+
+Axis letters: B rows of a batch, T tokens of a prefill chunk, V vocabulary.
+
+A model's state has one slot a position, so where a token is fed says where it is kept. A query at
+position p sees the slots 0..p of its row. Hence rows of unequal length need no mask: what padding
+leaves in the slots past a row's end is overwritten by that row's own tokens before it can be seen.
+
+A row that slides is taken in anew while the others stand still: for them each chunk holds what is
+in those slots already. So a row of a batch gets what it gets alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from modelzoo.errors import ModelzooError, OverflowTextError
+from modelzoo.runtime.generation.prefill import NOTHING, left_out, prefill
+from modelzoo.runtime.generation.sampling import Sampler, Sampling, greedy
+from modelzoo.runtime.generation.stop_strings import RowText
+
+
+class Stepper(Protocol):
+    """What the loop asks of a model: it holds the state of `batch_size` rows.
+
+    Attributes:
+        batch_size: rows B.
+        max_length: positions that the state has room for, or None (recurrent: no limit).
+        vocab_size: ids V.
+        prefill_length: tokens T of a `prefill` call. A stepper that accepts several has
+            `prefill_lengths` too, a tuple of them. One that has taken in an image has `kept`: so
+            many positions at the beginning that no token of a prompt could write again.
+    """
+
+    batch_size: int
+    max_length: int | None
+    vocab_size: int
+    prefill_length: int
+
+    def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
+        """Take in token_ids (B, T) int32 at positions (B, T) int32; -1 ids are padding."""
+
+    def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Take in token_ids (B, 1) at positions (B, 1); the next token's logits (B, V) float32."""
+
+
+class Generation:
+    """An iterator over (row, token) that also says how each row ended.
+
+    Args:
+        start: the stepper's state already holds so many of the prompts' first tokens; of a prompt
+            that is longer than a window that slides, those that are not left out.
+
+    Attributes:
+        tokens: the tokens generated so far, one list a row.
+        finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
+            (`max_new_tokens` reached, or the window full and not to slide).
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling | None = None,
+        ranks: Sequence[int] | None = None,
+        start: int = 0,
+    ):
+        sampling = sampling or Sampling()
+        self._stepper, self._start = stepper, max(start, getattr(stepper, "kept", 0))
+        self._slides = sampling.when_full == "slide" and stepper.max_length is not None
+        self._prompts = [[int(token) for token in prompt] for prompt in prompts]
+        self._limits = _limits(stepper, self._prompts, sampling)
+        self._stop_tokens = frozenset(sampling.stop_tokens)
+        if ranks is None:
+            ranks = duplicate_ranks(self._prompts)
+        self._samplers = [
+            Sampler(sampling, prompt, rank)
+            for prompt, rank in zip(self._prompts, ranks, strict=True)
+        ]
+        self._plain = sampling.temperature == 0 and sampling.repetition_penalty == 1.0
+        self.tokens: list[list[int]] = [[] for _ in self._prompts]
+        self.finish_reasons: list[str | None] = [None] * len(self._prompts)
+        self._run = self._loop()
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return self
+
+    def __next__(self) -> tuple[int, int]:
+        return next(self._run)
+
+    def stop(self, row: int) -> None:
+        """End a row from outside, as a stop string does."""
+        self.finish_reasons[row] = "stop"
+
+    def _loop(self) -> Iterator[tuple[int, int]]:
+        stepper, rows = self._stepper, [self._window(prompt) for prompt in self._prompts]
+        prefill(stepper, rows, self._start)
+        current = [row[-1] for row in rows]
+        positions = [len(row) - 1 for row in rows]
+        while None in self.finish_reasons:
+            # New arrays each time: a stepper may hold on to what it is given.
+            logits = stepper.decode(
+                np.array(current, np.int32)[:, None], np.array(positions, np.int32)[:, None]
+            )
+            for row, reason in enumerate(self.finish_reasons):
+                if reason is not None:
+                    continue
+                token = greedy(logits[row]) if self._plain else self._samplers[row](logits[row])
+                if token in self._stop_tokens:
+                    self.finish_reasons[row] = "stop"
+                else:
+                    self.tokens[row].append(token)
+                    if len(self.tokens[row]) == self._limits[row]:
+                        self.finish_reasons[row] = "length"
+                    yield row, token
+                if self.finish_reasons[row] is None:
+                    current[row] = token
+                    positions[row] += 1
+                else:
+                    current[row] = NOTHING  # its last position stays: a valid slot, never read
+            if self._slides and stepper.max_length in positions:
+                self._slide(positions)
+
+    def _slide(self, positions: list[int]) -> None:
+        """Take in anew the rows whose next position lies outside the window."""
+        histories = [p + t for p, t in zip(self._prompts, self.tokens, strict=True)]
+        full = [row for row, place in enumerate(positions) if place == self._stepper.max_length]
+        rows = [self._window(history) for history in histories]
+        for row in full:
+            positions[row] = len(rows[row]) - 1
+        prefill(self._stepper, rows, end=max(positions[row] for row in full))
+
+    def _window(self, history: list[int]) -> list[int]:
+        """What of a row's tokens the model sees: those whose slots the state has, or will have."""
+        return history[left_out(len(history), self._stepper.max_length) :]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row's text, its tokens (stop token left out) and "stop" or "length"."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: str
+
+
+def generate_tokens(
+    stepper: Stepper,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling | None = None,
+    *,
+    ranks: Sequence[int] | None = None,
+) -> Generation:
+    """Continue token prompts: an iterator over (row, token) in the order of generation.
+
+    A row ends at a stop token (not yielded), at `max_new_tokens`, or when the window is full: the
+    last token yielded is then the one that the window's last position predicts. With
+    `when_full="slide"` a full window does not end it; the tokens' order stays as it is.
+
+    Args:
+        stepper: a fresh one, with one row a prompt.
+        prompts: lists of ids, none empty, of any lengths.
+        ranks: see `duplicate_ranks`; for prompts whose tokens alone do not tell them apart, as
+            with an encoder-decoder, where all begin with the same start token.
+
+    Raises:
+        OverflowTextError: a prompt is longer than the window, and that is not to slide.
+        ModelzooError: an empty prompt, an id outside the vocabulary, another number of prompts
+            than the stepper has rows, or no limit at all (`max_new_tokens=None` and no window).
+
+    Example:
+        >>> [token for row, token in generate_tokens(stepper, [[5, 6]], Sampling(max_new_tokens=3))]
+        [7, 8, 9]
+    """
+    return Generation(stepper, prompts, sampling, ranks)
+
+
+def generate_results(
+    stepper: Stepper,
+    tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    sampling: Sampling | None = None,
+    *,
+    ranks: Sequence[int] | None = None,
+) -> list[Result]:
+    """Continue texts (or lists of ids): one Result a prompt, its text without the prompt."""
+    generation = _start(stepper, tokenizer, prompts, sampling, ranks)
+    pieces: list[list[str]] = [[] for _ in prompts]
+    for row, piece in text_pieces(generation, tokenizer, sampling):
+        pieces[row].append(piece)
+    rows = zip(pieces, generation.tokens, generation.finish_reasons, strict=True)
+    return [Result("".join(texts), tuple(tokens), reason) for texts, tokens, reason in rows]
+
+
+def generate_text(
+    stepper: Stepper,
+    tokenizer,
+    prompts: str | Sequence[str | Sequence[int]],
+    sampling: Sampling | None = None,
+    stream: bool = False,
+    *,
+    ranks: Sequence[int] | None = None,
+):
+    """Continue a text, or a list of texts or of id lists. What comes back is the continuation.
+
+    The tokenizer's "eos" role is a stop token. An empty text starts from its "bos" or "eos" role.
+
+    Returns:
+        str for a str, list[str] for a list. With `stream`, an iterator: of pieces (str) for a str,
+        of (row, piece) for a list. Pieces joined equal the text, and none is ever taken back: what
+        may become part of a stop string, or is half a character, waits.
+
+    Example:
+        >>> generate_text(stepper, tokenizer, "In the beginning", Sampling(max_new_tokens=5))
+        ' was the word and the'
+    """
+    single = isinstance(prompts, str)
+    prompts = [prompts] if single else prompts
+    if stream:
+        generation = _start(stepper, tokenizer, prompts, sampling, ranks)
+        pieces = text_pieces(generation, tokenizer, sampling)
+        return (piece for _, piece in pieces) if single else pieces
+    results = generate_results(stepper, tokenizer, prompts, sampling, ranks=ranks)
+    return results[0].text if single else [result.text for result in results]
+
+
+def encode_prompt(tokenizer, text: str) -> list[int]:
+    """A text's ids, behind those that the tokenizer puts before every text (Gemma's bos).
+
+    For an empty text the bos role, else eos, that a model starts from.
+    """
+    token_ids = [*tokenizer.prefix, *tokenizer.encode(text)]
+    if token_ids:
+        return token_ids
+    for role in ("bos", "eos"):
+        if role in tokenizer.roles:
+            return [tokenizer.roles[role]]
+    raise ModelzooError(
+        "the prompt is empty, and the tokenizer has no bos or eos token to start from",
+        next_step="give a prompt with at least one token",
+    )
+
+
+def duplicate_ranks(prompts: Sequence) -> list[int]:
+    """For each prompt, how many equal ones come before it: copies draw different numbers.
+
+    >>> duplicate_ranks(["a", "b", "a"])
+    [0, 0, 1]
+    """
+    counts: dict = {}
+    ranks = []
+    for prompt in prompts:
+        key = prompt if isinstance(prompt, str) else tuple(prompt)
+        ranks.append(counts.get(key, 0))
+        counts[key] = ranks[-1] + 1
+    return ranks
+
+
+def _limits(stepper: Stepper, prompts: list[list[int]], sampling: Sampling) -> list[int]:
+    """Check the prompts; tokens that each row may generate."""
+    if not prompts or len(prompts) != stepper.batch_size:
+        raise ModelzooError(
+            f"{len(prompts)} prompts for a stepper that has {stepper.batch_size} rows"
+        )
+    if sampling.max_new_tokens is None and stepper.max_length is None:
+        raise ModelzooError(
+            "max_new_tokens=None goes on to the end of the window, and this model has no window",
+            next_step="give max_new_tokens",
+        )
+    limits = []
+    for row, prompt in enumerate(prompts):
+        where = f"prompt {row}" if len(prompts) > 1 else None
+        if not prompt:
+            raise ModelzooError("the prompt has no tokens", where=where)
+        for token in (min(prompt), max(prompt)):
+            if not 0 <= token < stepper.vocab_size:
+                raise ModelzooError(
+                    f"token id {token} is outside the vocabulary of {stepper.vocab_size}",
+                    where=where,
+                    next_step="use the tokenizer that the model was trained with",
+                )
+        limit = sampling.max_new_tokens
+        if stepper.max_length is not None and sampling.when_full == "stop":
+            room = stepper.max_length - len(prompt) + 1
+            if room < 1:
+                raise OverflowTextError(
+                    f"the prompt has {len(prompt)} tokens, and the model's window "
+                    f"{stepper.max_length}",
+                    where=where,
+                    next_step='shorten the prompt, or leave out its beginning: when_full="slide"',
+                )
+            limit = room if limit is None else min(limit, room)
+        limits.append(limit)
+    return limits
+
+
+def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
+    """Encode the prompts, stop at the tokenizer's own stop tokens too, and begin."""
+    sampling = sampling or Sampling()
+    stop_tokens = (*sampling.stop_tokens, *tokenizer.stop_tokens)
+    sampling = replace(sampling, stop_tokens=stop_tokens)
+    token_ids = [
+        encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
+        for prompt in prompts
+    ]
+    return Generation(stepper, token_ids, sampling, ranks)
+
+
+def text_pieces(generation: Generation, tokenizer, sampling) -> Iterator[tuple[int, str]]:
+    """(row, piece of text) as soon as a piece is certain."""
+    stop = sampling.stop if sampling else ()
+    rows = [RowText(tokenizer.stream(), stop) for _ in generation.tokens]
+    for row, token in generation:
+        piece = rows[row].push(token)
+        if rows[row].stopped:
+            generation.stop(row)
+        if piece:
+            yield row, piece
+    for row, text in enumerate(rows):
+        piece = text.finish()
+        if text.stopped:
+            generation.stop(row)
+        if piece:
+            yield row, piece

@@ -1,0 +1,215 @@
+"""From an image file, its bytes or an array to the pixels that a model takes.
+
+The recipe of a model says how, as data: `{"size": [H, W], "resize": "squash" | "crop" | "pad",
+"resize_to": int | None, "interpolation": "bicubic"}`. Training and devices read it here alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+
+import numpy as np
+
+from modelzoo.errors import DataError, ModelzooError, nearest, require
+from modelzoo.runtime.media.resizing import resize
+
+__all__ = ["LARGEST", "RESIZES", "open_image", "prepare_image", "resize"]
+
+LARGEST = 2**27  # pixels; a small file can hold an image that fills the memory
+RESIZES = ("squash", "crop", "pad")
+_PAPER = (255, 255, 255)  # what transparent images are put on
+
+
+def open_image(source) -> np.ndarray:
+    """An image as (H, W, 3) uint8, RGB, the right way up.
+
+    Args:
+        source: a path, the bytes of a file, an open file, a Pillow image, or an array: (H, W),
+            (H, W, 1 to 4) of 8- or 16-bit numbers, of booleans, or of floats from 0 to 255.
+            Of an animation the first frame counts; what is transparent becomes white.
+
+    Raises:
+        DataError: no such file; no image, or half of one; too many pixels; another kind of array.
+
+    Example:
+        >>> open_image(np.zeros((2, 3), "uint8")).shape
+        (2, 3, 3)
+    """
+    if isinstance(source, str | os.PathLike):
+        return _opened(source, os.fspath(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _opened(BytesIO(source), f"{len(source)} bytes")
+    if type(source).__module__.partition(".")[0] == "PIL":
+        with _explained("a Pillow image"):
+            return _pixels(source, "a Pillow image")
+    if hasattr(source, "read"):
+        return _opened(source, str(getattr(source, "name", "an open file")))
+    return _from_array(source)
+
+
+def prepare_image(source, processing: Mapping) -> np.ndarray:
+    """An image of any size as a model takes it, (H, W, 3) uint8.
+
+    Args:
+        source: see `open_image`.
+        processing: `size` [H, W]; `resize`: `"squash"` changes the proportions; `"crop"` brings the
+            shorter side to `resize_to` (default: until `size` is filled) and takes the middle;
+            `"pad"` fits all of it in and puts `fill` (default 0, black) around; `interpolation`.
+
+    Raises:
+        DataError: as `open_image`.
+
+    Example:
+        >>> prepare_image(np.zeros((5, 9, 3), "uint8"), {"size": [4, 4], "resize": "crop"}).shape
+        (4, 4, 3)
+    """
+    image = open_image(source)
+    height, width = processing["size"]
+    how = processing.get("resize", "squash")
+    interpolation = processing.get("interpolation", "bicubic")
+    if how not in RESIZES:
+        raise DataError(
+            f"resize {how!r} is not one of {', '.join(RESIZES)}",
+            did_you_mean=nearest(str(how), RESIZES),
+        )
+    if how == "squash":
+        return resize(image, (height, width), interpolation)
+    if how == "pad":
+        rows, columns = _scaled(image, min(height / image.shape[0], width / image.shape[1]))
+        canvas = np.full((height, width, 3), processing.get("fill", 0), np.uint8)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        canvas[top : top + rows, left : left + columns] = resize(
+            image, (rows, columns), interpolation
+        )
+        return canvas
+    rows, columns = _covering(image, height, width, processing.get("resize_to"))
+    window = ((rows - height) // 2, (columns - width) // 2, height, width)
+    return resize(image, (rows, columns), interpolation, window=window)
+
+
+def _covering(image, height: int, width: int, shorter: int | None) -> tuple[int, int]:
+    """The size to resize to before the middle is cut out."""
+    old = image.shape[:2]
+    if shorter is None:  # the side that is short for this size fills it
+        upright = old[0] * width > old[1] * height
+        shorter = width if upright else height
+    else:
+        upright = old[0] > old[1]
+    # What is left of a pixel on the longer side is dropped, not rounded, as others do.
+    longer = int(shorter * old[not upright] / old[upright])
+    rows, columns = (longer, shorter) if upright else (shorter, longer)
+    if rows < height or columns < width:
+        raise DataError(f"resize_to {shorter} leaves less than the {height} x {width} to cut out")
+    return rows, columns
+
+
+def _scaled(image, factor: float) -> tuple[int, int]:
+    return tuple(max(1, round(side * factor)) for side in image.shape[:2])
+
+
+# === Files ===
+
+
+def _opened(file, where: str) -> np.ndarray:
+    pillow = require("PIL.Image", "media")
+    with _explained(where), pillow.open(file) as image:
+        return _pixels(image, where)
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """What Pillow raises, as a `DataError`."""
+    pillow = require("PIL.Image", "media")
+    try:
+        yield
+    except ModelzooError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError("there is no such image file", where=where) from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"the image cannot be opened: {error.strerror}", where=where) from error
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise _too_large("far more", where) from error
+    except pillow.UnidentifiedImageError as error:
+        raise DataError(
+            "this is no image, or of no known format",
+            where=where,
+            next_step="check the file; PNG, JPEG, WebP, GIF, BMP and TIFF are read",
+        ) from error
+    except Exception as error:  # Pillow's formats fail in ways of their own
+        what = str(error) or type(error).__name__
+        raise DataError(f"the image is damaged: {what}", where=where) from error
+
+
+def _pixels(image, where: str) -> np.ndarray:
+    """A Pillow image as (H, W, 3) uint8."""
+    exif_transpose = require("PIL.ImageOps", "media").exif_transpose
+    if image.width * image.height > LARGEST:
+        raise _too_large(f"{image.width} x {image.height}", where)
+    image.load()
+    image = exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)  # more than 8 bits, which Pillow would cut off at 255
+        return _from_array(values if image.mode == "F" else values.astype(np.uint16), where)
+    if image.has_transparency_data:
+        return _on_paper(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("RGB"))
+
+
+def _too_large(pixels: str, where: str) -> DataError:
+    return DataError(
+        f"the image has {pixels} pixels, over the limit of {LARGEST:,}",
+        where=where,
+        next_step="make it smaller beforehand",
+    )
+
+
+def _on_paper(image: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 -> (H, W, 3), over white."""
+    alpha = image[..., 3:].astype(np.uint16)
+    mixed = image[..., :3] * alpha + np.asarray(_PAPER, np.uint16) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+# === Arrays ===
+
+
+def _from_array(source, where: str = "an array") -> np.ndarray:
+    array = np.asarray(source)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or not array.size:
+        raise DataError(
+            f"an image is an array (height, width, 1 to 4), not {array.shape}",
+            where=where,
+            next_step="pass one image at a time, channels last",
+        )
+    if array.shape[0] * array.shape[1] > LARGEST:
+        raise _too_large(f"{array.shape[1]} x {array.shape[0]}", where)
+    array = _in_8_bits(array, where).reshape(*array.shape[:2], channels)
+    if channels in (1, 2):  # grey, and grey with alpha
+        array = np.concatenate([array[..., :1].repeat(3, axis=2), array[..., 1:]], axis=2)
+    return _on_paper(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
+
+
+def _in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"an image holds numbers, not {array.dtype}", where=where)
+    low, high = array.min(), array.max()
+    if not (0 <= low and high <= 255):  # false where there is NaN, too
+        raise DataError(f"an image holds 0 to 255, not {low} to {high}", where=where)
+    if 0 < high <= 1 and array.dtype.kind == "f":
+        raise DataError(
+            f"an image holds 0 to 255, and this one nothing above {high:.3g}",
+            where=where,
+            next_step="multiply it by 255",
+        )
+    return np.rint(array).astype(np.uint8)

@@ -1,0 +1,192 @@
+"""From a sound file, or an array, to what a model hears: one channel, one rate, one length.
+
+numpy and the standard library read WAV; other formats take soundfile. Training, evaluation and a
+device all go through here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import wave
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from modelzoo.errors import DataError, require
+from modelzoo.runtime.media.resampling import resample
+
+_MOST_CHANNELS = 32  # what is longer than that is time
+_UNKNOWN = 2**31 - 2**16  # bytes from which on a header means "until the end"
+
+
+def open_sound(source, sample_rate: int) -> np.ndarray:
+    """A sound as (n,) float32 in [-1, 1] at `sample_rate`, its channels averaged.
+
+    Args:
+        source: a path, the bytes of a file, samples (n,) or (n, channels) at `sample_rate` already,
+            a pair (samples, rate), or a dict with `array` and `sampling_rate`, `bytes` or `path`.
+            Integer samples are scaled by their type's range.
+
+    Raises:
+        DataError: not there, empty, damaged, cut off, or samples that are no finite numbers.
+        MissingDependencyError: a format other than WAV, and soundfile is not installed.
+
+    Example:
+        >>> open_sound((np.zeros((8000, 2), "int16"), 8000), sample_rate=16_000).shape
+        (16000,)
+    """
+    samples, rate, where = _read(source, sample_rate)
+    if not samples.size:
+        raise DataError("the sound is empty: it has no samples", where=where)
+    if samples.ndim == 2:
+        axis = int(np.argmin(samples.shape))
+        if samples.shape[axis] > _MOST_CHANNELS:
+            raise DataError(f"samples of shape {samples.shape} are no sound", where=where)
+        samples = samples.mean(axis=axis, dtype=np.float64)
+    if samples.ndim != 1:
+        raise DataError(
+            f"samples of shape {samples.shape} are no sound",
+            where=where,
+            next_step="give (n,) for one channel, or (n, channels)",
+        )
+    samples = samples.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise DataError("the sound holds samples that are not finite numbers", where=where)
+    return resample(samples, rate, sample_rate)
+
+
+def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[np.ndarray, int]:
+    """A sound of exactly the model's length, and how many samples of it are real.
+
+    Args:
+        source: as `open_sound`.
+        processing: `sample_rate`, `num_samples` N, and `padding`: "zeros" behind, or "repeat": as
+            often as it fits whole, then zeros.
+        truncate: keep the beginning of what is too long.
+
+    Returns: (N,) float32 and an int.
+
+    Raises:
+        DataError: longer than N samples; and as `open_sound`.
+
+    Example:
+        >>> how = {"sample_rate": 16_000, "num_samples": 5, "padding": "repeat"}
+        >>> prepare_sound(np.array([1.0, 0.5]), how)
+        (array([1. , 0.5, 1. , 0.5, 0. ], dtype=float32), 4)
+    """
+    rate, length = processing["sample_rate"], processing["num_samples"]
+    sound = open_sound(source, rate)
+    if len(sound) > length:
+        if not truncate:
+            raise DataError(
+                f"the sound lasts {len(sound) / rate:.2f} s, {(len(sound) - length) / rate:.2f} s "
+                f"more than the {length / rate:.2f} s that the model hears",
+                where=_name(source),
+                next_step="cut it into pieces",
+            )
+        sound = sound[:length]
+    if processing.get("padding", "zeros") == "repeat":
+        sound = np.tile(sound, length // len(sound))
+    return np.pad(sound, (0, length - len(sound))), len(sound)
+
+
+# === Reading ===
+
+
+def _read(source, sample_rate: int) -> tuple[np.ndarray, int, str | None]:
+    """Samples as floating point numbers, their rate, and what an error calls them."""
+    if isinstance(source, Mapping):
+        if source.get("array") is not None:
+            source = (source["array"], source.get("sampling_rate", sample_rate))
+        else:
+            source = source.get("bytes") or source.get("path") or source
+    if isinstance(source, str | os.PathLike):
+        return *_decoded(_bytes(Path(source)), os.fspath(source)), os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return *_decoded(bytes(source), "the bytes given"), None
+    rate = sample_rate
+    if isinstance(source, tuple):
+        if len(source) != 2 or np.ndim(source[1]):
+            raise DataError("a sound as a pair is (samples, rate)")
+        source, rate = source[0], int(source[1])
+    try:
+        samples = np.asarray(source)
+    except ValueError:  # lists of several lengths
+        samples = np.asarray(None)
+    if samples.dtype.kind not in "iuf":
+        raise DataError(
+            f"a sound cannot be made of {type(source).__name__}",
+            next_step="give a path, bytes, samples, or a pair (samples, rate)",
+        )
+    if rate < 1:
+        raise DataError(f"a sound has no rate of {rate} samples a second")
+    return _scaled(samples), rate, None
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise DataError(f"no such sound: {path}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"the sound cannot be read: {error}", where=path) from error
+
+
+def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
+    if not data:
+        raise DataError("the sound file is empty", where=where)
+    if data[:4] == b"RIFF":
+        try:
+            return _mixed(*_decoded_wave(data, where))
+        except (wave.Error, EOFError):
+            pass  # another coding than plain PCM, or damaged: soundfile knows more of them
+    soundfile = require("soundfile", "media")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        raise DataError(
+            f"the sound cannot be decoded: {error}",
+            where=where,
+            next_step="check that it is a whole WAV, FLAC, OGG or MP3 file",
+        ) from error
+    return _mixed(samples, rate)
+
+
+def _mixed(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    """Of (n, channels) the mean over channels; empty, where there is nothing to average."""
+    return (samples.mean(axis=1, dtype=np.float64) if samples.size else samples), rate
+
+
+def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int]:
+    with wave.open(io.BytesIO(data)) as file:
+        channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+        stated = file.getnframes() * channels * width
+        raw = file.readframes(file.getnframes())
+    if len(raw) < stated < _UNKNOWN:
+        raise DataError(
+            f"the sound is cut off: {len(raw):,} bytes of {stated:,} are there", where=where
+        )
+    if rate < 1:
+        raise wave.Error("no rate")
+    raw = raw[: len(raw) // (channels * width) * channels * width]
+    if width == 3:  # no numpy type: the upper three bytes of four
+        padded = np.zeros((len(raw) // 3, 4), np.uint8)
+        padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
+        samples = padded.view("<i4")[:, 0]
+    else:
+        samples = np.frombuffer(raw, {1: "u1", 2: "<i2", 4: "<i4"}[width])
+    return _scaled(samples).reshape(-1, channels), rate
+
+
+def _scaled(samples: np.ndarray) -> np.ndarray:
+    """Integers as numbers in [-1, 1)."""
+    if samples.dtype.kind == "f":
+        return samples
+    size = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    return samples / size - (1.0 if samples.dtype.kind == "u" else 0.0)
+
+
+def _name(source) -> str | None:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else None

@@ -1,0 +1,205 @@
+"""A checkpoint's chat template: messages in, the text that the model was trained to go on from.
+
+Chat templates are Jinja source, `chat_template.jinja` beside `tokenizer.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+
+from modelzoo.errors import DataError, MissingDependencyError, WeightsError, require
+
+FILE = "chat_template.jinja"
+
+# Older ones have holes in the sandbox (CVE-2024-56326, CVE-2025-27516).
+_SAFE_JINJA = (3, 1, 6)
+
+
+class ChatTemplate:
+    """A template that has been read and can be rendered, any number of times.
+
+    Args:
+        source: Jinja source.
+        tokens: what it may write by name: `{"bos_token": "<s>", "eos_token": "</s>"}`.
+        where: the file it comes from, for errors.
+
+    Raises:
+        WeightsError: it is no Jinja; the line is named.
+        MissingDependencyError: jinja2 is missing, or too old to be safe.
+
+    Example:
+        >>> template = ChatTemplate("{% for m in messages %}{{ m.role }}: {{ m.content }}\\n"
+        ...                         "{% endfor %}{% if add_generation_prompt %}bot:{% endif %}")
+        >>> template.render([{"role": "user", "content": "Hello"}])
+        'user: Hello\\nbot:'
+    """
+
+    def __init__(self, source: str, tokens: Mapping[str, str] | None = None, where=None):
+        self.source, self.tokens, self._where = source, dict(tokens or {}), where
+        jinja2 = _safe_jinja()
+        from modelzoo.runtime.text.sandbox import Sandbox
+
+        self._sandbox = Sandbox()
+        self._lock = threading.Lock()  # the sandbox counts one rendering at a time
+        try:
+            self._template = self._sandbox.compile_template(source, FILE)
+        except jinja2.TemplateSyntaxError as error:
+            raise self._wrong(f"is no Jinja: {error.message}", error.lineno) from error
+        except Exception as error:  # too deep for Python's own compiler, for one
+            raise self._wrong(f"cannot be compiled: {error}") from error
+
+    def render(
+        self, messages: str | Sequence[Mapping], *, add_generation_prompt: bool = True
+    ) -> str:
+        """The text of a conversation, up to where the model's next turn begins.
+
+        Args:
+            messages: `[{"role": "user", "content": "Hello"}]`, or a str, which is that.
+            add_generation_prompt: end with the opening of the assistant's turn.
+
+        Raises:
+            DataError: malformed messages, or such as the template refuses.
+            WeightsError: the template fails, does what the sandbox forbids, or does not end.
+        """
+        from modelzoo.runtime.text.sandbox import MAX_SIZE, Refused, TooMuch
+
+        values = {
+            "messages": checked_messages(messages),
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+            **self.tokens,
+        }
+        pieces, length = [], 0
+        with self._lock:
+            self._sandbox.reset()
+            try:
+                for piece in self._template.generate(values):
+                    pieces.append(piece)
+                    length += len(piece)
+                    if length > MAX_SIZE:
+                        raise TooMuch(f"it writes more than {MAX_SIZE:,} characters")
+            except Refused as error:
+                raise DataError(
+                    f"the chat template refuses these messages: {error}",
+                    where=self._where,
+                    next_step="change the order or the roles of the messages",
+                ) from error
+            except TooMuch as error:
+                raise self._wrong(f"does not come to an end: {error}", _line(error)) from error
+            except Exception as error:  # a sandbox passes on whatever the template runs into
+                what = f"fails: {type(error).__name__}: {error}"
+                raise self._wrong(what, _line(error)) from error
+        return "".join(pieces)
+
+    def _wrong(self, what: str, line: int | None = None) -> WeightsError:
+        at = f", line {line}" if line else ""
+        return WeightsError(
+            f"the chat template {what}",
+            where=f"{self._where or 'the chat template'}{at}",
+            next_step="compare it with the one that the checkpoint's authors published",
+        )
+
+
+def read_source(path: str | os.PathLike) -> str:
+    """The text of a template's file.
+
+    Raises:
+        WeightsError: it is not UTF-8, or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"the chat template cannot be read: {error}",
+            where=path,
+            next_step="copy it from its source again",
+        ) from error
+
+
+def checked_messages(messages: str | Sequence[Mapping]) -> list[dict]:
+    """The messages as plain dicts of their own; a str is one turn of the user.
+
+    Keys that hold None are left out, which is how templates are written to find them.
+
+    Raises:
+        DataError: none at all, no role or content, or values that are no plain data.
+    """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not isinstance(messages, Sequence) or isinstance(messages, bytes):
+        raise DataError(
+            f"messages must be a list of messages, or a str; got {type(messages).__name__}",
+            next_step='for example [{"role": "user", "content": "Hello"}]',
+        )
+    if not messages:
+        raise DataError("there are no messages", next_step="give at least one of the user's")
+    return [_checked(message, f"message {number}") for number, message in enumerate(messages, 1)]
+
+
+def change_texts(value, change: Callable[[str], str]):
+    """A copy of plain data with every str in it changed; the keys of dicts stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [change_texts(one, change) for one in value]
+    if isinstance(value, dict):
+        return {key: change_texts(one, change) for key, one in value.items()}
+    return value
+
+
+def _checked(message, where: str) -> dict:
+    if not isinstance(message, Mapping):
+        raise DataError(
+            f"a message must be a dict with role and content, not {type(message).__name__}",
+            where=where,
+        )
+    for key in ("role", "content"):
+        if key not in message:
+            raise DataError(f"the message has no {key!r}", where=where)
+        if not isinstance(message[key], str):
+            kind = type(message[key]).__name__
+            raise DataError(f"{key!r} must be a str, not {kind}", where=where)
+    if not message["role"]:
+        raise DataError("the role is empty", where=where, next_step="user, system or assistant")
+    return _plain({key: value for key, value in message.items() if value is not None}, where)
+
+
+def _plain(value, where: str):
+    """A copy that holds nothing but JSON's types: any other object has methods to call."""
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return value if type(value) is kind else kind(value)
+    if isinstance(value, list | tuple):
+        return [_plain(one, where) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, where) for key, one in value.items()}
+    raise DataError(f"a message holds plain data only, no {type(value).__name__}", where=where)
+
+
+def _line(error: BaseException) -> int | None:
+    """The line of the template that was running: Jinja puts it into the traceback."""
+    line, frame = None, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == FILE:
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return line
+
+
+def _safe_jinja():
+    jinja2 = require("jinja2", "chat")
+    found = version("jinja2")
+    if tuple(int(number) for number in re.findall(r"\d+", found)[:3]) < _SAFE_JINJA:
+        raise MissingDependencyError(
+            f"jinja2 {found} does not keep a chat template inside its sandbox",
+            next_step=f'pip install "jinja2>={".".join(map(str, _SAFE_JINJA))}"',
+        )
+    return jinja2

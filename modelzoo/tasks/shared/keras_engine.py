@@ -1,0 +1,48 @@
+"""A model's export signatures, run in Keras as a device runs them in a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import keras
+from keras import ops
+
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, checked_inputs
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.shared.stepper import compiled
+
+
+def with_rows(signature: Signature, rows: int) -> Signature:
+    """The signature for so many rows at once."""
+    inputs = {
+        key: TensorSpec((rows, *spec.shape[1:]), spec.dtype)
+        for key, spec in signature.inputs.items()
+    }
+    return Signature(signature.function, inputs)
+
+
+class KerasEngine:
+    """Runs a model's export signatures in Keras, by name, with numpy arrays in and out."""
+
+    def __init__(self, model, signatures: Mapping[str, Signature]):
+        self.signatures, self._functions = {}, {}
+        for name, signature in signatures.items():
+            inputs = {
+                key: TensorInfo(spec.shape, spec.dtype) for key, spec in signature.inputs.items()
+            }
+            # A partial of its own for each shape, or TensorFlow counts them as one function that
+            # is traced again and again, and warns.
+            self._functions[name] = function = compiled(partial(signature.function), model)
+            blank = {key: ops.zeros(info.shape, info.dtype) for key, info in inputs.items()}
+            outputs = {
+                key: TensorInfo(tuple(value.shape), keras.backend.standardize_dtype(value.dtype))
+                for key, value in function(blank).items()
+            }
+            self.signatures[name] = SignatureInfo(inputs, outputs)
+
+    def run(self, name: str, inputs) -> dict:
+        arrays = checked_inputs(name, self.signatures[name], inputs)
+        tensors = {key: ops.convert_to_tensor(value) for key, value in arrays.items()}
+        outputs = self._functions[name](tensors)
+        return {key: ops.convert_to_numpy(value) for key, value in outputs.items()}

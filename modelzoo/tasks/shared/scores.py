@@ -1,0 +1,101 @@
+"""Figures over a whole data set, exact whatever the batches: sums first, one division last."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from keras import ops
+
+from modelzoo.tasks.shared.stepper import compiled
+
+
+def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
+    """Mean negative log-likelihood (nats) and accuracy of an output's tokens, and their number.
+
+    Args:
+        batches: (x, y, sample_weight) as `fit` takes them.
+        output: the key in the dicts that model, y and sample_weight are; `None` if they are arrays.
+    """
+
+    def score(x, y, weight):
+        logits = model(x, training=False)
+        if output is not None:
+            logits, y, weight = logits[output], y[output], weight[output]
+        logits = ops.cast(logits, "float32")
+        y, weight = ops.cast(y, "int32"), ops.cast(weight, "float32")
+        chosen = ops.take_along_axis(logits, ops.expand_dims(y, -1), axis=-1)
+        nll = ops.logsumexp(logits, axis=-1) - ops.squeeze(chosen, -1)
+        right = ops.cast(ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), y), "float32")
+        return ops.sum(nll * weight), ops.sum(right * weight), ops.sum(weight)
+
+    sums = model.compile_once(f"scores/{output}", lambda: compiled(score, model))
+    total = np.zeros(3)
+    for x, y, weight in batches:
+        total += [float(ops.convert_to_numpy(value)) for value in sums(x, y, weight)]
+    nll, right, count = total.tolist()
+    if not count:
+        return {"loss": math.nan, "accuracy": math.nan, "tokens": 0}
+    return {"loss": nll / count, "accuracy": right / count, "tokens": int(count)}
+
+
+def negative_log_likelihood(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(N,) nats of ids (N,) under logits (N, V).
+
+    >>> negative_log_likelihood(np.zeros((1, 2)), np.array([0])).round(4).tolist()
+    [0.6931]
+    """
+    logits = logits.astype(np.float64)
+    peak = logits.max(-1, keepdims=True)
+    log_sum = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
+    return log_sum - logits[np.arange(len(ids)), ids]
+
+
+def macro_f1(truth: np.ndarray, guess: np.ndarray, num_labels: int) -> float:
+    """The mean over labels of 2 TP / (2 TP + FP + FN); a label that nobody uses does not count.
+
+    >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
+    0.6667
+    """
+    scores = []
+    for label in range(num_labels):
+        hits = np.sum((truth == label) & (guess == label))
+        used = np.sum(truth == label) + np.sum(guess == label)
+        if used:
+            scores.append(2 * hits / used)
+    return float(np.mean(scores)) if scores else math.nan
+
+
+def retrieval_scores(
+    first: np.ndarray, second: np.ndarray, texts: np.ndarray, scale: float
+) -> dict[str, float]:
+    """How well each first vector finds its second among all distinct ones, by their cosine.
+
+    Args:
+        first, second: (N, width); row i of both belongs together.
+        texts: (N,), equal where two second texts are the same text: it counts once.
+        scale: what the cosines are multiplied by in the loss.
+
+    Returns: `loss` (nats), `recall@1`, `recall@5`. A wrong text that is as near as the right one,
+    give or take float32's rounding, counts as nearer.
+
+    >>> e = np.eye(3)
+    >>> retrieval_scores(e, e[[0, 1, 0]], np.array([0, 1, 2]), 20.0)["recall@1"]
+    0.3333333333333333
+    """
+    _, kept, right = np.unique(texts, return_index=True, return_inverse=True)
+    first, wanted = _unit(first), _unit(second)[kept].T
+    nll, ranks = [], []
+    for start in range(0, len(first), 1024):
+        cosines = first[start : start + 1024] @ wanted
+        own = np.take_along_axis(cosines, right[start : start + 1024, None], 1)
+        nll.append(np.log(np.exp(scale * (cosines - own)).sum(-1)))
+        ranks.append((cosines >= own - 1e-6).sum(-1))  # its own is one of them
+    ranks = np.concatenate(ranks)
+    scores = {"loss": float(np.concatenate(nll).mean())}
+    return scores | {f"recall@{top}": float((ranks <= top).mean()) for top in (1, 5)}
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,99 @@
+"""A Keras model behind the generation loop that the device runtime runs too."""
+
+from __future__ import annotations
+
+import keras
+
+
+def compiled(function, model: keras.Model):
+    """`function(*tensors) -> tensors`, traced once for each set of shapes.
+
+    The weights are not constants of what is compiled: training goes on and the function sees it.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False)
+    if backend == "jax":
+        import jax
+
+        variables = model.variables
+
+        @jax.jit
+        def stateless(values, *tensors):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                return function(*tensors)
+
+        return lambda *tensors: stateless([v.value for v in variables], *tensors)
+    return function
+
+
+class KerasStepper:
+    """Implements `runtime.generation.loop.Stepper` with a backbone's `step`.
+
+    Args:
+        backbone: has `init_cache` and `vocab_size`.
+        steps: the compiled `prefill` and `decode` of (token_ids, positions, cache, *context).
+        batch_size: rows.
+        max_length: slots of the cache; `None` where the model has no window.
+        prefill_length: tokens taken in at once.
+        context: what each step reads besides: an encoder's memory and its mask.
+    """
+
+    def __init__(self, backbone, steps, batch_size, max_length, prefill_length, context=()):
+        self.batch_size, self.max_length = batch_size, max_length
+        self.prefill_length, self.vocab_size = prefill_length, backbone.vocab_size
+        self._prefill, self._decode = steps
+        self._cache = backbone.init_cache(batch_size, max_length)
+        self._context = context
+
+    def prefill(self, token_ids, positions) -> None:
+        self._cache = self._prefill(
+            int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
+        )
+
+    def decode(self, token_ids, positions):
+        logits, self._cache = self._decode(
+            int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
+        )
+        return keras.ops.convert_to_numpy(logits)[:, -1]
+
+
+def compile_steps(backbone, model: keras.Model):
+    """`prefill`, which gives the cache alone and so never computes logits, and `decode`."""
+
+    def prefill(*tensors):
+        return backbone.step(*tensors)[1]
+
+    def decode(*tensors):
+        logits, cache = backbone.step(*tensors)
+        return keras.ops.cast(logits, "float32"), cache
+
+    return compiled(prefill, model), compiled(decode, model)
+
+
+def window(max_length: int | None, longest_prompt: int, max_new_tokens: int | None):
+    """Slots for a generation and tokens of a prefill call, of few sizes, so that few are compiled.
+
+    >>> window(1024, longest_prompt=10, max_new_tokens=64)
+    (128, 16)
+    >>> window(None, longest_prompt=10, max_new_tokens=64)
+    (None, 16)
+    """
+    prefill = min(power_of_two(longest_prompt, 16), 256)
+    if max_length is None:
+        return None, min(prefill, 32)  # recurrent steps are unrolled
+    slots = max_length
+    if max_new_tokens is not None:
+        slots = min(power_of_two(longest_prompt + max_new_tokens, 64), max_length)
+    return slots, min(prefill, slots)
+
+
+def power_of_two(number: int, least: int) -> int:
+    """The smallest power of two that is at least `number` and `least`."""
+    return max(least, 1 << max(number - 1, 0).bit_length())
+
+
+def int_tensor(array):
+    return keras.ops.convert_to_tensor(array, dtype="int32")

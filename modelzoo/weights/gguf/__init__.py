@@ -1,0 +1,1 @@
+"""GGUF, llama.cpp's files: configuration, weights and tokenizer in one."""

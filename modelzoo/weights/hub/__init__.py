@@ -1,0 +1,1 @@
+"""Checkpoints of the Hugging Face Hub: fetching them, and what a failure means."""

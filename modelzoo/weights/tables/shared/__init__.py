@@ -1,0 +1,1 @@
+"""Rows and conversions that several tables share."""

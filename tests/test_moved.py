@@ -1,0 +1,67 @@
+"""Names of 0.1 that plugins use go on for one version, and say what took their place."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from modelzoo.plugins import moved
+from tests.plugin_site import ROOT
+
+
+@pytest.mark.parametrize("old", sorted(moved._MOVED))
+def test_a_module_that_moved_is_the_same_module_and_warns(old, monkeypatch):
+    name, new = f"modelzoo.{old}", f"modelzoo.{moved._MOVED[old]}"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.warns(DeprecationWarning, match=rf"{name} is {new} since modelzoo 0\.2") as caught:
+        found = importlib.import_module(name)
+    assert found is importlib.import_module(new)
+    assert found.__spec__.name == new
+    assert all(entry.filename == __file__ or "importlib" in entry.filename for entry in caught)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("media", "is_one_medium"),
+        ("generation", "Result"),
+        ("text", "RowText"),
+        ("search", "Index"),
+    ],
+)
+def test_a_module_that_became_a_folder_still_gives_its_names(package, name):
+    found = importlib.import_module(f"modelzoo.runtime.{package}")
+    with pytest.warns(DeprecationWarning, match=rf"modelzoo\.runtime\.{package}\.{name} is"):
+        assert getattr(found, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = found.nothing
+
+
+@pytest.mark.parametrize(
+    ("line", "new"),
+    [
+        ("from modelzoo.export.artifact import Artifact", "modelzoo.exporting.formats.artifact"),
+        ("from modelzoo.export import export_bundle", "modelzoo.exporting"),
+        ("import modelzoo.build", "modelzoo.building"),
+    ],
+)
+def test_a_module_that_is_a_function_now_names_the_new_place(line, new):
+    done = subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ") and new in last
+
+
+def test_what_never_was_is_missing_as_ever():
+    with pytest.raises(ModuleNotFoundError, match="No module named 'modelzoo.nothing'"):
+        importlib.import_module("modelzoo.nothing")
+
+
+def test_the_new_names_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        importlib.import_module("modelzoo.keras_registration").install()
