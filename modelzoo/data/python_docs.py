@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from modelzoo.errors import DataError
@@ -33,28 +34,34 @@ def read_python_docs(stdlib: Path | None = None) -> Iterator[tuple[str, str]]:
     stdlib = stdlib or Path(sysconfig.get_path("stdlib"))
     found = False
     for path in _sources(stdlib):
-        source = path.read_bytes()
-        if b'"""' not in source and b"'''" not in source:
-            continue  # parsing is what takes the time
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # old escapes in the sources are not ours to report
-                tree = ast.parse(source)
-        except SyntaxError:
-            continue  # the library ships a few samples of broken code
-        text = "\n\n".join(_docstrings(tree))
+        text = _text_of(path)
         if text:
             found = True
             parts = path.relative_to(stdlib).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            # A docstring may spell a lone surrogate, which no UTF-8 text can hold.
-            yield name, text.encode("utf-8", "replace").decode("utf-8")
+            yield name, text
     if not found:
         raise DataError(
             "this Python comes without the sources of its standard library",
             where=stdlib,
             next_step="use a text of your own: --data PATH",
         )
+
+
+@cache
+def _text_of(path: Path) -> str:
+    """The docstrings of one file. An export reads some of them several times."""
+    source = path.read_bytes()
+    if b'"""' not in source and b"'''" not in source:
+        return ""  # parsing is what takes the time
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old escapes in the sources are not ours to report
+            tree = ast.parse(source)
+    except SyntaxError:
+        return ""  # the library ships a few samples of broken code
+    # A docstring may spell a lone surrogate, which no UTF-8 text can hold.
+    return "\n\n".join(_docstrings(tree)).encode("utf-8", "replace").decode("utf-8")
 
 
 def _sources(stdlib: Path) -> Iterator[Path]:

@@ -17,6 +17,7 @@ from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
 from modelzoo.exporting.process import child
 from modelzoo.registry import components
 from tests.core import randomise
+from tests.once import once
 
 TEXTS = [
     "the river was low that summer and the boys walked across it " * 3,
@@ -154,6 +155,17 @@ class Exports:
     directory: Path
     answers: dict
 
+    def __getstate__(self) -> dict:
+        causes = {key: getattr(one, "__cause__", None) for key, one in self.answers.items()}
+        return {**vars(self), "causes": causes}
+
+    def __setstate__(self, state: dict) -> None:
+        causes = state.pop("causes")  # pickled for themselves: an exception leaves its cause behind
+        vars(self).update(state)
+        for key, cause in causes.items():
+            if cause is not None:
+                self.answers[key].__cause__ = cause
+
     def model(self, name: str) -> Path:
         return self.directory / "models" / name
 
@@ -198,7 +210,10 @@ def crushed(model):
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory) -> Exports:
     """Runs every export; see `Exports`. Keys are (family, kind)."""
-    directory = tmp_path_factory.mktemp("exports")
+    return once(tmp_path_factory, "exports", run_all)
+
+
+def run_all(directory: Path) -> Exports:
     result = Exports(directory, {})
     patch = pytest.MonkeyPatch()
     patch.setenv("MODELZOO_PLUGINS", "")

@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 
 from modelzoo.runtime.bundle import write_manifest
+from tests.once import once
 
 HERE = Path(__file__).parent
 
@@ -176,23 +177,27 @@ def tokenizer_json():
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """TFLite and SavedModel files of the numpy models, with 17 tokens: `tiny.bundle(name)`."""
-    directory = tmp_path_factory.mktemp("tiny")
     attention = AttentionModel(vocab_size=17)
     recurrent = RecurrentStepper(vocab_size=17)
-    np.savez(
-        directory / "weights.npz",
-        embedding=attention.embedding,
-        position=attention.position,
-        head=attention.head,
-        layers=np.stack(attention.layers),
-        **{f"recurrent_{n}": getattr(recurrent, n) for n in ("embedding", "recurrent", "head")},
-    )
-    subprocess.run(
-        [sys.executable, HERE / "tiny_bundles.py", directory / "weights.npz", directory],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-    )
+
+    def write(directory):
+        np.savez(
+            directory / "weights.npz",
+            embedding=attention.embedding,
+            position=attention.position,
+            head=attention.head,
+            layers=np.stack(attention.layers),
+            **{f"recurrent_{n}": getattr(recurrent, n) for n in ("embedding", "recurrent", "head")},
+        )
+        subprocess.run(
+            [sys.executable, HERE / "tiny_bundles.py", directory / "weights.npz", directory],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        )
+        return directory
+
+    directory = once(tmp_path_factory, "tiny", write)
 
     def bundle(name, where, format="tflite", **manifest):
         """Write a bundle of the model `name` to `where`; keywords go into its manifest."""
