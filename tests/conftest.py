@@ -15,6 +15,15 @@ from tests.plugin_site import Site
 # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The files of marked tests that take minutes begin first, so that no worker is left alone with one.
+LONGEST = ("test_main_job", "test_smollm2", "test_litertlm", "test_new_plugin", "test_minilm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 GPT_SMALL = """\
 # modelzoo build gpt-small
 summary      = "GPT-2 small: decoder-only language model"

@@ -92,7 +92,7 @@ class Environment:
         (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
         subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
-        (wheel,) = folder.glob("modelzoo-*.whl")
+        (wheel,) = folder.glob("*.whl")
         self.install(str(wheel))
 
     def install(self, what: str) -> None:

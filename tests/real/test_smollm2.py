@@ -115,7 +115,8 @@ def test_greedy_replies_to_twenty_prompts_are_the_same_and_can_be_read(ours, the
 
 
 def test_the_device_says_the_same(ours, tmp_path):
-    modelzoo.export(ours, tmp_path / "smol.bundle", quantize="float32", max_length=128)
+    options = {"max_length": 128, "prefill_lengths": [16]}
+    modelzoo.export(ours, tmp_path / "smol.bundle", quantize="float32", **options)
     bundle = load_bundle(tmp_path / "smol.bundle")
     for text in PROMPTS[:3]:
         assert bundle.chat(text, max_new_tokens=16) == ours.chat(text, max_new_tokens=16)
@@ -127,7 +128,8 @@ def test_the_device_says_the_same(ours, tmp_path):
     ("mode", "bytes_", "growth"), [("int8", 138e6, 0.03), ("int4", 98e6, 0.05)]
 )
 def test_small_integers_keep_the_perplexity_of_held_out_text(ours, tmp_path, mode, bytes_, growth):
-    report = modelzoo.export(ours, tmp_path / "b", quantize=mode, max_length=256)
+    options = {"max_length": 256, "prefill_lengths": [64]}
+    report = modelzoo.export(ours, tmp_path / "b", quantize=mode, **options)
     held_out = report.parity["held_out"]
     assert (held_out["metric"], held_out["tokens"]) == ("perplexity", 255)
     assert held_out["change"] < growth
