@@ -1,5 +1,7 @@
 """What a crowd of plugins costs: `modelzoo list` and `plugins` beside 50 plugins of 50 recipes.
 
+Once each recipe is a file, and once a plugin's recipes are the tables of a catalogue.
+
     python benchmarks/listing.py
 
 Each plugin is a distribution of its own in a temporary site directory, with an architecture and
@@ -57,16 +59,22 @@ print(code, used.ru_utime + used.ru_stime, ",".join(tops), file=sys.stderr)
 """
 
 
-def install(site: Path, plugins: int, recipes: int) -> None:
-    """Writes the distributions as pip would leave them behind."""
+def install(site: Path, plugins: int, recipes: int, *, catalogue: bool) -> None:
+    """Writes the distributions as pip would leave them behind, with files or catalogues."""
     for plugin in range(plugins):
         package, name = site / f"modelzoo_maker{plugin}", f"maker{plugin}"
         (package / "recipes").mkdir(parents=True)
+        tables = []
         (package / "__init__.py").write_text("raise RuntimeError('a plugin was imported')\n")
         (package / "decoder.py").write_text("def build(*, num_layers: int = 1): ...\n")
         for number in range(1, recipes + 1):
             text = RECIPE.format(plugin=plugin, number=number, parameters=10_000 * number)
-            (package / "recipes" / f"decoder-{number}.toml").write_text(text)
+            if catalogue:
+                tables.append(as_table(f"decoder-{number}", text))
+            else:
+                (package / "recipes" / f"decoder-{number}.toml").write_text(text)
+        if catalogue:
+            (package / "recipes.toml").write_text("\n".join(tables))
         info = site / f"modelzoo_{name}-0.1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
@@ -77,6 +85,11 @@ def install(site: Path, plugins: int, recipes: int) -> None:
             f"[modelzoo.plugins]\n{name} = modelzoo_{name}\n"
             f"[modelzoo.architectures]\ndecoder = modelzoo_{name}.decoder:build\n"
         )
+
+
+def as_table(name: str, text: str) -> str:
+    """A recipe's file as the table of a catalogue."""
+    return f"[{name}]\n" + text.replace("\n[", f"\n[{name}.")
 
 
 def measure(site: Path, command: tuple[str, ...], runs: int) -> tuple[float, int, list[str]]:
@@ -108,18 +121,26 @@ def main() -> int:
     args = parser.parse_args()
     bad = False
     with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
-        empty, site = Path(scratch, "empty"), Path(scratch, "site")
+        empty, files, tables = (Path(scratch, name) for name in ("empty", "files", "tables"))
         empty.mkdir()
-        install(site, args.plugins, args.recipes)
+        install(files, args.plugins, args.recipes, catalogue=False)
+        install(tables, args.plugins, args.recipes, catalogue=True)
         print(f"{args.plugins} plugins of {args.recipes} recipes, Python {sys.version.split()[0]}")
-        print(f"{'command':<26}{'no plugin':>11}{'plugins':>11}{'lines':>9}  imported")
+        print(
+            f"{'command':<26}{'no plugin':>11}{'files':>11}{'catalogues':>13}{'lines':>9}  imported"
+        )
         for command in COMMANDS:
             alone, _, _ = measure(empty, command, args.runs)
-            seconds, lines, imported = measure(site, command, args.runs)
-            bad = bad or seconds >= LIMIT or bool(imported)
+            seconds, lines, imported = measure(files, command, args.runs)
+            tabled, *same = measure(tables, command, args.runs)
+            if same != [lines, imported]:
+                raise SystemExit(f"modelzoo {' '.join(command)}: catalogues list otherwise: {same}")
+            bad = bad or max(seconds, tabled) >= LIMIT or bool(imported)
             title = "modelzoo " + " ".join(command)
             what = ", ".join(imported) or "nothing"
-            print(f"{title:<26}{alone:>9.3f} s{seconds:>9.3f} s{lines:>9,}  {what}")
+            print(
+                f"{title:<26}{alone:>9.3f} s{seconds:>9.3f} s{tabled:>11.3f} s{lines:>9,}  {what}"
+            )
     print(f"limit {LIMIT} s of CPU: {'MISSED' if bad else 'kept'}")
     return int(bad)
 

@@ -53,6 +53,7 @@ def test_the_tutorial_has_all_its_files():
         "modelzoo_acme/stars.py",
         "modelzoo_acme/labelled.py",
         "modelzoo_acme/weights.py",
+        "modelzoo_acme/recipes.toml",
         "modelzoo_acme/recipes/average-tiny.toml",
         "modelzoo_acme/recipes/average-stars.toml",
         "tests/test_plugin.py",

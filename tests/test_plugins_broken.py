@@ -186,7 +186,9 @@ def test_a_wheel_without_its_recipes_says_so_where_a_recipe_is_missed(site):
     done = site.modelzoo("show", "acme/tiny")
     assert done.returncode == 2
     assert "modelzoo-acme 0.2.1 is installed and holds no recipe" in done.stderr
-    assert "built without modelzoo_acme/recipes/*.toml?" in done.stderr
+    assert (
+        "built without modelzoo_acme/recipes/*.toml or modelzoo_acme/recipes.toml?" in done.stderr
+    )
     check_the_zoo_works(site)
 
 
@@ -197,7 +199,9 @@ def test_a_plugin_that_brings_nothing_at_all_is_a_problem(site):
         files={"modelzoo_acme/__init__.py": ""},
     )
     said = site.modelzoo("plugins").stdout
-    assert "acme (modelzoo-acme 0.2.1): it brings nothing: no recipes/*.toml" in said
+    assert (
+        "acme (modelzoo-acme 0.2.1): it brings nothing: no recipes.toml or recipes/*.toml" in said
+    )
     assert "was its wheel built without its TOML files?" in said
     check_the_zoo_works(site)
 

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from modelzoo.errors import RecipeError
+from modelzoo.plugins.catalogue import RecipeText
 from modelzoo.recipe import from_values, glance, read
 from modelzoo.recipe.toml import read_lines
 from modelzoo.registry import recipes_directory
@@ -17,7 +18,7 @@ HEAD = 'summary = "x"\narchitecture = "gpt"\nparameters = 1_234 # about\n'
 def test_a_glance_at_each_recipe_of_the_core_is_what_reading_it_gives():
     seen = 0
     for path in recipes_directory().glob("*.toml"):
-        found = glance(str(path))
+        found = glance(RecipeText(str(path)))
         if found is None:  # it extends another, or is made of parts
             assert any(word in path.read_text("utf-8") for word in ("extends", "recipe"))
             continue
@@ -43,7 +44,7 @@ def test_a_glance_at_each_recipe_of_the_core_is_what_reading_it_gives():
 def test_a_glance_agrees_with_a_whole_reader_or_leaves_it_to_it(tmp_path, text):
     path = tmp_path / "a.toml"
     path.write_text(text, encoding="utf-8", newline="")
-    found = glance(str(path))
+    found = glance(RecipeText(str(path)))
     values = {k: v for k, v in tomllib.loads(text).items() if not isinstance(v, dict)}
     assert found in (None, values)
     if found is not None:
@@ -72,7 +73,7 @@ def test_a_glance_agrees_with_a_whole_reader_or_leaves_it_to_it(tmp_path, text):
 def test_a_recipe_that_its_head_does_not_tell_is_read_in_full(tmp_path, text):
     path = tmp_path / "a.toml"
     path.write_text(text, encoding="utf-8")
-    assert glance(str(path)) is None
+    assert glance(RecipeText(str(path))) is None
 
 
 def test_what_is_wrong_in_the_head_is_listed_with_the_message_of_a_whole_reader(site):

@@ -84,7 +84,7 @@ def _count_here(recipe: Recipe) -> int:
         raise
     except Exception as error:
         raise ModelzooError(
-            f"{recipe.name} cannot be built: {type(error).__name__}: {error}", where=recipe.source
+            f"{recipe.name} cannot be built: {type(error).__name__}: {error}", where=recipe.place
         ) from error
     return model.count_params()
 

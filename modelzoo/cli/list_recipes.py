@@ -55,7 +55,8 @@ def _report_problems(entries: list[registry.Entry]) -> None:
     titles = set()
     for plugin in plugins.discover():
         if plugin.problem:
-            titles.add(plugin.title)
+            if not plugin.usable:
+                titles.add(plugin.title)
             named = f"{plugin.namespace} ({plugin.title})" if plugin.title else plugin.namespace
             print(f"modelzoo: plugin {named}: {printable(plugin.problem)}", file=sys.stderr)
     for entry in entries:

@@ -62,7 +62,7 @@ def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
         "version": plugin.version,
         "package": plugin.package,
         "requires": plugin.requires,
-        "recipes": sorted(plugin.recipe_files()),
+        "recipes": sorted(plugin.recipes()),
         **{group: dict(getattr(plugin, group)) for group in plugins.GROUPS},
         "problem": problem and printable(problem),
         "usable": usable,

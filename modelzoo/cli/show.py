@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
             "name": recipe.name,
             "parameters": recipe.parameters,
             "source": recipe.source,
+            "line": recipe.line,
             "plugin": recipe.plugin,
             "extends": list(recipe.extends),
             "digest": recipe.digest,
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise RecipeError(
             f"{recipe.name} states {exact(recipe.parameters)} parameters "
             f"and its model has {exact(counted)}",
-            where=recipe.source,
+            where=recipe.place,
             next_step=f"parameters = {counted:_}",
         )
     return 0
@@ -72,7 +73,9 @@ def _count(recipe: Recipe) -> int:
 
 
 def as_given(recipe: Recipe) -> str:
-    """The text of the recipe's own file, or its values where it was registered without one."""
+    """The recipe's own text, or its values where it was registered without one."""
+    if recipe.text is not None:
+        return recipe.text
     path = Path(recipe.source)
     if not path.is_file():
         return dumps(recipe.values)
@@ -85,7 +88,7 @@ def _header(recipe: Recipe, counted: int | None) -> str:
         ("name", recipe.name),
         ("parameters", exact(recipe.parameters)),
         ("counted", counted and exact(counted)),
-        ("source", recipe.source),
+        ("source", recipe.place),
         ("plugin", recipe.plugin),
         ("extends", " -> ".join(recipe.extends)),
         ("digest", recipe.digest),

@@ -1,7 +1,7 @@
 """Plugins: distributions that claim one namespace, found by entry points and not imported.
 
     [project.entry-points."modelzoo.plugins"]
-    acme = "modelzoo_acme"                  # claims acme/...; holds recipes/*.toml
+    acme = "modelzoo_acme"                  # claims acme/...; holds its recipes
     [project.entry-points."modelzoo.architectures"]
     moe = "modelzoo_acme.moe:build"         # becomes acme/moe
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from types import ModuleType
 
 from modelzoo.about import DISTRIBUTION, FOREIGN, VERSION
+from modelzoo.plugins.catalogue import CATALOGUE, NAME, read_catalogue
 from modelzoo.plugins.plugin import GROUPS, Plugin, package_folder
 
 __all__ = ["CLAIMS", "VARIABLE", "discover"]
@@ -19,7 +20,6 @@ VARIABLE = "MODELZOO_PLUGINS"
 CLAIMS = "modelzoo.plugins"
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 # A requirement of ours, by its name today or until 0.1; the pattern is wide, packaging is exact.
 _OURS = re.compile(r"\s*modelzoo(?:[-_.]+keras)?\s*(?![\w.-])", re.IGNORECASE)
@@ -105,7 +105,7 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
         if group not in groups:
             continue
         groups[group][entry.name] = entry.value
-        if not _NAME.fullmatch(entry.name):
+        if not NAME.fullmatch(entry.name):
             problem = problem or (
                 f"{entry.name!r}, of modelzoo.{group}, is not a name: letters, digits, . + - and _"
             )
@@ -129,23 +129,25 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
         spaces = ", ".join(sorted(entry.name for entry in claims))
         problem = problem or f"it claims {len(claims)} namespaces ({spaces}); one is the rule"
     for claim in claims:
+        home = package_folder(claim.value) if _MODULE.fullmatch(claim.value) else None
         if not _NAMESPACE.fullmatch(claim.name):
             problem = problem or f"{claim.name!r} is not a namespace: a-z, 0-9, - and _"
         elif not _MODULE.fullmatch(claim.value):
             problem = problem or f"the claim {claim.name} = {claim.value!r} is not a package"
-        elif problem is None and package_folder(claim.value) is None:
+        elif problem is None and home is None:
             problem = f"its package {claim.value} is not found"
         plugin = Plugin(claim.name, name, version, claim.value, requires=requires, **groups)
         fault = problem or _empty(plugin)
+        advice = advice or (read_catalogue(home).problem if home else None)
         yield replace(plugin, problem=fault or advice, usable=fault is None)
 
 
 def _empty(plugin: Plugin) -> str | None:
-    if any(getattr(plugin, group) for group in GROUPS) or plugin.recipe_files():
+    if any(getattr(plugin, group) for group in GROUPS) or plugin.recipes():
         return None
     return (
-        f"it brings nothing: no recipes/*.toml in {plugin.package}, and no other entry point; was "
-        "its wheel built without its TOML files?"
+        f"it brings nothing: no {CATALOGUE} or recipes/*.toml in {plugin.package}, and no other "
+        "entry point; was its wheel built without its TOML files?"
     )
 
 

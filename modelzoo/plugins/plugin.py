@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from modelzoo.plugins.catalogue import RecipeText, recipe_texts
 
 __all__ = ["GROUPS", "Plugin", "module_file", "package_folder"]
 
@@ -20,7 +21,8 @@ class Plugin:
     Attributes:
         namespace: `acme`: all its names are `acme/...`.
         distribution, version: as pip knows them; empty where they cannot be read.
-        package: the module path that the claim names; its folder holds `recipes/*.toml`.
+        package: the module path that the claim names; its folder holds `recipes/*.toml` and
+            `recipes.toml`.
         architectures, tasks, exporters: short name -> `module:attribute`.
         weight_tables: model type of Hugging Face -> `module:attribute`.
         problem: what is wrong with it, or `None`.
@@ -46,20 +48,14 @@ class Plugin:
         """`modelzoo-acme 0.2.1`: what a person would look for in `pip list`."""
         return f"{self.distribution} {self.version}".strip()
 
-    def recipe_files(self) -> dict[str, Path]:
-        """Full recipe name -> file, without importing the package; `{}` where there is no package.
+    def recipes(self) -> dict[str, RecipeText]:
+        """Full recipe name -> text, without importing the package; `{}` where there is no package.
 
         The package's code may be broken: its recipes are data beside it, and still list.
         """
         home = package_folder(self.package)
-        if home is None:
-            return {}
-        folder = home / "recipes"
-        try:
-            names = sorted(name for name in os.listdir(folder) if name.endswith(".toml"))
-        except OSError:  # it has none
-            return {}
-        return {f"{self.namespace}/{name.removesuffix('.toml')}": folder / name for name in names}
+        texts = recipe_texts(home) if home is not None else {}
+        return {f"{self.namespace}/{name}": text for name, text in texts.items()}
 
 
 def module_file(module: str) -> Path | None:

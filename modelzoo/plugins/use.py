@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modelzoo.errors import ModelzooError, PluginError, UnknownNameError, nearest
 from modelzoo.plugins import discovery
+from modelzoo.plugins.catalogue import CATALOGUE
 from modelzoo.plugins.discovery import VARIABLE
 from modelzoo.plugins.plugin import Plugin
 
@@ -117,10 +118,11 @@ def hint(name: str) -> str:
     """Where to look for a namespaced name that nobody knows."""
     namespace = name.partition("/")[0]
     plugin = next((p for p in discovery.discover() if p.namespace == namespace), None)
-    if plugin is not None and not plugin.recipe_files():
+    if plugin is not None and not plugin.recipes():
+        home = plugin.package.replace(".", "/")
         return (
             f"{plugin.title} is installed and holds no recipe: was its wheel built without "
-            f"{plugin.package.replace('.', '/')}/recipes/*.toml?"
+            f"{home}/recipes/*.toml or {home}/{CATALOGUE}?"
         )
     if os.environ.get(VARIABLE) is not None:
         return f"{VARIABLE}={os.environ[VARIABLE]!r} limits which plugins are seen"

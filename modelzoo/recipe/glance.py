@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 
+from modelzoo.plugins.catalogue import RecipeText
 from modelzoo.recipe.toml import read_lines
 from modelzoo.recipe.values import (
     TABLES,
@@ -26,7 +27,9 @@ _HEAD_KEYS = {"summary", "architecture", "task", "parameters", "reference", "ext
 
 
 def glance(
-    path: str, find: Callable[[str], str | None] | None = None, seen: tuple[str, ...] = ()
+    text: RecipeText,
+    find: Callable[[str], RecipeText | None] | None = None,
+    seen: tuple[RecipeText, ...] = (),
 ) -> Values | None:
     """The scalars of a recipe, out of the lines above its first table: what a list shows.
 
@@ -34,17 +37,19 @@ def glance(
     the tables is not looked at.
 
     Args:
-        find: gives the path of a recipe by name, or `None`; needed where one extends another.
-        seen: the files on the way here.
+        text: where the recipe is written.
+        find: gives the text of a recipe by name, or `None`; needed where one extends another.
+        seen: the texts on the way here.
 
     Returns:
         The values; or `None` for a recipe that has to be read in full to know what it is, or what
         is wrong with it: one that has parts, that extends another and states no parameters, that
         is not valid in its head, or has tables that a recipe does not have.
     """
+    if text.problem is not None:
+        return None
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = text.read_bytes()
         first = _HEADER.search(raw)
         head = raw[: first.start() if first else None].decode("utf-8")
         values = read_lines(head)
@@ -55,15 +60,15 @@ def glance(
     if _PARTS.search(raw) or not _TABLE_NAMES.issuperset(_HEADER.findall(raw)):
         return None
     count = values.get("parameters", 0)
-    texts = (value for key, value in values.items() if key != "parameters")
-    sound = values.keys() <= _HEAD_KEYS and all(type(text) is str for text in texts)
+    others = (value for key, value in values.items() if key != "parameters")
+    sound = values.keys() <= _HEAD_KEYS and all(type(value) is str for value in others)
     if not sound or type(count) is not int or count < 0:
         return None
     extends = values.pop("extends", None)
     if extends is not None:
         parent = find(extends) if find is not None and "parameters" in values else None
-        if parent is None or parent in seen or parent == path:
+        if parent is None or parent in seen or parent == text:
             return None
-        base = glance(parent, find, (*seen, path))
+        base = glance(parent, find, (*seen, text))
         values = None if base is None else {**base, **values}
     return values if values is not None and "architecture" in values else None

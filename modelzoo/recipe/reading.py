@@ -17,11 +17,13 @@ from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
-from modelzoo.errors import RecipeError, UnknownNameError
+from modelzoo.errors import RecipeError, UnknownNameError, nearest
+from modelzoo.plugins.catalogue import RecipeText
 from modelzoo.recipe.composition import begin_afresh, renamed, resolve_parts
 from modelzoo.recipe.recipe import Recipe
-from modelzoo.recipe.toml import read_toml
+from modelzoo.recipe.toml import parse_toml, read_toml
 from modelzoo.recipe.values import (
+    TABLES,
     Values,
     changed,
     checked,
@@ -37,7 +39,7 @@ _READING: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("_READING", defau
 
 
 def read(
-    path: str | Path,
+    path: str | Path | RecipeText,
     *,
     resolve: Callable[[str], Recipe] | None = None,
     name: str | None = None,
@@ -46,7 +48,7 @@ def read(
     """Reads a recipe file and merges it over the recipe that it extends.
 
     Args:
-        path: a TOML file.
+        path: a TOML file, or a table of a catalogue.
         resolve: gives the recipe of a name; needed where the file says `extends`.
         name: what to call it; the stem of the file by default.
         plugin: the distribution it came with.
@@ -54,14 +56,33 @@ def read(
     Raises:
         RecipeError: not found, not TOML (with line and column), an unknown key, a circle.
     """
-    path = Path(path)
-    return from_values(
-        read_toml(path),
-        name=name or path.stem,
-        source=str(path),
+    text = path if isinstance(path, RecipeText) else RecipeText(str(Path(path)))
+    found = from_values(
+        _values(text),
+        name=name or Path(text.path).stem,
+        source=text.place,
         resolve=resolve,
         plugin=plugin,
     )
+    return replace(found, source=text.path, line=text.line, text=text.as_file())
+
+
+def _values(text: RecipeText) -> Values:
+    """All that a recipe's text says; a table that no recipe has is often a name with a dot."""
+    if text.problem is not None:
+        raise RecipeError(text.problem, where=text.place)
+    if text.table is None:
+        return read_toml(text.path)
+    values = parse_toml(text.table, text.path, text.line)
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in TABLES:
+            raise RecipeError(
+                f"a recipe has no table {key!r}",
+                where=text.place,
+                did_you_mean=nearest(key, TABLES),
+                next_step='quote a name that has a dot, as in ["v1.5"] and ["v1.5".model]',
+            )
+    return values
 
 
 def from_values(
@@ -73,7 +94,7 @@ def from_values(
     plugin: str | None = None,
 ) -> Recipe:
     """A recipe out of values as a file would give them. See `read` for arguments and errors."""
-    # A file is known by its path: gpt-small.toml may extend the core's gpt-small.
+    # A recipe is known by its place: gpt-small.toml may extend the core's gpt-small.
     identity = source if source != "<registered>" else name
     reading = _READING.get()
     if identity in (other for _, other in reading):

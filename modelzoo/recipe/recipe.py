@@ -22,6 +22,8 @@ class Recipe:
         source: path of the file as text, or `<registered>`.
         plugin: the distribution that the recipe needs, `modelzoo-acme 0.2.1`; `None` for the core.
         extends: the names it was merged from, nearest parent first.
+        line: where it begins in that file.
+        text: its own text, where it is a table of a catalogue and not the whole file.
     """
 
     name: str
@@ -29,6 +31,13 @@ class Recipe:
     source: str
     plugin: str | None = None
     extends: tuple[str, ...] = ()
+    line: int = 1
+    text: str | None = None
+
+    @property
+    def place(self) -> str:
+        """`source`, or `source:line` where it is a table of a catalogue: what an error names."""
+        return self.source if self.text is None else f"{self.source}:{self.line}"
 
     @property
     def architecture(self) -> str:

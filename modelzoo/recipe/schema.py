@@ -38,7 +38,7 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
     schema = arguments(function)
     values = recipe.table(table)
     for key, value in values.items():
-        where = f"{recipe.source}, {table}.{key}"
+        where = f"{recipe.place}, {table}.{key}"
         if key not in schema:
             raise RecipeError(
                 f"{recipe.name}: {_title(recipe, table)} takes no {key!r}",
@@ -58,7 +58,7 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
     if missing:
         raise RecipeError(
             f"{recipe.name}: {_title(recipe, table)} needs {', '.join(missing)}",
-            where=f"{recipe.source}, {table}",
+            where=f"{recipe.place}, {table}",
             next_step=f"state it under [{table}]",
         )
     return values

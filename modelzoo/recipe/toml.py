@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelzoo.errors import RecipeError, nearest
 
-__all__ = ["dumps", "is_plain", "read_lines", "read_toml"]
+__all__ = ["dumps", "is_plain", "parse_toml", "read_lines", "read_toml"]
 
 _ESCAPES = {
     "\\": "\\\\",
@@ -21,6 +21,7 @@ _ESCAPES = {
     "\f": "\\f",
     "\r": "\\r",
 }
+_AT_LINE = re.compile(r"at line (\d+)")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -46,13 +47,20 @@ def read_toml(path: str | Path) -> dict[str, object]:
         ) from error
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=path) from error
+    return parse_toml(raw, path)
+
+
+def parse_toml(raw: bytes, path: str | Path, line: int = 1) -> dict[str, object]:
+    """The plain values of TOML text that begins at `line` of a file; raises as `read_toml`."""
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line += raw.count(b"\n", 0, error.start)
         raise RecipeError(f"not UTF-8: byte {error.start}", where=f"{path}:{line}") from error
     except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 5)"
-        raise RecipeError(f"not valid TOML: {error}", where=path) from error
+        said = _AT_LINE.sub(lambda found: f"at line {int(found[1]) + line - 1}", str(error))
+        where = path if line == 1 else f"{path}:{line}"
+        raise RecipeError(f"not valid TOML: {said}", where=where) from error
 
 
 # One line: nothing, a comment, or key = "text" or key = 1_000 with perhaps a comment behind it.

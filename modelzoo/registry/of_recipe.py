@@ -32,7 +32,7 @@ def task_of(recipe: Recipe):
     if recipe.task is None:
         raise RecipeError(
             f"{recipe.name}: the recipe names no task",
-            where=recipe.source,
+            where=recipe.place,
             next_step='add a line such as task = "causal-lm"',
         )
     kind = components.task(recipe.task)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from modelzoo import plugins
 from modelzoo.errors import ModelzooError, UnknownNameError, nearest
+from modelzoo.plugins.catalogue import RecipeText, recipe_files
 from modelzoo.recipe import LOCK_NAME, Recipe, from_values, glance, override, read, read_lock
 from modelzoo.recipe.composition import parts_of
 from modelzoo.registry import components
@@ -76,8 +77,8 @@ def recipes_directory() -> Path:
 
 def names() -> list[Entry]:
     """Every recipe: the core's first, then by namespace. Never raises for one that is broken."""
-    core = {name: str(path) for name, path in _core_files().items()}
-    entries = [_file_entry(name, path, core.get) for name, path in core.items()]
+    core = _core_files()
+    entries = [_text_entry(name, text, core.get) for name, text in core.items()]
     entries += [
         _entry(name, _source(name), lambda name=name: _read_registered(name))
         for name in _registered_recipes
@@ -87,10 +88,10 @@ def names() -> list[Entry]:
     for plugin in found:
         if claimed[plugin.namespace] > 1:  # which of the two a name means is not decided
             continue
-        files = {name: str(path) for name, path in plugin.recipe_files().items()}
-        known = ChainMap(core, files)
-        for name, path in files.items():
-            entry = _file_entry(name, path, known.get, plugin.title)
+        own = plugin.recipes()
+        known = ChainMap(core, own)
+        for name, text in own.items():
+            entry = _text_entry(name, text, known.get, plugin.title)
             entries.append(entry if plugin.usable else replace(entry, problem=plugin.problem))
     return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
 
@@ -137,15 +138,15 @@ def _by_name(name: str) -> Recipe:
     if name in _registered_recipes:
         return _read_registered(name)
     if "/" not in name:
-        path = _core_files().get(name)
-        if path is not None:
-            return _read(path, name)
+        text = _core_files().get(name)
+        if text is not None:
+            return _read(text, name)
         raise _unknown(name)
     plugin = plugins.get(name.partition("/")[0]) if not name.startswith((".", "/")) else None
-    path = plugin.recipe_files().get(name) if plugin else None
-    if path is None:
+    text = plugin.recipes().get(name) if plugin else None
+    if text is None:
         raise _unknown(name)
-    return _read(path, name, plugin.title)
+    return _read(text, name, plugin.title)
 
 
 def _by_path(path: Path) -> Recipe:
@@ -154,8 +155,8 @@ def _by_path(path: Path) -> Recipe:
     return _read(path, path.stem)
 
 
-def _read(path: Path, name: str, plugin: str | None = None) -> Recipe:
-    return read(path, name=name, resolve=_by_name, plugin=plugin)
+def _read(text: Path | RecipeText, name: str, plugin: str | None = None) -> Recipe:
+    return read(text, name=name, resolve=_by_name, plugin=plugin)
 
 
 def _read_registered(name: str) -> Recipe:
@@ -165,8 +166,8 @@ def _read_registered(name: str) -> Recipe:
     return from_values(given, name=name, resolve=_by_name)
 
 
-def _core_files() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(recipes_directory().glob("*.toml"))}
+def _core_files() -> dict[str, RecipeText]:
+    return recipe_files(recipes_directory())
 
 
 def _source(name: str) -> str:
@@ -174,15 +175,18 @@ def _source(name: str) -> str:
     return str(given) if isinstance(given, Path) else "<registered>"
 
 
-def _file_entry(
-    name: str, path: str, find: Callable[[str], str | None], plugin: str | None = None
+def _text_entry(
+    name: str,
+    text: RecipeText,
+    find: Callable[[str], RecipeText | None],
+    plugin: str | None = None,
 ) -> Entry:
-    """The line of a recipe's file, which is read in full where its head does not tell."""
-    head = glance(path, find)
+    """The line of a recipe, whose text is read in full where its head does not tell."""
+    head = glance(text, find)
     if head is None:
-        return _entry(name, path, lambda: _read(Path(path), name, plugin), plugin)
+        return _entry(name, text.path, lambda: _read(text, name, plugin), plugin)
     keys = ("task", "architecture", "parameters")
-    return Entry(name, head.get("summary", ""), *map(head.get, keys), plugin, path)
+    return Entry(name, head.get("summary", ""), *map(head.get, keys), plugin, text.path)
 
 
 def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | None = None) -> Entry:
@@ -270,7 +274,7 @@ def register(
         if components.is_fixed(kind, name):
             raise ModelzooError(f"the {kind} {name!r} exists already: take another name")
     if recipe is not None:
-        if name in _core_files() or (claimant and name in claimant.recipe_files()):
+        if name in _core_files() or (claimant and name in claimant.recipes()):
             raise ModelzooError(f"the recipe {name!r} exists already: take another name")
         _register_recipe(name, recipe)
     for kind, item in given.items():
@@ -305,7 +309,7 @@ def find(name: str | os.PathLike[str]) -> list[Place]:
         if not kinds:
             raise
         return [Place(kind, str(name), *components.where(str(name), kind)) for kind in kinds]
-    places = [Place("recipe", found.name, found.source, 1)]
+    places = [Place("recipe", found.name, found.source, found.line)]
     for kind, value in (("architecture", found.architecture), ("task", found.task)):
         if value:
             places.append(Place(kind, value, *components.where(value, kind)))
@@ -323,4 +327,7 @@ def _unknown(name: str) -> UnknownNameError:
 
 def where(name: str, kind: str = "recipe") -> tuple[str, int]:
     """File and line of a recipe, architecture, task or exporter, without importing it."""
-    return (recipe(name).source, 1) if kind == "recipe" else components.where(name, kind)
+    if kind != "recipe":
+        return components.where(name, kind)
+    found = recipe(name)
+    return found.source, found.line

@@ -7,6 +7,8 @@ from functools import cache
 from modelzoo import plugins
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import GROUPS, Plugin
+from modelzoo.plugins.catalogue import CATALOGUE, read_catalogue
+from modelzoo.plugins.plugin import package_folder
 from modelzoo.testing import fresh
 from modelzoo.testing.check import NotApplicable, fail
 
@@ -23,8 +25,12 @@ def listing(plugin: Plugin, options: dict) -> None:
             f"listing imports {', '.join(found['imported'])}",
             next_step="what runs when Python starts (a .pth file, sitecustomize) imports it",
         )
+    home = package_folder(plugin.package)
+    fault = read_catalogue(home).problem if home else None
+    if fault:
+        fail(fault, where=f"{plugin.title}, {home / CATALOGUE}")
     listed = {entry["name"] for entry in found["entries"]}
-    missing = sorted(set(plugin.recipe_files()) - listed)
+    missing = sorted(set(plugin.recipes()) - listed)
     if missing:
         fail(f"{missing[0]} is not listed")
     broken = [entry for entry in found["entries"] if entry["problem"]]

@@ -135,7 +135,7 @@ def _planned(plugin: Plugin, options: dict) -> Iterator[Check]:
 def _recipes(plugin: Plugin) -> dict[str, Recipe | None]:
     """Name -> recipe, or `None` for one that cannot be read; the check `recipe` says why."""
     found: dict[str, Recipe | None] = {}
-    for name in plugin.recipe_files():
+    for name in plugin.recipes():
         try:
             found[name] = registry.recipe(name)
         except ModelzooError:

@@ -18,7 +18,7 @@ def recipe(plugin: Plugin, name: str, others: tuple[str, ...]) -> None:
     from modelzoo.registry.of_recipe import task_of
 
     found = registry.recipe(name)
-    where = f"{plugin.title}, {found.source}"
+    where = f"{plugin.title}, {found.place}"
     validate_against(found, registry.architecture(found.architecture))
     if found.task is not None:
         task_of(found)
@@ -45,7 +45,7 @@ def parameters(plugin: Plugin, name: str, others: tuple[str, ...]) -> None:
     if counted != found.parameters:
         fail(
             f"{name} states {found.parameters:,} parameters, and its model has {counted:,}",
-            where=f"{plugin.title}, {found.source}",
+            where=f"{plugin.title}, {found.place}",
             next_step=f"parameters = {counted:_}",
         )
 

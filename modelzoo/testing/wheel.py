@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 from modelzoo import registry
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import Plugin
+from modelzoo.plugins.catalogue import CATALOGUE, recipe_texts
 from modelzoo.plugins.discovery import normalized
 from modelzoo.recipe import read
 from modelzoo.testing.check import fail, not_applicable
@@ -50,26 +51,27 @@ def wheel(plugin: Plugin, options: dict) -> None:
             names = set(archive.namelist())
             _check_recipes(plugin, folder, path.name, wanted, names)
             archive.extractall(Path(scratch) / "content")
-        home = Path(scratch, "content", *plugin.package.split("."), "recipes")
-        for file in sorted(home.glob("*.toml")):
-            name = f"{plugin.namespace}/{file.stem}"
+        home = Path(scratch, "content", *plugin.package.split("."))
+        for short, text in recipe_texts(home).items():
+            name = f"{plugin.namespace}/{short}"
             try:
-                read(file, name=name, resolve=registry.recipe)
+                read(text, name=name, resolve=registry.recipe)
             except ModelzooError as error:
                 fail(f"{name} cannot be read from {path.name}: {error.what}", where=error.where)
         _check_entry_points(plugin, path.name, Path(scratch, "content"))
 
 
-def _check_recipes(plugin: Plugin, folder: Path, title: str, wanted: list, names: set) -> None:
+def _check_recipes(plugin: Plugin, folder: Path, title: str, wanted: list[str], names: set) -> None:
     home = plugin.package.replace(".", "/")
-    missing = [file for file in wanted if f"{home}/recipes/{file.name}" not in names]
+    missing = [file for file in wanted if f"{home}/{file}" not in names]
     if missing:
         fail(
-            f"{title} is built without {home}/recipes/{missing[0].name}"
+            f"{title} is built without {home}/{missing[0]}"
             + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
             where=f"{plugin.title}, {folder / 'pyproject.toml'}",
             next_step="package data has to be asked for: hatchling takes all of a package; "
-            'setuptools takes [tool.setuptools.package-data] "*" = ["recipes/*.toml"]',
+            'setuptools takes [tool.setuptools.package-data] "*" = ["recipes.toml", '
+            '"recipes/*.toml"]',
         )
 
 
@@ -116,10 +118,14 @@ def _is_of(folder: Path, plugin: Plugin) -> bool:
     return normalized(str(project.get("name", ""))) == normalized(plugin.distribution)
 
 
-def _recipes_of(folder: Path, package: str) -> list[Path]:
-    """The recipe files of the checkout, in `package` or `src/package`."""
-    homes = (Path(folder, *top, *package.split("."), "recipes") for top in ((), ("src",)))
-    return sorted(file for home in homes for file in home.glob("*.toml"))
+def _recipes_of(folder: Path, package: str) -> list[str]:
+    """Recipe files and catalogue of the checkout, as paths in `package` or `src/package`."""
+    homes = [Path(folder, *top, *package.split(".")) for top in ((), ("src",))]
+    return [
+        file.relative_to(home).as_posix()
+        for home in homes
+        for file in (*sorted(home.glob("recipes/*.toml")), *home.glob(CATALOGUE))
+    ]
 
 
 def _built(folder: Path, scratch: Path) -> Path:

@@ -104,6 +104,17 @@ def test_a_recipe_that_lists_with_a_problem_is_refused(crowd, check):
         check("typo", "listing")
 
 
+def test_a_catalogue_that_is_none_is_refused(crowd, check):
+    plugin.net(crowd, "prose")
+    path = crowd.path / "modelzoo_prose" / "recipes.toml"
+    path.write_text("Our recipes:\n")
+    with pytest.raises(CheckFailure, match="its recipes.toml, line 1: 'Our recipes:'") as caught:
+        check("prose", "listing")
+    assert str(path) in caught.value.where
+    path.write_text("# none yet\n")
+    assert check("prose", "listing") is None
+
+
 def test_an_import_that_raises_or_exits_is_refused(crowd, check):
     plugin.install(crowd, "raises", {"net.py": "import no_such_module\n"})
     with pytest.raises(CheckFailure, match="No module named 'no_such_module'"):
@@ -202,6 +213,17 @@ def test_a_wheel_that_is_built_without_its_recipes_is_refused(crowd, check, tmp_
     (tmp_path / "pyproject.toml").write_text(_PYPROJECT + 'exclude = ["*.toml"]\n')
     with pytest.raises(CheckFailure, match="without modelzoo_wheeled/recipes/tiny.toml"):
         check("wheeled", "wheel", project=tmp_path)
+    (tmp_path / "pyproject.toml").write_text(_PYPROJECT + 'exclude = ["recipes.toml"]\n')
+    assert check("wheeled", "wheel", project=tmp_path) is None
+    catalogue = tmp_path / "modelzoo_wheeled" / "recipes.toml"
+    catalogue.write_text("[more]\narchitecture = \n")
+    with pytest.raises(CheckFailure, match=r"without modelzoo_wheeled/recipes\.toml"):
+        check("wheeled", "wheel", project=tmp_path)
+    (tmp_path / "pyproject.toml").write_text(_PYPROJECT)
+    with pytest.raises(CheckFailure, match="wheeled/more cannot be read from .*not valid TOML"):
+        check("wheeled", "wheel", project=tmp_path)
+    catalogue.write_text('[more]\nextends = "wheeled/tiny"\n')
+    assert check("wheeled", "wheel", project=tmp_path) is None
     renamed = _PYPROJECT.replace('"modelzoo.plugins"', '"modelzoo.plugin"')
     (tmp_path / "pyproject.toml").write_text(renamed)
     with pytest.raises(CheckFailure, match="without the entry point modelzoo.plugins"):
@@ -233,6 +255,21 @@ def test_a_recipe_that_does_not_fit_is_refused(crowd, check, namespace, text, sa
     (crowd.path / plugin.package_of(namespace) / "recipes" / "tiny.toml").write_text(text)
     with pytest.raises(CheckFailure, match=says):
         check(namespace, "recipe")
+
+
+def test_the_checks_of_a_recipe_run_over_the_tables_of_a_catalogue(crowd, check):
+    plugin.net(crowd, "catalogued")
+    home = crowd.path / "modelzoo_catalogued"
+    (home / "recipes" / "tiny.toml").unlink()
+    table = '[odd]\nsummary = "x"\nreference = "y"\narchitecture = "catalogued/net"\n'
+    (home / "recipes.toml").write_text(table)
+    assert check("catalogued", "recipe") is None
+    (home / "recipes.toml").write_text("# ours\n\n" + table + "[odd.model]\nwidht = 4\n")
+    with pytest.raises(CheckFailure, match="takes no 'widht'") as caught:
+        check("catalogued", "recipe")
+    assert f"{home / 'recipes.toml'}:3, model.widht" in str(caught.value)
+    names = {str(made) for made in plugin_checks("catalogued")}
+    assert {"recipe:catalogued/odd", "parameters:catalogued/odd", "build:catalogued/odd"} <= names
 
 
 def test_a_count_that_is_not_the_models_is_refused_with_the_right_one(crowd, check):

@@ -1,8 +1,8 @@
 """The recipes of this package, from KerasHub's source: `python -m modelzoo_kerashub.generate`.
 
-One file a backbone, a task and a preset. They are committed and packed, so that listing reads plain
-files; this is run again for another version of KerasHub. With `--count` the small models are built,
-and their parameters counted, which imports KerasHub.
+One file a backbone and a task, and one catalogue, `recipes.toml`, of all presets. They are
+committed and packed, so that listing reads plain files; this is run again for another version of
+KerasHub. With `--count` the small models are built, and their parameters counted, which imports it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from modelzoo_kerashub import index
 from modelzoo_kerashub.families import CARRIED
 from modelzoo_kerashub.sizes import EXPORT, LENGTH, small_values
 
-__all__ = ["TASKS", "entry_points", "recipes", "write"]
+__all__ = ["TASKS", "entry_points", "recipes", "texts", "write"]
 
 # KerasHub's base classes of tasks that have a task here, by entry point.
 TASKS = {
@@ -77,20 +77,27 @@ def recipes() -> dict[str, dict]:
     return found
 
 
-def write(directory: Path) -> list[Path]:
-    """All recipes as TOML files in `directory`; files of recipes that are no more are removed."""
+def texts() -> dict[str, str]:
+    """Path in the package -> TOML text: the catalogue of the presets, a file for each other."""
     from modelzoo.recipe import dumps
 
-    texts = {f"{name}.toml": dumps(values) for name, values in recipes().items()}
-    for path in directory.glob("*.toml"):
-        if path.name not in texts:
-            path.unlink()
-    directory.mkdir(exist_ok=True)
-    for name, text in texts.items():
-        path = directory / name
+    found = recipes()
+    presets = {name: found.pop(name) for name in list(found) if _is_preset(name, found[name])}
+    files = {f"recipes/{name}.toml": dumps(values) for name, values in found.items()}
+    return {"recipes.toml": dumps(presets), **files}
+
+
+def write(package: Path) -> list[Path]:
+    """All recipes as TOML files in `package`; files of recipes that are no more are removed."""
+    wanted = {package / name: text for name, text in texts().items()}
+    folder = package / "recipes"
+    folder.mkdir(exist_ok=True)
+    for path in {*folder.glob("*.toml")} - wanted.keys():
+        path.unlink()
+    for path, text in wanted.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    return sorted(directory / name for name in texts)
+    return sorted(wanted)
 
 
 def count() -> dict[str, int]:
@@ -166,6 +173,12 @@ def _preset(preset: index.Preset) -> dict:
     }
 
 
+def _is_preset(name: str, values: dict) -> bool:
+    """Whether it is a built-in preset's, which says no more in its tables than its own name."""
+    tables = {key: item for key, item in values.items() if isinstance(item, dict)}
+    return tables == {"model": {"preset": name}}
+
+
 def _short(text: str) -> str:
     """One sentence, so that a list stays readable."""
     return re.split(r"(?<=[a-z0-9)])\. ", text)[0].replace('"', "'")[:160]
@@ -175,7 +188,7 @@ if __name__ == "__main__":
     here = Path(__file__).parent
     if "--count" in sys.argv[1:]:
         COUNTS.write_text(json.dumps(count(), indent=0) + "\n", encoding="utf-8")
-    print(f"{len(write(here / 'recipes'))} recipes in {here / 'recipes'}")
+    print(f"{len(recipes())} recipes in {len(write(here))} files in {here}")
     if (here.parent / "pyproject.toml").is_file():  # a checkout
         write_entry_points(here.parent / "pyproject.toml")
     sys.exit(0)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "modelzoo_kerashub"
 PUBLIC = {
     "modelzoo",
     "modelzoo.errors",
-    "modelzoo.export",
+    "modelzoo.exporting",
     "modelzoo.recipe",
     "modelzoo.signature",
 }

@@ -10,29 +10,47 @@ import modelzoo
 import pytest
 from modelzoo import registry
 from modelzoo.errors import RecipeError
-from modelzoo.recipe import dumps
 from modelzoo.recipe.schema import validate_against
 
 from modelzoo_kerashub import generate, index
 from modelzoo_kerashub.families import CARRIED
 
 ROOT = Path(__file__).parent.parent
-RECIPES = ROOT / "modelzoo_kerashub" / "recipes"
+PACKAGE = ROOT / "modelzoo_kerashub"
 
 
 def test_the_files_are_what_the_generator_writes():
-    wanted = {name: dumps(values) for name, values in generate.recipes().items()}
-    found = {path.stem: path.read_text(encoding="utf-8") for path in RECIPES.glob("*.toml")}
+    wanted = generate.texts()
+    paths = [PACKAGE / "recipes.toml", *(PACKAGE / "recipes").glob("*.toml")]
+    found = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in paths}
     assert sorted(found) == sorted(wanted)
     assert [name for name in found if found[name] != wanted[name]] == []
 
 
+def test_presets_stand_in_the_catalogue_and_all_else_in_files_of_its_own():
+    catalogue = tomllib.loads((PACKAGE / "recipes.toml").read_text(encoding="utf-8"))
+    presets = {name for name in index.presets() if name in generate.recipes()}
+    assert catalogue.keys() == presets
+    files = {path.stem for path in (PACKAGE / "recipes").glob("*.toml")}
+    assert files == generate.recipes().keys() - presets
+
+
+def test_a_recipe_of_the_catalogue_is_what_the_generator_says_and_has_its_own_line():
+    lines = (PACKAGE / "recipes.toml").read_text(encoding="utf-8").splitlines()
+    wanted = generate.recipes()
+    for name in ("bert_base_en", "gpt2_base_en", "gemma3_4b_text"):
+        found = registry.recipe(f"kerashub/{name}")
+        assert found.values == wanted[name] and found.source == str(PACKAGE / "recipes.toml")
+        assert lines[found.line - 1] == f"[{name}]"
+
+
 def test_generating_again_changes_nothing_and_removes_what_is_gone(tmp_path):
-    (tmp_path / "gone.toml").write_text("")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "gone.toml").write_text("")
     first = generate.write(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in first}
     assert {path: path.stat().st_mtime_ns for path in generate.write(tmp_path)} == times
-    assert not (tmp_path / "gone.toml").exists()
+    assert not (tmp_path / "recipes" / "gone.toml").exists()
 
 
 def test_every_public_name_of_a_backbone_is_an_architecture():
