@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from modelzoo.plugins import GROUPS
+from modelzoo.plugins import GROUPS, moved
 from modelzoo.testing import plan
 from tests.plugin_site import ROOT
 
@@ -90,3 +90,24 @@ def test_the_page_names_every_group_and_every_check():
     rules |= {target.partition(":")[2] for target in plan._PART.values()}
     section = PAGE[PAGE.index("## The checks") : PAGE.index("## Versions")]
     assert {rule for rule in rules if f"`{rule}`" not in section} == set()
+
+
+def test_the_contract_names_modules_that_are_there():
+    named = PAGE[PAGE.index("- The contract is this page") : PAGE.index("- Until 1.0")]
+    modules = re.findall(r"`(?:modelzoo)?\.([\w.]+?)(?:\.\*)?`", named)
+    assert len(modules) == 16
+    for module in modules:
+        path = ROOT.joinpath("modelzoo", *module.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), module
+
+
+def test_the_changelog_names_every_module_that_moved():
+    page = (ROOT / "docs" / "changelog.md").read_text("utf-8")
+    moving, _, ended = page[page.index("### Modules that moved") :].partition("These ended")
+    row = re.compile(r"^\| `modelzoo\.([\w.]+)` \| `modelzoo\.([\w.]+)` \|$", re.M)
+    assert dict(row.findall(moving)) == moved._MOVED
+    found = dict(row.findall(ended))
+    assert {old.partition(".")[0] for old in found} == moved._ENDED.keys()
+    for new in found.values():
+        path = ROOT.joinpath("modelzoo", *new.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), new

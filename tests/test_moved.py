@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -65,3 +67,29 @@ def test_the_new_names_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         importlib.import_module("modelzoo.keras_registration").install()
+
+
+PAGE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+OPTION = re.search(r'`pytest -W "(error:[^"]+)"`', PAGE)[1]
+SETTING = re.search(r"^filterwarnings = \[.*\]$", PAGE, re.M)[0]
+
+
+@pytest.mark.parametrize("way", [["-W", OPTION], ["-c", "pytest.ini"]], ids=["option", "setting"])
+def test_a_plugin_can_make_old_names_an_error_in_its_tests(way, tmp_path):
+    setting = SETTING.replace('["', "").replace('"]', "").replace("\\\\", "\\")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{setting}\n")
+    (tmp_path / "test_plugin.py").write_text(
+        "import warnings\n"
+        "def test_old():\n    import modelzoo.keras_hook\n"
+        "def test_name():\n    from modelzoo.runtime.search import Index\n"
+        "def test_new():\n    import modelzoo.keras_registration\n"
+        "def test_others():\n    warnings.warn('keras.old is gone', DeprecationWarning)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *way],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "2 failed, 2 passed" in done.stdout, done.stdout

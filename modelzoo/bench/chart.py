@@ -49,7 +49,8 @@ def draw(report: dict, path: str | os.PathLike) -> Path:
         OutputError, MissingDependencyError: as `check_chart`, and a disk that is full.
 
     Example:
-        >>> draw(bench("gpt.bundle"), "gpt.png")
+        >>> from modelzoo.bench import bench
+        >>> draw(bench("gpt.bundle", threads=1, new_tokens=4), "gpt.png")
         PosixPath('gpt.png')
     """
     from modelzoo.files import write_atomic

@@ -45,8 +45,9 @@ def bench(
         ModelzooError: a number below 1; a process that died.
 
     Example:
-        >>> bench("gpt.bundle", threads=1)["runs"][0]["share"]
-        0.91
+        >>> [run] = bench("gpt.bundle", threads=1, new_tokens=4)["runs"]
+        >>> 1000 / run["decode_tokens_s"] < 100  # milliseconds a token
+        True
     """
     from modelzoo.runtime.bundle import read_bundle
     from modelzoo.runtime.engines.litert import default_threads

@@ -28,8 +28,9 @@ def weight_bytes(bundle, signature: str = "decode") -> tuple[int, str]:
         - "file": the model's size, where neither is known.
 
     Example:
+        >>> from modelzoo.runtime.bundle import read_bundle
         >>> weight_bytes(read_bundle("gpt.bundle"))
-        (124770816, 'graph')
+        (88, 'graph')
     """
     if bundle.manifest["format"] == "tflite":
         return graph_bytes(bundle.model_path, signature), "graph"

@@ -55,8 +55,9 @@ def build(
         ModelzooError: no such name, a wrong key or value, no Keras.
 
     Example:
-        >>> model = modelzoo.build("gpt-small", num_layers=6)
-        >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
+        >>> model = modelzoo.build("gpt-tiny", num_layers=1, vocab_size=300)
+        >>> model.count_params()
+        552000
     """
     recipe, checkpoint = _resolve(name, weights, overrides)
     architecture = registry.architecture(recipe.architecture)

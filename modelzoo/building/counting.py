@@ -32,7 +32,8 @@ def count_parameters(recipe: str | os.PathLike[str] | Recipe, **overrides: objec
         ModelzooError: what building the model would raise.
 
     Example:
-        >>> count_parameters("gpt-small", num_layers=6)
+        >>> # Starts a Python with Keras for it, and tests/test_zoo.py counts every recipe.
+        >>> count_parameters("gpt-small", num_layers=6)  # doctest: +SKIP
         81912576
     """
     (number,) = _count([registry.recipe(recipe, overrides)])

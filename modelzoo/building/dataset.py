@@ -19,7 +19,12 @@ def dataset(model, raw, *, batch_size: int | None = None, length: int | None = N
         batch_size, length: default: the recipe's `[train]` table.
 
     Example:
-        >>> model.fit(modelzoo.dataset(model, ["a text", "another"]), epochs=1)
+        >>> small = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
+        >>> model = modelzoo.build("gpt-tiny", **small)
+        >>> batches = modelzoo.dataset(model, ["a text", "another"], length=8)
+        >>> inputs, targets, weights = batches[0]
+        >>> inputs["token_ids"].shape
+        (16, 8)
     """
     from modelzoo.data.media_rows import readable_examples
     from modelzoo.recipe.train_options import train_options

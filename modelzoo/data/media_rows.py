@@ -71,7 +71,8 @@ class MediaRows:
         DataError: no example has the medium; and from `[]`, a file that cannot be read, by name.
 
     Example:
-        >>> rows = MediaRows([{"image": array}] * 3, "image", prepare=lambda image: image[:8, :8])
+        >>> white = np.full((10, 12, 3), 255, "uint8")
+        >>> rows = MediaRows([{"image": white}] * 3, "image", prepare=lambda image: image[:8, :8])
         >>> rows[[0, 2]].shape
         (2, 8, 8, 3)
     """

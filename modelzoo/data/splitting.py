@@ -30,7 +30,10 @@ def split(
         DataError: the fraction is out of range, or a single example cannot be cut.
 
     Example:
+        >>> from modelzoo.data import read_examples
         >>> training, validation = split(read_examples("reviews.csv"), 0.2, seed=1)
+        >>> len(training), len(validation)
+        (11, 3)
     """
     if not 0 <= validation_fraction < 1:
         raise DataError(f"validation_fraction must be in [0, 1), not {validation_fraction}")

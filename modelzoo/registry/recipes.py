@@ -258,7 +258,7 @@ def register(
         RecipeError: the recipe cannot be read.
 
     Example:
-        >>> register("acme/tiny", recipe={"architecture": "gpt", "model": {"num_layers": 2}})
+        >>> register("mine/tiny", recipe={"architecture": "gpt", "model": {"num_layers": 2}})
     """
     given = {"architecture": architecture, "task": task, "exporter": exporter}
     given = {kind: item for kind, item in given.items() if item is not None}

@@ -2,6 +2,7 @@
 
 >>> from modelzoo.runtime import load
 >>> load("gpt.bundle").generate("In the beginning", max_new_tokens=40)
+' God created heaven'
 """
 
 from __future__ import annotations

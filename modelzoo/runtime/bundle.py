@@ -111,8 +111,9 @@ def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
         BundleError: a field that every reader needs is missing, or names no file of the bundle.
 
     Example:
-        >>> write_manifest("gpt.bundle", {"name": "gpt", "task": "causal-lm", ...})["files"]
-        {'model.tflite': '5d41…', 'tokenizer.json': '9c0f…'}
+        >>> manifest = write_manifest("gpt.bundle", read_bundle("gpt.bundle").manifest)
+        >>> list(manifest["files"])
+        ['chat_template.jinja', 'model.tflite', 'tokenizer.json']
     """
     directory = Path(directory)
     target = directory / MANIFEST

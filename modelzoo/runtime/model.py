@@ -54,7 +54,7 @@ def load(
 
     Example:
         >>> load("gpt.bundle").generate("In the beginning", max_new_tokens=5)
-        ' was the word and the'
+        ' God created heaven'
     """
     bundle = read_bundle(path)
     tokenizer = None
@@ -118,8 +118,9 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             ModelzooError: a wrong option, or a bundle that does not generate.
 
         Example:
+            >>> model = load("gpt.bundle")
             >>> model.generate("In the", max_new_tokens=3, temperature=0.8, seed=1)
-            ' beginning was the'
+            ' beginning God created'
         """
         self._need("generate")
         options = Sampling.of(**sampling)
@@ -195,8 +196,8 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             ModelzooError: a wrong option, or a bundle that does not chat.
 
         Example:
-            >>> model.chat("Who wrote Hamlet?")
-            'William Shakespeare.'
+            >>> load("gpt.bundle").chat("Who wrote Hamlet?")
+            ' William Shakespeare.'
         """
         if self._chat is None:
             self._chat = self.chat_session()
@@ -232,8 +233,8 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             ModelzooError: a bundle that does not classify.
 
         Example:
-            >>> model.classify("a fine film", top=1)
-            [('positive', 0.98)]
+            >>> load("classifier.bundle").classify("a fine film", top=1)
+            [('positive', 0.98...)]
         """
         self._need("classify")
         _check_top(top)
@@ -256,7 +257,7 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             ModelzooError: a bundle that does not embed.
 
         Example:
-            >>> model.embed(["a dog", "a puppy"]).shape
+            >>> load("minilm.bundle").embed(["a dog", "a puppy"]).shape
             (2, 256)
         """
         self._need("embed")
@@ -281,8 +282,8 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             ModelzooError: no mask in the text, or a bundle that does not fill masks.
 
         Example:
-            >>> model.fill_mask("Paris is the [MASK] of France.", top=1)
-            [('capital', 0.93)]
+            >>> load("bert.bundle").fill_mask("Paris is the [MASK] of France.", top=1)
+            [('capital', 0.94...)]
         """
         self._need("fill_mask")
         _check_top(top)

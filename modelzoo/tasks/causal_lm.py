@@ -24,9 +24,11 @@ class CausalLM(TaskModel):
     (B, T, vocab_size).
 
     Example:
-        >>> model = modelzoo.build("gpt-tiny")
-        >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
-        >>> model.generate("In the beginning", max_new_tokens=20)
+        >>> small = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
+        >>> model = modelzoo.build("gpt-tiny", **small)
+        >>> history = model.fit(modelzoo.dataset(model, "corpus.txt", length=16), verbose=0)
+        >>> len(model.generate(["In the", "God"], max_new_tokens=4))
+        2
     """
 
     def __init__(self, backbone, **kwargs):

@@ -76,8 +76,9 @@ def plugin_checks(
         limit: parameters of the largest model that is built as it is.
 
     Example:
-        >>> for check in plugin_checks("acme"):
-        ...     print(check, check() or "holds")
+        >>> discovery, listing, *others = plugin_checks("acme")
+        >>> print(discovery, discovery() or "holds")
+        discovery holds
     """
     plugin = _installed(namespace)
     if plugin is None or not plugin.usable:

@@ -20,8 +20,8 @@ def evaluate(
         data: as `data.read_examples` takes it.
 
     Example:
-        >>> evaluate("my-gpt", "held-out.txt")["bits_per_byte"]
-        1.71
+        >>> round(evaluate("my-gpt", "held-out.txt")["bits_per_byte"])
+        2
     """
     if isinstance(model, str | os.PathLike):
         model = load(model, compile=False)

@@ -65,7 +65,11 @@ def train(
         ModelzooError: the training diverged.
 
     Example:
-        >>> train(modelzoo.read_recipe("gpt-tiny"), "corpus.txt", "my-gpt")
+        >>> tiny = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
+        >>> tiny |= {"train.steps": 2, "train.length": 16}
+        >>> figures = train(modelzoo.read_recipe("gpt-tiny", tiny), "corpus.txt", "trained-gpt")
+        >>> sorted(figures)
+        ['accuracy', 'bits_per_byte', 'loss', 'perplexity', 'tokens']
     """
     output, options = Path(output), train_options(recipe)
     check_replaceable(output, force)

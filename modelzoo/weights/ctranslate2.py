@@ -65,9 +65,9 @@ def open_ctranslate2(path: str | os.PathLike) -> Checkpoint:
             file that is cut off.
 
     Example:
-        >>> checkpoint = open_ctranslate2("whisper-tiny-en")  # doctest: +SKIP
-        >>> checkpoint.tensors["model.encoder.conv1.weight"].shape  # doctest: +SKIP
-        (384, 80, 3)
+        >>> # Takes a Whisper in that format, and tests/weights/test_ctranslate2.py writes one.
+        >>> open_ctranslate2("whisper-tiny-en").config["model_type"]  # doctest: +SKIP
+        'whisper'
 
     Source: https://github.com/OpenNMT/CTranslate2, python/ctranslate2/specs/model_spec.py
     """

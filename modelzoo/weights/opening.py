@@ -51,9 +51,9 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
         WeightsError: not found, damaged, of a kind that is not read here, or not to be fetched.
 
     Example:
-        >>> checkpoint = open_checkpoint("hf://HuggingFaceTB/SmolLM2-135M")
+        >>> checkpoint = open_checkpoint("gpt2")  # hf://openai-community/gpt2 downloads it
         >>> checkpoint.config["model_type"]
-        'llama'
+        'gpt2'
     """
     where = os.fspath(source)
     path = download(where) if is_hub(where) else Path(source)

@@ -123,8 +123,9 @@ def packable(signatures: Mapping[str, Signature], name: str = "the model") -> di
         ExportError: another kind of model.
 
     Example:
-        >>> list(packable(model.export_signatures(max_length=1024)))
-        ['prefill_16', 'prefill_128', 'decode']
+        >>> model = modelzoo.load("my-gpt")
+        >>> list(packable(model.export_signatures(max_length=32, prefill_lengths=[4, 16])))
+        ['prefill_4', 'decode']
     """
     decode = signatures.get("decode")
     what = f"LiteRT-LM runs decoders with a key/value cache, and {name}"

@@ -35,8 +35,11 @@ def replaced_call(layers, make: Callable) -> Iterator[None]:
     """Within it, a layer's `call` is `make(layer, call)`.
 
     Example:
+        >>> from keras.layers import Dense
+        >>> dense = Dense(1, kernel_initializer="ones")
         >>> with replaced_call([dense], lambda layer, call: lambda x: 2 * call(x)):
-        ...     model(token_ids)
+        ...     float(dense(np.ones((1, 3)))[0, 0])
+        6.0
     """
     for layer in layers:
         replace_method(layer, "call", make(layer, layer.call))
@@ -63,8 +66,8 @@ def smooth(model, inputs, strength: float = 0.5) -> int:
     Returns: how many groups of matrices were changed.
 
     Example:
-        >>> smooth(model, token_ids)
-        120
+        >>> smooth(modelzoo.load("my-gpt"), np.array([[5, 6, 7]]))
+        3
     """
     blocks = blocks_of(model)
     matrices = [dense for block in blocks for dense in _matrices(block)]

@@ -49,8 +49,10 @@ def rotate(model, skip: Callable[[str], bool] = lambda path: False) -> list[str]
     Returns: the paths of the layers that were changed.
 
     Example:
-        >>> rotate(model)
-        ['block_0/ffn/down', 'block_1/ffn/down']
+        >>> small = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
+        >>> [path] = rotate(modelzoo.build("gpt-tiny", gated=True, **small))
+        >>> path.endswith("block_0/ffn/down")
+        True
     """
     downs = [block.ffn.down for block in blocks_of(model) if block.ffn.gate is not None]
     return [down.path for down in dict.fromkeys(downs) if _turn_input(down, skip)]

@@ -51,8 +51,11 @@ def frame_of(
             or tokens stand before it where it comes first.
 
     Example:
-        >>> frame_of(tokenizer, "{image}Q: {prompt} A:", image_tokens=16)["image_tokens"]
-        16
+        >>> from modelzoo.runtime import Tokenizer
+        >>> tokenizer = Tokenizer.load("tokenizer.json")
+        >>> frame = frame_of(tokenizer, "{image}Q: {prompt} A:", image_tokens=16)
+        >>> tokenizer.decode(frame["between"]), tokenizer.decode(frame["after"])
+        ('Q: ', ' A:')
     """
     if template is None:
         start = next((tokenizer.roles[role] for role in _START if role in tokenizer.roles), None)
@@ -156,8 +159,10 @@ class CaptionAbility:
             ModelzooError: a wrong option, or a bundle that does not caption.
 
         Example:
+            >>> from modelzoo.runtime import load
+            >>> model = load("captioner.bundle")
             >>> model.caption("photo.jpg", "What colour is the cat?", max_new_tokens=3)
-            'black'
+            ' black'
         """
         self._need("caption")
 

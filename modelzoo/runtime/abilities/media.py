@@ -109,8 +109,9 @@ class MediaAbilities:
             ModelzooError: a bundle that does not embed images.
 
         Example:
-            >>> model.embed_image("photo.jpg").shape
-            (512,)
+            >>> from modelzoo.runtime import load
+            >>> load("clip.bundle").embed_image("photo.jpg").shape
+            (3,)
         """
         return self._embedded("image", image)
 
@@ -155,8 +156,9 @@ class MediaAbilities:
             ModelzooError: too few labels, a template without `{}`.
 
         Example:
-            >>> model.zero_shot("photo.jpg", ["cat", "dog"])[0]
-            ('cat', 0.97)
+            >>> from modelzoo.runtime import load
+            >>> load("clip.bundle").zero_shot("photo.jpg", ["cat", "dog"])[0]
+            ('cat', 0.97...)
         """
         self._need("zero_shot")
         labels = [labels] if isinstance(labels, str) else list(labels)

@@ -54,8 +54,9 @@ class TranscriptionAbility:
             ModelzooError: a wrong option, or a bundle that does not transcribe.
 
         Example:
-            >>> model.transcribe("speech.wav")
-            'And so, my fellow Americans, ask not what your country can do for you.'
+            >>> from modelzoo.runtime import load
+            >>> load("whisper.bundle").transcribe("speech.wav")
+            'And so, my fellow Americans.'
         """
         self._need("transcribe")
         encode = self.engine.signatures["encode"]

@@ -173,8 +173,12 @@ def generate_tokens(
             than the stepper has rows, or no limit at all (`max_new_tokens=None` and no window).
 
     Example:
-        >>> [token for row, token in generate_tokens(stepper, [[5, 6]], Sampling(max_new_tokens=3))]
-        [7, 8, 9]
+        >>> from modelzoo.runtime import load
+        >>> model = load("gpt.bundle")
+        >>> prompts = [model.tokenizer.encode("In the beginning")]
+        >>> found = generate_tokens(model.engine.stepper(), prompts, Sampling(max_new_tokens=3))
+        >>> model.tokenizer.decode(token for row, token in found)
+        ' God created heaven'
     """
     return Generation(stepper, prompts, sampling, ranks)
 
@@ -215,8 +219,11 @@ def generate_text(
         may become part of a stop string, or is half a character, waits.
 
     Example:
-        >>> generate_text(stepper, tokenizer, "In the beginning", Sampling(max_new_tokens=5))
-        ' was the word and the'
+        >>> from modelzoo.runtime import load
+        >>> model = load("gpt.bundle")
+        >>> stepper, sampling = model.engine.stepper(), Sampling(max_new_tokens=5)
+        >>> generate_text(stepper, model.tokenizer, "In the beginning", sampling)
+        ' God created heaven'
     """
     single = isinstance(prompts, str)
     prompts = [prompts] if single else prompts

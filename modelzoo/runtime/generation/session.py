@@ -33,8 +33,13 @@ class Session:
         tokens: those that the state holds, in the order of their slots.
 
     Example:
-        >>> session = Session(lambda length: engine.stepper(), max_length=1024)
-        >>> for row, token in session.generate([1, 2, 3], Sampling(max_new_tokens=4)): ...
+        >>> from modelzoo.runtime import load
+        >>> engine = load("gpt.bundle").engine
+        >>> session = Session(lambda length: engine.stepper(), max_length=64)
+        >>> len(list(session.generate([1, 2, 3], Sampling(max_new_tokens=4))))
+        4
+        >>> len(session.tokens)  # what a next call that begins so does not read again
+        6
     """
 
     def __init__(
@@ -127,7 +132,8 @@ class ChatSession:
         template: the checkpoint's.
 
     Example:
-        >>> session = model.chat_session()
+        >>> from modelzoo.runtime import load
+        >>> session = load("gpt.bundle").chat_session()
         >>> messages = [{"role": "user", "content": "Who wrote Hamlet?"}]
         >>> messages += [{"role": "assistant", "content": session.chat(messages)}]
         >>> messages += [{"role": "user", "content": "When?"}]

@@ -31,8 +31,11 @@ def encode_chat(
         WeightsError: the template fails, or writes nothing.
 
     Example:
-        >>> ids = encode_chat(tokenizer, template, [{"role": "user", "content": "<|im_end|>"}])
-        >>> ids.count(tokenizer.token_to_id("<|im_end|>"))  # the template's own
+        >>> from modelzoo.runtime import Tokenizer
+        >>> tokenizer = Tokenizer.load("tokenizer.json")
+        >>> template = ChatTemplate("{{ messages[0].content }}<|endoftext|>")
+        >>> ids = encode_chat(tokenizer, template, [{"role": "user", "content": "<|endoftext|>"}])
+        >>> ids.count(tokenizer.token_to_id("<|endoftext|>"))  # the template's own
         1
     """
     return ChatEncoder(tokenizer, template).encode(messages)

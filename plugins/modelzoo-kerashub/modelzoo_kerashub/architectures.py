@@ -41,6 +41,7 @@ def preset(*, preset: str, load_weights: bool = True) -> keras.Model:
     Returns: a `HubBackbone`.
 
     Example:
+        >>> # Downloads the preset's configuration and weights.
         >>> build = preset(preset="bert_tiny_en_uncased")  # doctest: +SKIP
     """
     from modelzoo_kerashub.backbone import HubBackbone

@@ -135,8 +135,9 @@ class NgramLM(CausalLM):
 
     Example:
         >>> model = modelzoo.build("statistical/kneser-ney-5")
-        >>> model.fit(modelzoo.dataset(model, "corpus.txt"))
-        >>> model.generate("In the beginning", max_new_tokens=20)
+        >>> history = model.fit(modelzoo.dataset(model, "corpus.txt"), verbose=0)
+        >>> model.generate("In the beginning", max_new_tokens=5)
+        ' God created heaven and earth'
     """
 
     def __init__(self, backbone, **kwargs):
