@@ -1,0 +1,182 @@
+"""Sections `smollm2` and `gpt2`: decoders compared with llama.cpp, and with the memory's limit."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import importlib
+import io
+import json
+from pathlib import Path
+
+from benchmarks.common import modelzoo, rounded
+from benchmarks.edge.gguf_files import gguf_shapes, minimum, write_q8_0
+from benchmarks.edge.peer import Peer, alternate
+
+WINDOW, PROMPT, NEW = 1024, 128, 128
+# our weights -> the file of llama.cpp with as many bits; its cache has 16
+MATCHED = {"int8": "Q8_0", "int4": "Q4_1"}
+
+
+def weights_of(mode: str) -> str:
+    """
+    >>> weights_of("int4+int8")
+    'int4'
+    """
+    return mode.partition("+")[0]
+
+
+def smollm2(options) -> dict:
+    """SmolLM2-135M compared with llama.cpp, the same weights.
+
+    Both read one GGUF file. The prompt has 128 tokens, 128 new ones follow, the window is 1024.
+    llama.cpp's Q8_0 is compared with int8 and its Q4_1 with int4; after a plus stands the cache of
+    modelzoo, llama.cpp's has 16 bits. The share of the limit is decode speed over what memory
+    allows: the GB/s that numpy reads, over the bytes of the weights and of the cache's live slots.
+    """
+    work = options.work / "smollm2"
+    model = model_of(options, work)
+    theirs = {"Q8_0": work / "Q8_0.gguf", "Q4_1": Path(options.gguf)}
+    if not theirs["Q8_0"].exists():
+        write_q8_0(options.gguf, theirs["Q8_0"])
+    bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
+    prompt = prompt_ids(model / "tokenizer.json")
+    shapes = gguf_shapes(options.gguf)
+    weights = {mode: minimum(shapes, weights_of(mode)) for mode in bundles}
+    return decode(options, bundles, weights, theirs, prompt)
+
+
+def gpt2(options) -> dict:
+    """GPT-2 small, as fast as memory allows?
+
+    Random weights; prompt, window and limit are those of SmolLM2.
+    """
+    work = options.work / "gpt2"
+    if not (work / "model").exists():
+        modelzoo("build", "gpt-small", "-o", work / "model")
+    modes = [mode for mode in options.modes if weights_of(mode) != "int4"]
+    bundles = {mode: options.bundle(work, mode, WINDOW) for mode in modes}
+    weights = {mode: weight_bytes(bundle) for mode, bundle in bundles.items()}
+    return decode(options, bundles, weights, {}, list(range(1000, 1000 + PROMPT)))
+
+
+def decode(options, bundles: dict, weights: dict, theirs: dict, prompt: list[int]) -> dict:
+    """Every peer in turn.
+
+    Args:
+        bundles: mode -> bundle, and `weights` mode -> the bytes that a token needs at least.
+        theirs: llama.cpp's name of a format -> file.
+
+    Returns:
+        {"runs": [{"threads", "peers", "ratios", "reads"}]}: ratios are ours over llama.cpp's at
+        matched bits (resident memory too), `reads` what memory gives in GB/s for each size.
+    """
+    runs = []
+    for threads in options.threads:
+        job = {"prompt": prompt, "new": NEW, "window": WINDOW, "threads": threads}
+        peers, loads = [], {}
+        for mode, bundle in bundles.items():
+            loads[f"modelzoo {mode}"] = weights[mode] + live_bytes(bundle)
+            cache = {"weight_cache": str(options.work / "packed")} if options.weight_cache else {}
+            ours = {**job, **cache, "bundle": str(bundle)}
+            peers.append(Peer(f"modelzoo {mode}", "decoder", ours))
+            name = f"llama.cpp {MATCHED[weights_of(mode)]}"
+            if theirs and name not in [peer.name for peer in peers]:
+                model = {**job, "model": str(theirs[MATCHED[weights_of(mode)]])}
+                peers.append(Peer(name, "llama", model, options.llama_python))
+            # As large as what this bundle reads for a token.
+            size = {"bytes": int(loads[f"modelzoo {mode}"]), "threads": threads}
+            peers.append(Peer(f"read {mode}", "bandwidth", size))
+        results = alternate(peers, options.rounds)
+        reads = {mode: results.pop(f"read {mode}")["read_GB_s"] for mode in bundles}
+        for mode in bundles:
+            ours = results[f"modelzoo {mode}"]
+            ours["limit_tokens_s"] = reads[mode]["median"] * 1e9 / loads[f"modelzoo {mode}"]
+            ours["share"] = ours["decode_tokens_s"]["median"] / ours["limit_tokens_s"]
+        ratios = {
+            mode: ratio(results[f"modelzoo {mode}"], results[name])
+            for mode in bundles
+            if (name := f"llama.cpp {MATCHED[weights_of(mode)]}") in results
+        }
+        runs.append({"threads": threads, "peers": results, "ratios": ratios, "reads": reads})
+    return {"window": WINDOW, "prompt": len(prompt), "new": NEW, "runs": runs}
+
+
+def ratio(ours: dict, theirs: dict) -> dict[str, float]:
+    found = {"resident MB": ours["rss_MB"] / theirs["rss_MB"]}
+    for name in ("prefill", "decode"):
+        key = f"{name}_tokens_s"
+        for statistic in ("median", "best"):
+            found[f"{name} {statistic}"] = ours[key][statistic] / theirs[key][statistic]
+    return found
+
+
+def model_of(options, work: Path) -> Path:
+    if not (work / "model").exists():
+        modelzoo("build", options.gguf, "-o", work / "model")
+    return work / "model"
+
+
+def prompt_ids(tokenizer: Path) -> list[int]:
+    """The Zen of Python, which every Python carries, as far as 128 tokens go."""
+    from modelzoo.runtime.text.tokenizer import Tokenizer
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
+        zen = codecs.decode(importlib.import_module("this").s, "rot13")
+    return Tokenizer.load(tokenizer).encode(zen)[:PROMPT]
+
+
+def weight_bytes(bundle: Path) -> int:
+    """What the weights need, or take where that is less. A tied table is read as the last matrix.
+
+    A file that holds more than it needs does not come nearer to the limit by it.
+    """
+    parity = json.loads((bundle / "parity.json").read_text())
+    return min(parity["weight_bytes"], parity["expected_weight_bytes"])
+
+
+def live_bytes(bundle: Path) -> float:
+    """Of the cache, what a token in the middle of the run has to read: the slots before it."""
+    import numpy as np
+
+    inputs = json.loads((bundle / "manifest.json").read_text())["signatures"]["decode"]["inputs"]
+    state = sum(
+        np.prod(tensor["shape"]) * np.dtype(tensor["dtype"]).itemsize
+        for name, tensor in inputs.items()
+        if name.startswith("kv_cache")
+    )
+    return float(state * (PROMPT + NEW / 2) / WINDOW)
+
+
+def tables(result: dict) -> dict[str, list[dict]]:
+    """Rows of what `decode` found."""
+    speed, ratios, reads = [], [], []
+    for one in result["runs"]:
+        threads = one["threads"]
+        for peer, found in one["peers"].items():
+            row = {
+                "": peer,
+                "threads": threads,
+                "prefill tokens/s": found["prefill_tokens_s"]["median"],
+                "decode tokens/s": found["decode_tokens_s"]["median"],
+                "decode best": found["decode_tokens_s"]["best"],
+                "first token ms": found["first_token_ms"]["median"],
+                "resident MB": found["rss_MB"],
+                "of it files": found["file_MB"],
+            }
+            if "share" in found:
+                row["share of the limit"] = found["share"]
+            speed.append(row)
+        for mode, found in one["ratios"].items():
+            pair = f"{mode} / {MATCHED[weights_of(mode)]}"
+            ratios.append({"": pair, "threads": threads, **found})
+        for mode, read in one["reads"].items():
+            reads.append({"bytes of": mode, "threads": threads, "GB/s": read["median"]})
+    found = {"speed": speed, "modelzoo over llama.cpp": ratios, "memory as numpy reads it": reads}
+    return {
+        title: [
+            {k: rounded(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        ]
+        for title, rows in found.items()
+        if rows
+    }

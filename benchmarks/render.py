@@ -1,0 +1,279 @@
+"""Render every table of measured figures from the files in `benchmarks/results`.
+
+    python -m benchmarks.render
+
+writes `docs/benchmarks.md` and the tables that other pages hold between markers. No figure is typed
+by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchmarks.common import RESULTS, ROOT, markdown, shown
+
+HERE = Path(__file__).parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+FOLDERS = {
+    "edge": "On a device",
+    "peers": "Compared with other libraries",
+    "training": "Models on real data",
+    "house": "The package itself",
+}
+INTRODUCTION = """\
+<!-- Rendered by `python -m benchmarks.render` from benchmarks/results: change nothing here. -->
+
+# Benchmarks
+
+Every figure comes from a file in [benchmarks/results](../benchmarks/results), written by the
+command that stands above its table. Tables of one run belong together; compare speeds within a run
+only. Runs marked *carried over* were measured before results had files: their command has today's
+name, their date and commit are those at which README first stated the figures, and what was not
+noted then is missing. Recall and accuracy are shares between 0 and 1 unless a column says %.
+"""
+
+
+# === The page ===
+
+
+def page(results: Mapping[str, dict]) -> str:
+    """Return docs/benchmarks.md.
+
+    Args:
+        results: name of a file -> its content.
+    """
+    parts = [INTRODUCTION]
+    for folder, title in FOLDERS.items():
+        parts.append(f"## {title}\n")
+        if folder == "edge":  # its sections are measured by one command
+            parts.append(prose(docstring("benchmarks.edge.run").partition("\n")[2]))
+        for name, result in results.items():
+            if result["about"].split(".")[1] == folder:
+                parts += section(name, result)
+    measured = {result["about"] for result in results.values()} | {"benchmarks.edge.run"}
+    if missing := [module for module in benchmarks() if module not in measured]:
+        lines = [f"- `python -m {one}`: {docstring(one).partition('.')[0]}" for one in missing]
+        parts.append("## Without a kept result\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def benchmarks() -> list[str]:
+    """Return the modules that are run as `python -m MODULE` and write results."""
+    files = sorted(path for folder in FOLDERS for path in (HERE / folder).glob("*.py"))
+    return [
+        f"benchmarks.{path.parent.name}.{path.stem}"
+        for path in files
+        if "\ndef main(" in path.read_text("utf-8")
+    ]
+
+
+def section(name: str, result: Mapping) -> Iterator[str]:
+    """Yield what a docstring says, the chart where there is one, and each run with its tables."""
+    heading, _, text = docstring(result["about"]).partition("\n")
+    yield f"### {heading.rstrip('.')}\n"
+    yield prose(text)
+    if (PAGE.parent / f"{name}.svg").exists():
+        yield f"![{heading.rstrip('.')}]({name}.svg)\n"
+    for run in result["runs"]:
+        yield f"{conditions(run)}\n"
+        for title, rows in run["figures"].items():
+            yield f"*{title}*\n\n{markdown(rows)}\n"
+
+
+def conditions(run: Mapping) -> str:
+    """Return the command of a run and what it ran on."""
+    when = f"{run['date']}, commit {run['commit']}"
+    if run.get("carried_over"):
+        when += ", *carried over*"
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    where = f"{machine(run)}. {versions or 'Versions not recorded'}."
+    return "  \n".join([f"**`{run['command']}`**", f"{when}: {where}", *run.get("notes", ())])
+
+
+def machine(run: Mapping, brief: bool = False) -> str:
+    """Return one line about a run's machine, or its processor and instructions alone."""
+    about = run["machine"]
+    features = about["features"]
+    known = isinstance(features, list)
+    features = " ".join(features) if known else f"instructions {features}"
+    if brief:
+        return f"{about['processor']}, {features}" if known else about["processor"]
+    parts = [about["processor"], f"{about['cores']} cores", features, about.get("memory", "")]
+    return ", ".join(part for part in parts if part)
+
+
+def has_vnni(run: Mapping) -> bool | None:
+    """Whether a run's processor multiplies bytes in one instruction; None where nobody noted it."""
+    features = run["machine"]["features"]
+    return any("vnni" in name for name in features) if isinstance(features, list) else None
+
+
+def docstring(about: str) -> str:
+    """Return the docstring of `MODULE` or `MODULE:FUNCTION`, read without importing it."""
+    module, _, function = about.partition(":")
+    tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text("utf-8"))
+    if function:
+        tree = next(node for node in tree.body if getattr(node, "name", None) == function)
+    return ast.get_docstring(tree)
+
+
+def prose(text: str) -> str:
+    """Return a docstring's paragraphs, its indented commands as code.
+
+    Example:
+        >>> prose("A sentence.\\n\\n    python -m this\\n")
+        'A sentence.\\n\\n```bash\\npython -m this\\n```\\n'
+    """
+    paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
+    code = [paragraph.startswith("    ") for paragraph in paragraphs]
+    return "".join(
+        f"```bash\n{re.sub('(?m)^    ', '', one)}\n```\n\n" if is_code else f"{one.strip()}\n\n"
+        for one, is_code in zip(paragraphs, code, strict=True)
+        if one.strip()
+    ).removesuffix("\n")
+
+
+# === Tables in other pages ===
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A row of README's table: ours and the best of theirs, from one run.
+
+    Args:
+        what, unit: what is compared.
+        result, table, column: where the figures stand.
+        ours, theirs: what the first columns of the rows say, as patterns.
+        vnni: whether the processor multiplies bytes in one instruction, where that decides.
+        lower: less is better.
+    """
+
+    what: str
+    unit: str
+    result: str
+    table: str
+    column: str
+    ours: tuple
+    theirs: tuple
+    vnni: bool | None = None
+    lower: bool = False
+
+    def row(self, results: Mapping[str, dict]) -> dict[str, str]:
+        """Of the latest run that has both."""
+        best = min if self.lower else max
+        for run in reversed(results[self.result]["runs"]):
+            if self.vnni is not None and self.vnni != has_vnni(run):
+                continue
+            found = [self._values(run, start) for start in (self.ours, self.theirs)]
+            if all(found):
+                (_, ours), (name, theirs) = (best(one, key=lambda pair: pair[1]) for one in found)
+                return {
+                    "": f"{self.what}, {self.unit}",
+                    "modelzoo": shown([ours])[0],
+                    "compared with": f"{name}: {shown([theirs])[0]}",
+                    "times as fast": f"{theirs / ours if self.lower else ours / theirs:.2f}",
+                    "machine": machine(run, brief=True),
+                }
+        raise SystemExit(f"{self.result}.json has no run with {self.ours} and {self.theirs}")
+
+    def _values(self, run: Mapping, start: tuple) -> list[tuple[str, float]]:
+        rows = run["figures"].get(self.table, ())
+        return [
+            (str(next(iter(row.values()))), row[self.column])
+            for row in rows
+            if self.column in row
+            and all(
+                fnmatchcase(str(cell), str(wanted))
+                for wanted, cell in zip(start, row.values(), strict=False)
+            )
+        ]
+
+
+_DECODE = ("smollm2", "speed", "decode tokens/s", ("modelzoo int8", 1), ("llama.cpp Q8_0", 1))
+_PREFILL = ("smollm2", "speed", "prefill tokens/s", ("modelzoo int8", 1), ("llama.cpp Q8_0", 1))
+SPEED = (
+    Speed("SmolLM2-135M int8 decodes", "tokens/s", *_DECODE, vnni=True),
+    Speed("the same without VNNI", "tokens/s", *_DECODE, vnni=False),
+    Speed("SmolLM2-135M int8 reads a prompt", "tokens/s", *_PREFILL),
+    Speed(
+        *("BERT-base int8 embeds 128 tokens", "ms", "bert", "latency", "p50 ms"),
+        *(("modelzoo int8", 1), ("ONNX Runtime int8*", 1)),
+        lower=True,
+    ),
+    Speed(
+        *("Whisper tiny.en int8", "seconds a prompt", "whisper", "transcripts"),
+        *("seconds a prompt", ("TFLite int8",), ("CTranslate2 int8",)),
+        lower=True,
+    ),
+    Speed(
+        *("GPT-2 small training step", "s", "peers", "gpt-small", "step s"),
+        *(("modelzoo",), ("KerasHub",)),
+        lower=True,
+    ),
+)
+
+
+def speed(results: Mapping[str, dict]) -> str:
+    return markdown([one.row(results) for one in SPEED])
+
+
+def statistical(results: Mapping[str, dict]) -> str:
+    """The plugin's models on the King James Bible, with what they are compared with."""
+    runs = results["kjv"]["runs"]
+    return "\n\n".join(
+        f"`{run['command']}` ({run['date']}, {machine(run)}):\n\n{markdown(rows)}"
+        for run in runs
+        for rows in run["figures"].values()
+    )
+
+
+BLOCKS: dict[str, dict[str, Callable[[Mapping[str, dict]], str]]] = {
+    "README.md": {"speed": speed},
+    "plugins/modelzoo-statistical/README.md": {"figures": statistical},
+}
+
+
+def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """Replace what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Raises:
+        SystemExit: a marker is missing.
+
+    Example:
+        >>> with_blocks("<!-- a -->\\nold\\n<!-- /a -->\\n", {"a": "new"})
+        '<!-- a -->\\nnew\\n<!-- /a -->\\n'
+    """
+    for name, block in blocks.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"no lines <!-- {name} --> and <!-- /{name} --> to write between")
+        text = pattern.sub(lambda match: f"{match[1]}{block}\n{match[2]}", text)  # noqa: B023
+    return text
+
+
+def rendered() -> dict[Path, str]:
+    """Return the text of every page that shows figures."""
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*"))}
+    pages = {PAGE: page(found)}
+    for name, makers in BLOCKS.items():
+        path = ROOT / name
+        blocks = {marker: make(found) for marker, make in makers.items()}
+        pages[path] = with_blocks(path.read_text("utf-8"), blocks)
+    return pages
+
+
+def main() -> None:
+    for path, text in rendered().items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

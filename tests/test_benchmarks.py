@@ -1,0 +1,208 @@
+"""Benchmarks: the pages show what the result files hold, and each run would write one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import common, render
+from benchmarks.edge import decoders, encoders, export_cost, quality
+from tests.plugin_site import ROOT
+
+RESULTS = sorted(common.RESULTS.glob("*"))
+
+# Imports every benchmark, asks each for its help, and prints what was imported by then.
+CHILD = """
+import contextlib, importlib, io, sys
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    sys.argv = [name, "--help"]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        module.main()
+    assert "--results DIR" in said.getvalue(), name
+print(*sorted({"keras", "tensorflow", "jax", "torch", "transformers"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture
+def running(monkeypatch):
+    """As `python -m benchmarks.house.listing` with arguments."""
+
+    def run(*arguments: str) -> None:
+        main = SimpleNamespace(__spec__=SimpleNamespace(name="benchmarks.house.listing"))
+        monkeypatch.setitem(sys.modules, "__main__", main)
+        monkeypatch.setattr(sys, "argv", ["listing.py", *arguments])
+
+    return run
+
+
+# === Pages ===
+
+
+def test_pages_are_rendered_from_the_results():
+    for path, text in render.rendered().items():
+        assert path.read_text("utf-8") == text, f"run python -m benchmarks.render for {path.name}"
+
+
+def test_readme_shows_six_rows_of_speed_at_most():
+    block = (ROOT / "README.md").read_text("utf-8").partition("<!-- speed -->\n")[2]
+    lines = block.partition("\n<!-- /speed -->")[0].splitlines()
+    assert 1 <= len(lines) - 2 <= 6
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_result_says_how_it_came_about(path):
+    result = json.loads(path.read_text("utf-8"))
+    assert path.suffix == ".json"
+    assert render.docstring(result["about"])
+    assert result["runs"]
+    for run in result["runs"]:
+        assert {"command", "date", "commit", "machine", "versions", "figures"} <= set(run)
+        module = run["command"].removeprefix("python -m ").partition(" ")[0]
+        assert module in render.benchmarks()
+        assert {"processor", "cores", "features"} <= set(run["machine"])
+        assert run.get("carried_over") or "python" in run["versions"]
+        assert run["figures"]
+        for rows in run["figures"].values():
+            cells = [cell for row in rows for cell in row.values()]
+            assert cells
+            assert all(cell is None or isinstance(cell, (int, float, str)) for cell in cells)
+
+
+def test_a_missing_marker_is_named():
+    with pytest.raises(SystemExit, match="<!-- speed -->"):
+        render.with_blocks("# A page\n", {"speed": "| |"})
+
+
+def test_a_row_of_speed_comes_from_the_latest_run_that_has_both():
+    def run(ours, features, **theirs):
+        rows = [{"": "we", "s": ours}, *({"": name, "s": s} for name, s in theirs.items())]
+        machine = {"processor": "P", "cores": 2, "features": features}
+        return {"machine": machine, "figures": {"table": rows}}
+
+    runs = [
+        run(1.0, ["avx2"], it=2.0, it_fused=1.5),
+        run(3.0, ["avx2", "avx_vnni"], it=3.0),
+        run(9.0, "not recorded"),
+    ]
+    rows = [("a", "table", "s", ("we",), ("it*",))] * 3
+    found = [
+        render.Speed("x", "s", *row, vnni=vnni, lower=True).row({"a": {"runs": runs}})
+        for row, vnni in zip(rows, (None, True, False), strict=True)
+    ]
+    assert [one["times as fast"] for one in found] == ["1.00", "1.00", "1.50"]
+    assert found[2]["compared with"] == "it_fused: 1.5"
+    assert found[1]["machine"] == "P, avx2 avx_vnni"
+
+
+# === Runs ===
+
+
+def test_every_benchmark_is_light_until_it_runs_and_writes_a_result():
+    modules = render.benchmarks()
+    assert len(modules) >= 17
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, *modules],
+        env=common.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+    for module in modules:
+        text = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
+        assert f"\n    python -m {module}" in text
+        assert "write_result(" in text
+
+
+def test_a_run_replaces_its_own_kind_alone(tmp_path, running, monkeypatch):
+    def write(seconds, *arguments):
+        running(*arguments)
+        return common.write_result("it", {"table": [{"s": seconds}]}, folder=tmp_path)
+
+    write(1, "--runs", "2")
+    write(2)
+    write(3, "--results", "elsewhere")  # the same command
+    monkeypatch.setattr(common, "FEATURES", ("no such instruction",))
+    path = write(4)
+    result = json.loads(path.read_text("utf-8"))
+    assert result["about"] == "benchmarks.house.listing"
+    assert [run["figures"]["table"][0]["s"] for run in result["runs"]] == [1, 3, 4]
+    command = "python -m benchmarks.house.listing"
+    assert [run["command"] for run in result["runs"]] == [f"{command} --runs 2", command, command]
+    assert render.docstring(result["about"]).startswith("The time to list models")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--keep", "/home/me/x", "--steps", "3"], " --steps 3"),
+        (["--keep=/home/me/x", "--results=r"], ""),
+        (["--gguf", "~/a.gguf", "--minilm=../m"], " --gguf PATH --minilm=PATH"),
+        (["--set=image.weights=/models/a", "--set", "a=1"], " --set=image.weights=PATH --set a=1"),
+        (["--chart", "docs/kjv.svg", "--only", "statistical/hmm"], None),
+    ],
+)
+def test_a_command_has_no_place_of_this_machine(arguments, words):
+    words = " " + " ".join(arguments) if words is None else words
+    assert common.command("benchmarks.a.b", arguments) == f"python -m benchmarks.a.b{words}"
+
+
+def test_a_child_that_fails_says_why():
+    with pytest.raises(SystemExit, match="No module named benchmarks.nothing"):
+        common.in_child("benchmarks.nothing")
+
+
+def test_tables_align_what_a_column_holds():
+    rows = [{"a": "x", "b": 87.0}, {"a": None, "b": 1234, "c": 3.2e-06}]
+    assert common.markdown(rows).splitlines() == [
+        "| a | b | c |",
+        "|---|---|---|",
+        "| x | 87.0 |  |",
+        "|  | 1,234 | 3.2e-06 |",
+    ]
+
+
+# === Sections of the edge benchmark ===
+
+
+def test_the_sections_of_edge_make_rows():
+    median = {"median": 123.4, "best": 150.0}
+    peer = {
+        **{key: median for key in ("prefill_tokens_s", "decode_tokens_s", "first_token_ms")},
+        **{"rss_MB": 10.0, "file_MB": 1.0},
+    }
+    ratio = decoders.ratio(peer, peer)
+    run = {
+        "threads": 1,
+        "peers": {"modelzoo int8": {**peer, "share": 0.5}, "llama.cpp Q8_0": peer},
+        "ratios": {"int8": ratio},
+        "reads": {"int8": median},
+    }
+    found = decoders.tables({"runs": [run]})
+    first = found["speed"][0]
+    assert (first[""], first["decode tokens/s"], first["share of the limit"]) == (
+        *("modelzoo int8", 123),
+        0.5,
+    )
+    assert found["modelzoo over llama.cpp"][0]["decode median"] == 1.0
+    latency = {"latency_ms": median, "rss_MB": 10.0, "cosine": 0.99999}
+    run = {"threads": 1, "peers": {"modelzoo int8": latency}, "ratios": {"int8": median}}
+    assert encoders.tables({"runs": [run]})["latency"][0]["p50 ms"] == 123
+    bits = {
+        "perplexity": {"float32": 10.0, "int8": 10.1},
+        "recall": {"int8": {"recall@1": 0.5}},
+    }
+    perplexity, recall = quality.tables(bits).values()
+    assert perplexity[1] == {"": "int8", "perplexity": 10.1, "to float32 %": 1.0}
+    assert recall == [{"": "int8", "recall@1 %": 50.0}]
+    cost = {"seconds": 12.34, "peak GiB": 1.0}
+    names = ("modelzoo export", "conversion alone", "ratios")
+    (rows,) = export_cost.cost_tables({"mode": "int8", **dict.fromkeys(names, cost)}).values()
+    assert [row["seconds"] for row in rows] == [12.3] * 3
+    size = {"bytes": 2, "least": 1, "ratio": 2.0}
+    assert export_cost.size_tables({"a int8": size}) == {"model.tflite": [{"": "a int8", **size}]}
