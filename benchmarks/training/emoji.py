@@ -30,7 +30,8 @@ PACKAGES = (
     "emoji-datasource-twitter@16.0.0",
     "emojibase-data@17.0.0",
 )
-STYLES, LANGUAGES, TOPS = ("google", "twitter"), ("en", "zh"), (1, 5, 10)
+STYLES, TOPS = ("google", "twitter"), (1, 5, 10)
+LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 # === Data ===
@@ -108,7 +109,7 @@ def figures(images: np.ndarray, texts: np.ndarray, found: list[dict]) -> dict[st
 def _recalls(forth, back, held_out) -> dict[str, list[float]]:
     return {
         part: [float((ranks[rows] <= top).mean()) for ranks in (forth, back) for top in TOPS]
-        for part, rows in (("seen", ~held_out), ("held out", held_out))
+        for part, rows in (("trained on", ~held_out), ("held out", held_out))
     }
 
 
@@ -179,10 +180,10 @@ def main() -> None:
 
         chance = [top / len(found) for _ in range(2) for top in TOPS]
         table = rows_of("chance", {"all": chance}) + rows_of("nearest pixels", by_pixels(found))
-        for language in LANGUAGES:
+        for language, spoken in LANGUAGES.items():
             for system, one in (("Keras", model), (f"TFLite {options.quantize}", bundle)):
                 recalls = figures(*embeddings(one, found, language), found)
-                table += rows_of(f"{system}, {language}", recalls)
+                table += rows_of(f"{system}, {spoken}", recalls)
     cost = [{"minutes of training": minutes, "MB of the bundle": round(size / 1e6, 2)}]
     write_result(
         "emoji",
