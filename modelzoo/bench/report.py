@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from modelzoo import child_process
 from modelzoo.bench.measure import measure
 from modelzoo.bench.memory import cache_bytes
 from modelzoo.bench.traffic import weight_bytes
@@ -115,17 +115,13 @@ def in_a_child(function: Callable, *arguments) -> dict:
     """Call in a fresh process: load time and memory are then those of this bundle alone.
 
     Raises:
-        ModelzooError: the process died; what the function raises comes through as it is.
+        ModelzooError: the function's own; or the process died, as it does when memory runs out.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            raise ModelzooError(
-                "the process that measured died, most likely for want of memory",
-                where=arguments[0],
-                next_step="close other programs, or measure a smaller model",
-            ) from error
+    try:
+        return child_process.call(function, *arguments)
+    except child_process.Died as died:
+        raise ModelzooError(
+            f"the process that measured died with {died}",
+            where=arguments[0],
+            next_step="close other programs, or measure a smaller model",
+        ) from died

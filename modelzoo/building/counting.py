@@ -8,13 +8,9 @@ keeps a global list of variables without values, and would fill them at the next
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
-from modelzoo import registry
+from modelzoo import child_process, registry
 from modelzoo.errors import ModelzooError, require
 from modelzoo.recipe import Recipe
 
@@ -47,29 +43,16 @@ def count_many(names: Iterable[str | Recipe]) -> dict[str, int]:
 
 
 def _count(recipes: list[Recipe]) -> list[int]:
-    package = str(Path(__file__).parents[1])
-    paths = [package, *(path for path in sys.path if os.path.isabs(path))]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "CUDA_VISIBLE_DEVICES": "-1",  # shapes need no accelerator
-        "JAX_PLATFORMS": "cpu",
-    }
-    # -P: the child runs no code of the working directory.
-    child = subprocess.run(
-        [sys.executable, "-P", "-m", "modelzoo.building.counting"],
-        input=pickle.dumps(recipes),
-        capture_output=True,
-        env=environment,
-        check=False,
-    )
-    if child.returncode:
-        last = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ModelzooError(f"counting failed with exit code {child.returncode}: {last}")
-    counts = pickle.loads(child.stdout)
-    if isinstance(counts, ModelzooError):
-        raise counts
-    return counts
+    variables = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}  # shapes need no accelerator
+    try:
+        return child_process.call(_count_all, recipes, variables=variables)
+    except child_process.Died as died:
+        raise ModelzooError(f"counting failed with {died}") from died
+
+
+def _count_all(recipes: list[Recipe]) -> list[int]:
+    require("keras", "tensorflow")
+    return [_count_here(recipe) for recipe in recipes]
 
 
 def _count_here(recipe: Recipe) -> int:
@@ -88,20 +71,3 @@ def _count_here(recipe: Recipe) -> int:
             f"{recipe.name} cannot be built: {type(error).__name__}: {error}", where=recipe.place
         ) from error
     return model.count_params()
-
-
-def _child() -> None:
-    """Recipes on standard input, their counts or the first error on standard output."""
-    with os.fdopen(os.dup(1), "wb") as answer:
-        os.dup2(2, 1)  # nothing that a library prints gets into the answer
-        recipes = pickle.load(sys.stdin.buffer)
-        try:
-            require("keras", "tensorflow")
-            counts: object = [_count_here(recipe) for recipe in recipes]
-        except ModelzooError as error:
-            counts = error
-        answer.write(pickle.dumps(counts))
-
-
-if __name__ == "__main__":
-    _child()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import import_module
 
+from modelzoo import child_process
 from modelzoo.errors import PluginError
 from modelzoo.plugins.plugin import GROUPS, Plugin
 from modelzoo.plugins.use import get, import_package, load
@@ -41,29 +41,15 @@ def probe(plugin: Plugin, timeout: float = TIMEOUT) -> Probe:
     """Import a plugin in a child process. Never raises for what the plugin does."""
     if not plugin.usable:
         return Probe(None, plugin.problem)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
-    }
     try:
-        # -P: the child runs no code of the working directory.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelzoo.plugins.probe", plugin.namespace],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        ended = child_process.run("modelzoo.plugins.probe", plugin.namespace, timeout=timeout)
+    except TimeoutError:
         return Probe(None, f"importing it did not come to an end within {timeout:g} s")
-    last = done.stdout.strip().rpartition("\n")[2]
     try:
-        return Probe(**json.loads(last))
+        return Probe(**json.loads(ended.answer))
     except (ValueError, TypeError):
-        said = done.stderr.strip().rpartition("\n")[2]
-        how = f"importing it ended the interpreter with code {done.returncode}"
+        said = ended.last_words
+        how = f"importing it ended the interpreter with code {ended.code}"
         return Probe(None, f"{how}: {said}" if said else how)
 
 
@@ -71,7 +57,7 @@ def main(namespace: str) -> int:
     import tempfile
     import time
 
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = child_process.answer_stream()
     problem, began = None, time.perf_counter()
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 1)  # native code prints too
@@ -83,7 +69,7 @@ def main(namespace: str) -> int:
         sys.stdout.flush()
         printed = said.seek(0, os.SEEK_END) > 0
     found = {"seconds": round(seconds, 3), "problem": problem, "printed": printed}
-    answers.write("\n" + json.dumps(found) + "\n")
+    answers.write(json.dumps(found).encode())
     answers.close()
     return 0
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from modelzoo import child_process
 from modelzoo.testing.check import fail
 
 __all__ = ["answer", "outputs"]
@@ -25,35 +25,23 @@ def answer(job: dict) -> dict:
     Raises:
         CheckFailure: it died, or took longer than five minutes.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    variables = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if "keras" in sys.modules:
-        environment["KERAS_BACKEND"] = sys.modules["keras"].backend.backend()
+        variables["KERAS_BACKEND"] = sys.modules["keras"].backend.backend()
+    text = json.dumps(job).encode()
     try:
-        # -P: the child runs no code of the working directory.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "modelzoo.testing.fresh"],
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=TIMEOUT,
-            check=False,
+        ended = child_process.run(
+            "modelzoo.testing.fresh", input=text, timeout=TIMEOUT, variables=variables
         )
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         fail(f"a fresh process did not finish {job['job']!r} in {TIMEOUT} s")
-    last = done.stdout.strip().rpartition("\n")[2]
-    if done.returncode or not last:
-        said = done.stderr.strip().rpartition("\n")[2]
+    if ended.code or not ended.answer:
         fail(
-            f"a fresh process died over {job['job']!r} with exit code {done.returncode}: {said}",
+            f"a fresh process died over {job['job']!r} with exit code {ended.code}: "
+            f"{ended.last_words}",
             next_step="a plugin must neither exit nor kill the interpreter when it is imported",
         )
-    return json.loads(last)
+    return json.loads(ended.answer)
 
 
 def outputs(path: Path, namespace: str, x, scratch: Path) -> dict:
@@ -87,12 +75,9 @@ def outputs(path: Path, namespace: str, x, scratch: Path) -> dict:
 
 
 def main() -> int:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    job = json.load(sys.stdin)
-    found = _JOBS[job["job"]](job)
-    answers.write("\n" + json.dumps(found) + "\n")
-    answers.close()
+    with child_process.answer_stream() as answers:
+        job = json.load(sys.stdin)
+        answers.write(json.dumps(_JOBS[job["job"]](job)).encode())
     return 0
 
 

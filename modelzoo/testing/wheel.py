@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import tomllib
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from modelzoo import registry
+from modelzoo import child_process, registry
 from modelzoo.errors import ModelzooError
 from modelzoo.plugins import Plugin
 from modelzoo.plugins.catalogue import CATALOGUE, recipe_texts
 from modelzoo.plugins.discovery import normalized
 from modelzoo.recipe import read
 from modelzoo.testing.check import fail, not_applicable
-
-# Builds a wheel as PEP 517 has it; argv: backend, object path, backend-path, folder of the wheel.
-_BUILD = """
-import importlib, os, sys
-backend, path, folder = sys.argv[1:]
-sys.path[:0] = [os.path.abspath(entry) for entry in path.split(os.pathsep) if entry]
-module, _, rest = backend.partition(":")
-found = importlib.import_module(module)
-for part in filter(None, rest.split(".")):
-    found = getattr(found, part)
-found.build_wheel(folder)
-"""
 
 
 def wheel(plugin: Plugin, options: dict) -> None:
@@ -140,15 +128,27 @@ def _built(folder: Path, scratch: Path) -> Path:
         not_applicable(f"{top}, which builds its wheel, is not installed: pip install {top}")
     folder_of_wheel = scratch / "wheel"
     folder_of_wheel.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", _BUILD, backend, os.pathsep.join(extra), str(folder_of_wheel)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = (backend, os.pathsep.join(extra), str(folder_of_wheel))
+    ended = child_process.run("modelzoo.testing.wheel", *arguments, cwd=folder)
     wheels = list(folder_of_wheel.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+    if ended.code or not wheels:
+        said = ended.last_words or ended.answer
         fail(f"{backend} cannot build a wheel: {said}", where=folder / "pyproject.toml")
     return wheels[0]
+
+
+# === In the child ===
+
+
+def main(backend: str, path: str, folder: str) -> None:
+    """Build a wheel in `folder` with a backend as PEP 517 names it; `path`: its backend-path."""
+    sys.path[:0] = [os.path.abspath(entry) for entry in path.split(os.pathsep) if entry]
+    module, _, rest = backend.partition(":")
+    found = import_module(module)
+    for part in filter(None, rest.split(".")):
+        found = getattr(found, part)
+    found.build_wheel(folder)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -13,7 +13,7 @@ import pytest
 
 from modelzoo import errors
 from modelzoo.errors import ExportError, OutputError
-from modelzoo.exporting.process import child, worker
+from modelzoo.exporting.process import child, jobs, worker
 from tests.plugin_site import ROOT
 
 
@@ -76,12 +76,20 @@ def test_the_child_is_killed_when_the_parent_is_interrupted(monkeypatch, tmp_pat
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_the_child_computes_with_tensorflow_on_the_cpu_whatever_the_parent_uses(monkeypatch):
+def test_the_child_computes_with_tensorflow_on_the_cpu_whatever_the_parent_uses(
+    monkeypatch, tmp_path
+):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    environment = child.environment()
-    assert environment["KERAS_BACKEND"] == "tensorflow"
-    assert environment["CUDA_VISIBLE_DEVICES"] == "-1"
-    assert str(ROOT) in environment["PYTHONPATH"].split(os.pathsep)
+    answer = '{"result": {"backend": "\'$KERAS_BACKEND\'", "devices": "\'$CUDA_VISIBLE_DEVICES\'"}}'
+    stand_in(monkeypatch, tmp_path, f"echo '{answer}'")
+    assert child.run({}) == {"backend": "tensorflow", "devices": "-1"}
+
+
+def test_a_module_that_the_child_does_not_find_is_named_with_the_way_on():
+    entry = {"kind": "task", "name": "mine", "target": "no_such_module:Task"}
+    with pytest.raises(ExportError, match="cannot import no_such_module, .* task 'mine'") as caught:
+        jobs.register([entry])
+    assert "PYTHONPATH" in caught.value.next_step
 
 
 def test_the_child_ends_when_nobody_waits_for_it(tmp_path):

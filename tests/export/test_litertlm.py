@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from modelzoo.child_process import Ended
 from modelzoo.errors import ExportError, MissingDependencyError
 from modelzoo.exporting.formats import litertlm, litertlm_check
 from modelzoo.exporting.quantization.precision import MODES
@@ -169,8 +170,8 @@ def test_a_prompt_is_cut_to_its_tokens_and_never_to_nothing(gpt):
 
 
 def test_a_child_that_dies_is_an_error_with_its_last_words(monkeypatch):
-    code = "import sys; sys.stdin.read(); sys.exit('no such section')"
-    monkeypatch.setattr(litertlm_check, "COMMAND", [sys.executable, "-c", code])
+    ended = Ended(1, b"", "INFO: chatter\nno such section\n")
+    monkeypatch.setattr(litertlm_check.child_process, "run", lambda *_, **__: ended)
     with pytest.raises(ExportError, match="ended with code 1\n    no such section") as caught:
         litertlm_check.run_litert_lm({})
     assert "--format tflite" in caught.value.next_step

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from modelzoo import child_process
 from modelzoo.errors import ExportError
 from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.exporting.verification.samples import TEXTS
@@ -20,7 +20,6 @@ from modelzoo.runtime.generation.sampling import Sampling
 NEW_TOKENS = 24
 QUESTION = "What is the capital of France?"
 MINUTES = 10
-COMMAND = [sys.executable, "-P", "-m", "modelzoo.exporting.formats.litertlm_check"]
 _INSTEAD = "export with --format tflite, which modelzoo's own runtime runs"
 
 
@@ -141,24 +140,18 @@ def run_litert_lm(job: dict) -> dict:
     Raises:
         ExportError: what LiteRT-LM said, or how the child ended.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    module = "modelzoo.exporting.formats.litertlm_check"
     try:
-        done = subprocess.run(
-            COMMAND,
-            input=json.dumps(job).encode(),
-            capture_output=True,
-            env=environment,
-            timeout=60 * MINUTES,
-        )
-    except subprocess.TimeoutExpired as error:
+        ended = child_process.run(module, input=json.dumps(job).encode(), timeout=60 * MINUTES)
+    except TimeoutError as error:
         raise ExportError(
             f"LiteRT-LM did not end within {MINUTES} minutes", next_step=_INSTEAD
         ) from error
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    log = done.stderr.decode("utf-8", "replace").splitlines()
+    if ended.code == 0:
+        return json.loads(ended.answer)
+    log = ended.log.splitlines()
     said = [line for line in log if line.strip() and not line.startswith(("INFO", "VERBOSE", "I0"))]
-    how = f"ended with code {done.returncode}"
+    how = f"ended with code {ended.code}"
     raise ExportError(
         f"LiteRT-LM cannot run the file: its process {how}"
         + "".join(f"\n    {line[:200]}" for line in said[-4:]),
@@ -209,7 +202,6 @@ def answer(job: dict) -> dict:
 
 
 if __name__ == "__main__":
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what native code prints is no answer
-    print(json.dumps(answer(json.load(sys.stdin))), file=answers, flush=True)
+    with child_process.answer_stream() as answers:
+        answers.write(json.dumps(answer(json.load(sys.stdin))).encode())
     os._exit(0)  # the native code would go on to talk while it cleans up

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
-from modelzoo import errors
+from modelzoo import child_process, errors
 from modelzoo.errors import ExportError, ModelzooError
 from modelzoo.registry import components
 
@@ -51,16 +49,9 @@ def run_all(jobs: Sequence[dict], progress: Callable[[str], None] | None = None)
 
 
 def _listen(path: str, log, progress) -> tuple[list[dict], int]:
-    # -P: a file of the working directory is never imported for its name.
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "modelzoo.exporting.process.worker", path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=environment(),
-    )
     answers = []
-    try:
+    worker = "modelzoo.exporting.process.worker"
+    with child_process.start(worker, path, stderr=log, variables=_variables()) as child:
         for line in child.stdout:
             message = json.loads(line)
             if "step" not in message:
@@ -68,21 +59,14 @@ def _listen(path: str, log, progress) -> tuple[list[dict], int]:
             elif progress is not None:
                 progress(message["step"])
         return answers, child.wait()
-    finally:
-        child.kill()  # nothing to a child that is gone
-        child.wait()
-        child.stdin.close()
-        child.stdout.close()
 
 
-def environment() -> dict[str, str]:
+def _variables() -> dict[str, str]:
     """TensorFlow as Keras' backend whatever the parent's is, on the CPU, in exact float32."""
     return {
-        **os.environ,
         "KERAS_BACKEND": "tensorflow",
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -146,7 +146,15 @@ def register(registrations: list[dict]) -> None:
     """Give the child the names that were registered in the parent's process."""
     for entry in registrations:
         module, _, qualified = entry["target"].partition(":")
-        item = import_module(module)
+        try:
+            item = import_module(module)
+        except ModuleNotFoundError as error:
+            raise ExportError(
+                f"the export's child process cannot import {module}, which defines the "
+                f"{entry['kind']} {entry['name']!r}: {error}",
+                next_step="install it, or put its folder on PYTHONPATH: the working directory is "
+                "not searched",
+            ) from error
         for part in qualified.split("."):
             item = getattr(item, part)
         registry.register(entry["name"], **{entry["kind"]: item})

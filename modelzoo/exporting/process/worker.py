@@ -15,18 +15,19 @@ import sys
 import threading
 import traceback
 
+from modelzoo.child_process import answer_stream
 from modelzoo.errors import ExportError, ModelzooError, OutputError
 
 
 def main(path: str) -> int:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
+    answers = answer_stream()
     # Ctrl-C reaches the whole terminal; what to do about it is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def answer(**message) -> None:
-        answers.write(json.dumps(message) + "\n")
+        answers.write(json.dumps(message).encode() + b"\n")
+        answers.flush()
 
     with open(path, encoding="utf-8") as file:
         work = json.load(file)
@@ -35,7 +36,6 @@ def main(path: str) -> int:
             answer(result=_run(job, lambda step: answer(step=step)))
         except (Exception, MemoryError) as error:
             answer(error=error_as_data(error), traceback=traceback.format_exc())
-    answers.flush()
     return 0
 
 
