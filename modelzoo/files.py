@@ -5,36 +5,61 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelzoo.errors import OutputError
 
-__all__ = ["check_replaceable", "new_directory", "write_atomic"]
+__all__ = ["check_replaceable", "new_directory", "replacing", "write_atomic"]
 
 # What tells a model directory, a bundle and a checkpoint from other directories.
 _OURS = ("recipe.lock.toml", "manifest.json", "model.safetensors")
+_ROOM = "check its folder and free space"
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> Path:
-    """Writes `content` (text as UTF-8, newlines as they are) beside `path`, then renames it.
+    """Write `content` (text as UTF-8, newlines as they are) to `path`, all of it or nothing.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full; `path` is as
-            it was before.
+        OutputError: see `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return Path(path)
+
+
+@contextmanager
+def replacing(
+    path: str | os.PathLike, *, title: str | None = None, next_step: str = _ROOM
+) -> Iterator[Path]:
+    """A path beside `path`, to write to; the file takes its name when the block ends.
+
+    After an error of any kind `path` is as it was, and nothing else is left.
+
+    Args:
+        title: what an error calls the file. Default: `path`.
+        next_step: what an error proposes.
+
+    Raises:
+        OutputError: an `OSError` in the block: the folder is missing or not writable, or the disk
+            is full.
+
+    Example:
+        >>> with replacing("photo.png") as temporary:
+        ...     picture.save(temporary, format="PNG")
     """
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(
-            f"cannot write {path}: {error.strerror}", next_step="check its folder and free space"
+            f"cannot write {title or path}: {error.strerror or error}", next_step=next_step
         ) from error
-    return path
+    finally:
+        with suppress(OSError):  # the folder may be missing, or no folder
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -52,7 +77,7 @@ def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))  # a link stays, and what it leads to is replaced
     check_replaceable(path, force)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -61,8 +86,7 @@ def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
         _take_place(temporary, path)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            next_step="check its folder and free space",
+            f"cannot write {path}: {error.strerror or error}", next_step=_ROOM
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -83,12 +107,17 @@ def check_replaceable(path: str | Path, force: bool) -> None:
         )
 
 
+def _beside(path: Path, ending: str) -> Path:
+    """A hidden name in the same folder, this process's own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
+
+
 def _take_place(temporary: Path, path: Path) -> None:
     """Renames `temporary` to `path`; an old directory goes only once the new one stands."""
     if not path.exists():
         os.replace(temporary, path)
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    aside = _beside(path, "old")
     os.replace(path, aside)
     try:
         os.replace(temporary, path)

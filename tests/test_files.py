@@ -7,7 +7,7 @@ import os
 import pytest
 
 from modelzoo.errors import OutputError
-from modelzoo.files import check_replaceable, new_directory, write_atomic
+from modelzoo.files import check_replaceable, new_directory, replacing, write_atomic
 from tests.small import files_of_at_most, listing
 
 
@@ -103,6 +103,35 @@ def test_a_path_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(OutputError, match="cannot write"):
         write(tmp_path / "file" / "model")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path):
+    path = write_atomic(tmp_path / "file", "old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old" and temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert listing(tmp_path) == ["file"]
+
+
+def test_any_error_leaves_the_file_as_it_was_and_comes_through(tmp_path):
+    path = write_atomic(tmp_path / "file", b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["file"]
+
+
+def test_an_error_calls_the_file_by_its_title(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with (
+        pytest.raises(OutputError, match="cannot write the list: Not a directory") as caught,
+        replacing(tmp_path / "file" / "list", title="the list", next_step="try") as temporary,
+    ):
+        temporary.write_text("x")
+    assert caught.value.next_step == "try"
     assert (tmp_path / "file").read_text() == "precious"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from modelzoo.about import UPGRADE
 from modelzoo.errors import BundleError
+from modelzoo.files import write_atomic
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -105,9 +106,10 @@ def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
             module reads, and the sha256 of every file below `directory` but the manifest itself.
 
     Returns:
-        The manifest as written. It is written to a temporary file first and renamed.
+        The manifest as written.
 
     Raises:
+        OutputError: it cannot be written; an old one is as it was.
         BundleError: a field that every reader needs is missing, or names no file of the bundle.
 
     Example:
@@ -125,10 +127,8 @@ def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
     hashes = {name: sha256_file(directory / name) for name in files}
     manifest = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
     _check_fields(manifest, target)
-    temporary = directory / f".{MANIFEST}.{os.getpid()}"
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, target)
+    write_atomic(target, text + "\n")
     return manifest
 
 

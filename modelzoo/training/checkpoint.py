@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelzoo.errors import ModelDirectoryError, OutputError
+from modelzoo.errors import ModelDirectoryError
+from modelzoo.files import replacing
 
 STATE = "state.json"
 _ANEW = "start anew with --restart"
@@ -25,21 +26,16 @@ def save_checkpoint(path: Path, model, state: dict) -> None:
     Raises:
         OutputError: not enough room; the checkpoint from before stands.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     arrays = {f"v{i}": np.asarray(value) for i, value in enumerate(_variables(model))}
     arrays[STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}",
-            next_step="make room and start the same command again: it goes on where it was",
-        ) from error
+    way_on = "make room and start the same command again: it goes on where it was"
+    with (
+        replacing(path, title=f"the checkpoint {path}", next_step=way_on) as temporary,
+        open(temporary, "wb") as file,
+    ):
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_state(path: Path) -> dict:

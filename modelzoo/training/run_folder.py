@@ -33,6 +33,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.npz"
         self.best = self.path / "best.npz"
         self.log = self.path / "log"
+        self._files = (self.checkpoint, self.best, self.settings, self.tokenizer)
 
     def holds(self, settings: dict) -> bool:
         """Whether there is a checkpoint of this very run, to go on from.
@@ -65,9 +66,14 @@ class RunFolder:
             tokenizer.save(self.tokenizer)
         write_atomic(self.settings, json.dumps(settings, indent=1))
 
+    def sweep(self) -> None:
+        """Remove files that a killed process left unfinished."""
+        for path in self._files:
+            for half in self.path.glob(f".{path.name}*.tmp"):
+                half.unlink()
+
     def clear(self) -> None:
         """Remove everything but the log, and nothing that is not the run's."""
-        for path in (self.checkpoint, self.best, self.settings, self.tokenizer):
+        self.sweep()
+        for path in self._files:
             path.unlink(missing_ok=True)
-            for half in self.path.glob(f".{path.name}*.tmp"):  # left by a kill
-                half.unlink()

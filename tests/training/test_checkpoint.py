@@ -9,6 +9,7 @@ import pytest
 import modelzoo
 from modelzoo.errors import ModelDirectoryError, OutputError
 from modelzoo.training.checkpoint import load_checkpoint, read_state, save_checkpoint
+from modelzoo.training.run_folder import RunFolder
 from tests import small
 
 
@@ -74,3 +75,11 @@ def test_one_of_another_model_is_refused(trained, tmp_path):
         load_checkpoint(tmp_path / "c.npz", small.build(num_layers=2))
     with pytest.raises(ModelDirectoryError, match="cannot be read"):
         load_checkpoint(tmp_path / "c.npz", small.build(dropout=0.1, hidden_dim=16))
+
+
+def test_what_a_kill_left_unfinished_is_swept_and_nothing_else(tmp_path):
+    run = RunFolder(tmp_path)
+    for name in (".checkpoint.npz.123.tmp", ".best.npz.9.tmp", "checkpoint.npz", ".mine.tmp"):
+        (tmp_path / name).write_text("x")
+    run.sweep()
+    assert small.listing(tmp_path) == [".mine.tmp", "checkpoint.npz"]

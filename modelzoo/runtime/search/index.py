@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from modelzoo.errors import DataError, ModelzooError, OutputError
+from modelzoo.errors import DataError, ModelzooError
+from modelzoo.files import replacing
 
 __all__ = ["Hit", "Index", "Passage", "digest", "read_vectors", "vectors_of", "write_vectors"]
 
@@ -137,7 +138,7 @@ def vectors_of(
 
 
 def write_vectors(path: str | os.PathLike, model: str, vectors: Known) -> None:
-    """Writes vectors to a .npz beside `path`, then renames it: nobody sees half of it.
+    """Write vectors to a .npz at `path`; nobody sees half of it.
 
     Args:
         model: says which model the vectors are of.
@@ -154,17 +155,8 @@ def write_vectors(path: str | os.PathLike, model: str, vectors: Known) -> None:
         "digests": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),
         "vectors": rows,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", next_step="check its folder and free space"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read_vectors(path: str | os.PathLike, model: str) -> dict[bytes, np.ndarray]:

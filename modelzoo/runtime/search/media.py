@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelzoo.errors import DataError, OutputError, require
+from modelzoo.errors import DataError, require
+from modelzoo.files import replacing
 from modelzoo.runtime.media.suffixes import kind_of_file
 from modelzoo.runtime.search.index import Hit, Passage
 
@@ -141,15 +142,8 @@ def contact_sheet(hits: Sequence[Hit], path: str | os.PathLike, columns: int = 5
         name = name if len(name) <= 28 else name[:25] + "..."
         draw.text((left, top + _TILE + 4), f"{number + 1}.  {hit.score:.4f}", fill="black")
         draw.text((left, top + _TILE + 20), name.encode("ascii", "replace"), fill="gray")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         sheet.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tile(where: str) -> np.ndarray:

@@ -20,7 +20,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders
 
-from modelzoo.errors import OutputError, TokenizerError
+from modelzoo.errors import TokenizerError
+from modelzoo.files import write_atomic
 from modelzoo.runtime.text import framing
 from modelzoo.runtime.text.cutting import can_be_cut, cut
 from modelzoo.runtime.text.roles import find_roles, missing_role
@@ -163,14 +164,7 @@ class Tokenizer:
         Raises:
             OutputError: the folder is missing or not writable; the path is as it was.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(self.to_str(), encoding="utf-8", newline="\n")
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        write_atomic(path, self.to_str())
 
     # === Text to ids ===
 
