@@ -12,6 +12,7 @@ from modelzoo.bench.measure import measure
 from modelzoo.bench.memory import cache_bytes
 from modelzoo.bench.traffic import weight_bytes
 from modelzoo.errors import ModelzooError
+from modelzoo.runtime.cores import usable_cores
 
 
 def bench(
@@ -106,9 +107,7 @@ def machine() -> dict:
         lines = info.read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
-    allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count()
-    return {"processor": processor, "cores": cores, "cache_bytes": cache_bytes()}
+    return {"processor": processor, "cores": usable_cores(), "cache_bytes": cache_bytes()}
 
 
 def in_a_child(function: Callable, *arguments) -> dict:

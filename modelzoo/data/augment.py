@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.errors import RecipeError, nearest
-from modelzoo.runtime.abilities.media import usable_cores
+from modelzoo.runtime.cores import usable_cores
 
 __all__ = ["augmenter"]
 

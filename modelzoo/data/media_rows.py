@@ -18,7 +18,8 @@ import numpy as np
 from modelzoo.data.media import media_of
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.recipe.train_options import TrainOptions
-from modelzoo.runtime.abilities.media import prepared, usable_cores
+from modelzoo.runtime.abilities.media import prepared
+from modelzoo.runtime.cores import usable_cores
 
 __all__ = ["MediaRows", "ahead", "preparer", "readable_examples", "without_bad_files"]
 

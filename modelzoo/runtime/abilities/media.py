@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.errors import BundleError, DataError, ModelzooError
+from modelzoo.runtime.cores import usable_cores
 
 __all__ = ["INPUTS", "MediaAbilities", "is_one_medium", "media_abilities", "medium_of"]
 
@@ -248,13 +249,6 @@ def _prepared_ahead(kind: str, items: Sequence, processing: Mapping, truncate: b
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _calls(signatures: Mapping, base: str, key: str, count: int) -> list[tuple[str, int]]:

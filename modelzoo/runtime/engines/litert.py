@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 
 from modelzoo.errors import BundleError, MissingDependencyError, ModelzooError
+from modelzoo.runtime.cores import usable_cores
 from modelzoo.runtime.engines.base import (
     SignatureInfo,
     TensorInfo,
@@ -253,8 +254,7 @@ class LiteRTStepper:
 
 def default_threads() -> int:
     """One thread a core that this process may use, four at most."""
-    count = getattr(os, "sched_getaffinity", None)
-    return min(4, len(count(0)) if count else os.cpu_count() or 1)
+    return min(4, usable_cores())
 
 
 def _litert():
