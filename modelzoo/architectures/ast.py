@@ -48,6 +48,8 @@ def build(
         >>> build(num_layers=2, hidden_dim=64, num_heads=2, num_columns=128).count_params()
         126016
     """
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from dataclasses import replace
 
     from modelzoo.backbones.audio import AudioTransformer
@@ -71,23 +73,7 @@ def build(
         mean=mean,
         deviation=2 * deviation,
     )
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position="pre",
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
+    config, rest = TransformerConfig.of(
+        parameters, "sample_rate", "num_mels", "mean", "deviation", norm_position="pre"
     )
-    return AudioTransformer(
-        config,
-        num_layers=num_layers,
-        mel=mel,
-        num_columns=num_columns,
-        patch_size=patch_size,
-        time_stride=time_stride,
-        frequency_stride=frequency_stride,
-    )
+    return AudioTransformer(config, mel=mel, **rest)

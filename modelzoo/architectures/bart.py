@@ -35,25 +35,11 @@ def build(
         >>> build(num_layers=1, hidden_dim=64, num_heads=2, vocab_size=256).count_params()
         264704
     """
+    num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from modelzoo.backbones.encoder_decoder import EncoderDecoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position="post",
-        activation=activation,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-    )
-    return EncoderDecoder(
-        config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
-        max_length=max_length,
-        position_offset=2,
-        embedding_norm=True,
-        final_norm=False,
-    )
+    config, rest = TransformerConfig.of(parameters, norm_position="post")
+    return EncoderDecoder(config, position_offset=2, embedding_norm=True, final_norm=False, **rest)

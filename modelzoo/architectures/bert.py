@@ -47,28 +47,15 @@ def build(
         >>> encoder.count_params()
         4385920
     """
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from modelzoo.backbones.encoder import Encoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position=norm_position,
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
-    )
+    config, rest = TransformerConfig.of(parameters)
     return Encoder(
         config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        max_length=max_length,
-        position_offset=position_offset,
-        num_segments=num_segments,
         embedding_norm=norm_position == "post",
         final_norm=norm_position == "pre",
-        pooler=pooler,
+        **rest,
     )

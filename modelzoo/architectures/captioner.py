@@ -52,34 +52,17 @@ def build(
         >>> build(image=image, num_layers=1, hidden_dim=32, num_heads=2, vocab_size=99).vocab_size
         99
     """
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from modelzoo.architectures.parts import build_part, own_options
     from modelzoo.backbones.captioner import Captioner
     from modelzoo.layers.config import TransformerConfig
 
     own_options("image", image, {})
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        num_kv_heads=num_kv_heads,
-        head_dim=head_dim,
-        norm=norm,
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        gated=gated,
+    config, rest = TransformerConfig.of(
+        parameters,
+        "image",
         rotary_theta=rotary_theta if positions == "rotary" else None,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
         residual_init_scale=(3 * max(num_layers, 1)) ** -0.5,  # three sublayers write to it
     )
-    return Captioner(
-        config,
-        image=build_part("image", image),
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        max_length=max_length,
-        positions=positions,
-        tie_embeddings=tie_embeddings,
-        image_positions=image_positions,
-        image_summary=image_summary,
-    )
+    return Captioner(config, image=build_part("image", image), **rest)

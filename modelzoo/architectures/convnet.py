@@ -34,14 +34,7 @@ def build(
         >>> build(widths=(8, 16)).count_params()
         1464
     """
+    parameters = dict(locals())
     from modelzoo.backbones.convnet import ConvNet
 
-    return ConvNet(
-        image_size=image_size,
-        widths=widths,
-        dropout=dropout,
-        norm_momentum=norm_momentum,
-        resize=resize,
-        resize_to=resize_to,
-        interpolation=interpolation,
-    )
+    return ConvNet(**parameters)

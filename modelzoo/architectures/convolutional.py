@@ -40,14 +40,7 @@ def build(
         >>> build(image_size=64).count_params()
         1529968
     """
+    parameters = dict(locals())
     from modelzoo.backbones.convolutional import Convolutional
 
-    return Convolutional(
-        network,
-        image_size=image_size,
-        width=width,
-        norm_momentum=norm_momentum,
-        resize=resize,
-        resize_to=resize_to,
-        interpolation=interpolation,
-    )
+    return Convolutional(**parameters)

@@ -62,44 +62,21 @@ def build(
         >>> build(num_layers=2, hidden_dim=64, num_heads=4, vocab_size=256).count_params()
         182016
     """
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from modelzoo.backbones.decoder import Decoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        num_kv_heads=num_kv_heads,
-        head_dim=head_dim,
-        norm=norm,
-        norm_position=norm_position,
-        qk_norm=qk_norm,
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        gated=gated,
-        attention_bias=attention_bias,
-        attention_output_bias=attention_output_bias,
-        attention_scale=attention_scale,
-        attention_softcap=attention_softcap,
-        attention_pattern=attention_pattern,
-        sliding_window=sliding_window,
-        ffn_bias=ffn_bias,
+    config, rest = TransformerConfig.of(
+        parameters,
+        "scale_embeddings",
         rotary_theta=rotary_theta if positions == "rotary" else None,
-        rotary_local_theta=rotary_local_theta,
-        rotary_scaling=rotary_scaling,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
         residual_init_scale=(2 * max(num_layers, 1)) ** -0.5,  # Radford et al. 2019, 2.3
     )
     return Decoder(
         config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        max_length=max_length,
-        positions=positions,
         final_norm=norm_position != "post",
         embedding_scale=hidden_dim**0.5 if scale_embeddings else 1.0,
-        logit_softcap=logit_softcap,
-        tie_embeddings=tie_embeddings,
         relative_buckets=32 if positions == "relative" else 0,
+        **rest,
     )

@@ -39,20 +39,18 @@ def build(
         >>> build(signal="imu", num_layers=6, hidden_dim=512, num_heads=8).count_params()
         19076096
     """
+    parameters = dict(locals())
     from dataclasses import replace
 
     from modelzoo.backbones.imagebind import SensorEncoder
     from modelzoo.layers.config import TransformerConfig
     from modelzoo.layers.frontends.mel import KALDI
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
+    config, rest = TransformerConfig.of(
+        parameters,
+        *("signal", "image_size", "num_columns", "num_mels", "num_steps"),
         ffn_dim=4 * hidden_dim,
-        norm_epsilon=norm_epsilon,
         attention_extra_token=True,
-        dropout=dropout,
-        initializer_range=initializer_range,
     )
     size, patch, stride, mel = (image_size, image_size), (16, 16), (16, 16), None
     if signal == "audio":
@@ -60,4 +58,4 @@ def build(
         mel = replace(KALDI, num_mels=num_mels, mean=-4.268, deviation=9.138)
     elif signal == "imu":
         size, patch, stride = (6, num_steps), (6, 8), (6, 8)
-    return SensorEncoder(config, num_layers, size, patch, stride, mel)
+    return SensorEncoder(config, size=size, patch=patch, stride=stride, mel=mel, **rest)

@@ -44,34 +44,14 @@ def build(
         >>> build(num_layers=7, hidden_dim=256, num_heads=4, ffn_dim=384).count_params()
         16797440
     """
+    parameters = dict(locals())
     from modelzoo.backbones.encoder import Encoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim,
-        norm_bias=norm_bias,
-        norm_epsilon=norm_epsilon,
+    config, rest = TransformerConfig.of(
+        parameters,
         first_attention_norm=False,  # the embeddings are normalised
-        activation=activation,
         gated=True,
-        attention_bias=attention_bias,
-        ffn_bias=ffn_bias,
-        attention_pattern=attention_pattern,
-        sliding_window=sliding_window,
-        rotary_theta=rotary_theta,
-        rotary_local_theta=rotary_local_theta,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
         residual_init_scale=(2 * max(num_layers, 1)) ** -0.5,
     )
-    return Encoder(
-        config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        max_length=max_length,
-        positions="none",
-        embedding_norm=True,
-    )
+    return Encoder(config, positions="none", embedding_norm=True, **rest)

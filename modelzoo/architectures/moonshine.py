@@ -44,6 +44,9 @@ def build(
         >>> build(vocab_size=64, num_layers=1, hidden_dim=32, num_heads=2).count_params()
         60192
     """
+    num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from dataclasses import replace
 
     from modelzoo.backbones.speech import SpeechEncoderDecoder
@@ -53,27 +56,8 @@ def build(
 
     if conv_lengths(num_samples)[-1] < 1:
         raise RecipeError(f"num_samples {num_samples} are too few for one token of 24 ms")
-    encoder = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position="pre",
-        norm_bias=False,
-        attention_bias=False,
-        activation="gelu",
-        rotary_theta=rotary_theta,
-        rotary_fraction=rotary_fraction,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
+    encoder, rest = TransformerConfig.of(
+        parameters, norm_position="pre", norm_bias=False, attention_bias=False, activation="gelu"
     )
-    return SpeechEncoderDecoder(
-        replace(encoder, activation="silu", gated=True),
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
-        max_length=max_length,
-        num_samples=num_samples,
-        encoder_config=encoder,
-        positions="none",
-    )
+    decoder = replace(encoder, activation="silu", gated=True)
+    return SpeechEncoderDecoder(decoder, encoder_config=encoder, positions="none", **rest)

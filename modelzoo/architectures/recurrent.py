@@ -34,6 +34,7 @@ def build(
         >>> build(vocab_size=100, embedding_dim=8, hidden_dims=(8,)).count_params()
         2244
     """
+    parameters = dict(locals())
     from modelzoo.backbones.recurrent import Recurrent
     from modelzoo.errors import RecipeError
 
@@ -44,12 +45,4 @@ def build(
             f"tie_embeddings needs a last layer as wide as the embeddings: {hidden_dims[-1]} "
             f"is not embedding_dim {embedding_dim}"
         )
-    return Recurrent(
-        vocab_size=vocab_size,
-        embedding_dim=embedding_dim,
-        hidden_dims=hidden_dims,
-        cell=cell,
-        tie_embeddings=tie_embeddings,
-        dropout=dropout,
-        initializer_range=initializer_range,
-    )
+    return Recurrent(**parameters)

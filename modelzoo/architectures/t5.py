@@ -45,36 +45,26 @@ def build(
         >>> model.count_params()
         279424
     """
+    num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
+    parameters = dict(locals())
     from modelzoo.backbones.encoder_decoder import EncoderDecoder
     from modelzoo.layers.config import TransformerConfig
 
     scale_logits = tie_embeddings if scale_logits is None else scale_logits
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        head_dim=head_dim,
-        ffn_dim=ffn_dim,
+    config, rest = TransformerConfig.of(
+        parameters,
+        "scale_logits",
         norm="rms",
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        gated=gated,
         attention_bias=False,
         ffn_bias=False,
         attention_scale=1.0,
-        dropout=dropout,
         attention_dropout=dropout,
         initializer_range=initializer_range or hidden_dim**-0.5,
     )
     return EncoderDecoder(
         config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
-        max_length=max_length,
         positions="none",
-        relative_buckets=relative_buckets,
-        relative_max_distance=relative_max_distance,
         embedding_range=1.0,
-        tie_embeddings=tie_embeddings,
         logit_scale=hidden_dim**-0.5 if scale_logits else 1.0,
+        **rest,
     )

@@ -33,25 +33,17 @@ def build(
         >>> model.count_params()
         100096
     """
+    num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
+    parameters = dict(locals())
     from modelzoo.backbones.encoder_decoder import EncoderDecoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim,
+    config, rest = TransformerConfig.of(
+        parameters,
         norm_position="post",
         activation="relu",
-        dropout=dropout,
         initializer_range=hidden_dim**-0.5,  # the table is scaled up on its way in (3.4)
     )
     return EncoderDecoder(
-        config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
-        max_length=max_length,
-        positions="sine",
-        embedding_scale=hidden_dim**0.5,
-        final_norm=False,
+        config, positions="sine", embedding_scale=hidden_dim**0.5, final_norm=False, **rest
     )

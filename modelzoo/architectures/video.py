@@ -44,6 +44,7 @@ def build(
         >>> video.processing["video"], video.count_params()
         ({'num_frames': 4}, 50368)
     """
+    parameters = dict(locals())
     from modelzoo.architectures.parts import build_part, own_options
     from modelzoo.backbones.video import VideoEncoder, frame_width
     from modelzoo.layers.config import TransformerConfig
@@ -51,15 +52,7 @@ def build(
     own_options("image", image, {})
     part = build_part("image", image)
     width = frame_width(part)
-    config = TransformerConfig(
-        hidden_dim=width,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * width,
-        norm_epsilon=norm_epsilon,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
+    config, rest = TransformerConfig.of(
+        parameters, "image", hidden_dim=width, ffn_dim=ffn_dim or 4 * width
     )
-    return VideoEncoder(
-        config, image=part, num_frames=num_frames, num_layers=num_layers, pooling=pooling
-    )
+    return VideoEncoder(config, image=part, **rest)

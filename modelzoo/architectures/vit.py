@@ -62,34 +62,10 @@ def build(
         >>> build(num_layers=2, hidden_dim=192, num_heads=3).count_params()
         1075776
     """
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from modelzoo.backbones.vision import VisionEncoder
     from modelzoo.layers.config import TransformerConfig
 
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_epsilon=norm_epsilon,
-        activation=activation,
-        attention_bias=attention_bias,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
-    )
-    return VisionEncoder(
-        config,
-        num_layers=num_layers,
-        image_size=image_size,
-        patch_size=patch_size,
-        cls_token=cls_token,
-        patch_bias=patch_bias,
-        patch_frames=patch_frames,
-        embedding_norm=embedding_norm,
-        pooling=pooling,
-        norm=norm,
-        image_mean=image_mean,
-        image_std=image_std,
-        resize=resize,
-        resize_to=resize_to,
-        interpolation=interpolation,
-    )
+    config, rest = TransformerConfig.of(parameters, norm="layer")
+    return VisionEncoder(config, norm=norm, **rest)

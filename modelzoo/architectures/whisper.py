@@ -44,6 +44,9 @@ def build(
         >>> build(vocab_size=64, num_layers=1, hidden_dim=32, num_heads=2).count_params()
         104928
     """
+    num_decoder_layers = num_layers if num_decoder_layers is None else num_decoder_layers
+    ffn_dim = ffn_dim or 4 * hidden_dim
+    parameters = dict(locals())
     from dataclasses import replace
 
     from modelzoo.backbones.speech import SpeechEncoderDecoder
@@ -54,23 +57,7 @@ def build(
     for name, value in (("num_columns", num_columns), ("hidden_dim", hidden_dim)):
         if value % 2 or value < 4:
             raise RecipeError(f"{name} must be even, and 4 or more, not {value}")
-    config = TransformerConfig(
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
-        ffn_dim=ffn_dim or 4 * hidden_dim,
-        norm_position="pre",
-        attention_key_bias=False,
-        activation=activation,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        initializer_range=initializer_range,
+    config, rest = TransformerConfig.of(
+        parameters, "num_mels", norm_position="pre", attention_key_bias=False
     )
-    return SpeechEncoderDecoder(
-        config,
-        vocab_size=vocab_size,
-        num_layers=num_layers,
-        num_decoder_layers=num_layers if num_decoder_layers is None else num_decoder_layers,
-        max_length=max_length,
-        mel=replace(WHISPER, num_mels=num_mels),
-        num_columns=num_columns,
-    )
+    return SpeechEncoderDecoder(config, mel=replace(WHISPER, num_mels=num_mels), **rest)

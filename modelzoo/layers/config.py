@@ -7,7 +7,8 @@ values of it, not classes of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from modelzoo.errors import RecipeError, nearest
 
@@ -130,6 +131,39 @@ class TransformerConfig:
         for key in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise RecipeError(f"{key} must lie in [0, 1), not {getattr(self, key)}")
+
+    @classmethod
+    def of(
+        cls, parameters: Mapping[str, Any], *read: str, **choices: Any
+    ) -> tuple[TransformerConfig, dict[str, Any]]:
+        """A config from an architecture's parameters, and the parameters that it has no use for.
+
+        Those go on to the backbone by name, which rejects what it does not know. So each parameter
+        arrives somewhere, and a misspelt one never leaves a default in its place.
+
+        Args:
+            parameters: `dict(locals())` from the first lines of a `build`.
+            *read: names of parameters that `build` makes into something else itself.
+            **choices: fields, over the parameters of the same name.
+
+        Raises:
+            TypeError: `read` names no parameter, `choices` no field, or one of `hidden_dim`,
+                `num_heads` and `ffn_dim` is missing.
+
+        Example:
+            >>> parameters = {"hidden_dim": 64, "num_heads": 2, "vocab_size": 99}
+            >>> config, rest = TransformerConfig.of(parameters, ffn_dim=256, norm="rms")
+            >>> config.size_per_head, config.norm, rest
+            (32, 'rms', {'vocab_size': 99})
+        """
+        for name in read:
+            if name not in parameters:
+                near = nearest(name, parameters)
+                raise TypeError(f"no parameter {name!r}" + (f": is it {near!r}?" if near else ""))
+        own = {field.name for field in fields(cls)}
+        taken = {key: value for key, value in parameters.items() if key in own}
+        rest = {key: value for key, value in parameters.items() if key not in own | {*read}}
+        return cls(**{**taken, **choices}), rest
 
     @property
     def kv_heads(self) -> int:

@@ -6,9 +6,11 @@ import pytest
 
 from modelzoo import registry
 from modelzoo.errors import RecipeError
+from modelzoo.layers.config import TransformerConfig
 from modelzoo.recipe.schema import arguments
 from modelzoo.registry import components
 from tests.core import fresh, number, small, token_ids
+from tests.test_imports import PACKAGE
 
 NAMES = sorted(components.CORE["architectures"])
 
@@ -111,3 +113,43 @@ def test_a_t5_starts_with_scores_of_the_same_size_as_scaled_attention():
 def test_sizes_that_cannot_be_are_refused(name, options, message):
     with pytest.raises(RecipeError, match=message):
         registry.architecture(name)(**{"vocab_size": 9, **options})
+
+
+# === Parameters by name ===
+
+
+def test_a_config_takes_its_fields_and_leaves_the_rest():
+    parameters = {"hidden_dim": 8, "num_heads": 2, "ffn_dim": 9, "pooler": True, "image": {}}
+    config, rest = TransformerConfig.of(parameters, "image", ffn_dim=16, norm="rms")
+    assert config == TransformerConfig(hidden_dim=8, num_heads=2, ffn_dim=16, norm="rms")
+    assert rest == {"pooler": True}
+
+
+def test_a_config_refuses_names_that_lead_nowhere_and_misses_what_it_needs():
+    parameters = {"hidden_dim": 8, "num_heads": 2, "ffn_dim": 9, "scale_logits": True}
+    with pytest.raises(TypeError, match="no parameter 'scale_logit': is it 'scale_logits'?"):
+        TransformerConfig.of(parameters, "scale_logit")
+    with pytest.raises(TypeError, match="norm_epsilom"):
+        TransformerConfig.of(parameters, norm_epsilom=1e-3)
+    del parameters["num_heads"]
+    with pytest.raises(TypeError, match="num_heads"):
+        TransformerConfig.of(parameters)
+
+
+BY_NAME = sorted(
+    path for path in PACKAGE.glob("architectures/*.py") if "dict(locals())" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("path", BY_NAME, ids=lambda path: path.stem)
+def test_a_misspelt_parameter_is_an_error_and_not_a_default(path):
+    source, found = path.read_text(), {"__name__": path.stem}
+    exec(source.replace("    *,\n", "    *,\n    norm_epsilom: float = 1e-3,\n", 1), found)
+    image = {"architecture": "convnet", "model": {"widths": [8]}}
+    parts = {"image": image} if "image: dict" in source else {}
+    with pytest.raises((TypeError, ValueError), match="norm_epsilom"):
+        found["build"](**parts)
+
+
+def test_most_architectures_pass_their_parameters_by_name():
+    assert len(BY_NAME) == 16
