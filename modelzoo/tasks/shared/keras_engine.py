@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import keras
 from keras import ops
 
+from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, checked_inputs
+from modelzoo.runtime.model import Model
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.shared.stepper import compiled
 
@@ -20,6 +23,22 @@ def with_rows(signature: Signature, rows: int) -> Signature:
         for key, spec in signature.inputs.items()
     }
     return Signature(signature.function, inputs)
+
+
+def device_model(model, engine: KerasEngine, **manifest: object) -> Model:
+    """The runtime's `Model` over a Keras model: one way from text and media to an answer.
+
+    Args:
+        model: a `TaskModel`.
+        manifest: entries that a bundle of it has, besides its name, its task and its labels.
+    """
+    recipe = model.recipe
+    entries = {
+        "name": recipe.name if recipe else model.name,
+        "task": recipe.task if recipe else type(model).__name__,
+        "labels": recipe.table("task_options").get("labels") if recipe else None,
+    }
+    return Model(Bundle(Path(entries["name"]), {**entries, **manifest}), model.tokenizer, engine)
 
 
 class KerasEngine:

@@ -5,15 +5,34 @@ See `tasks.shared.text_abilities`, which does the same for text.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
-from modelzoo.runtime.abilities.media import is_one_medium, many_media, medium_of
-from modelzoo.runtime.bundle import Bundle
+from modelzoo.errors import ModelzooError
+from modelzoo.runtime.abilities.media import INPUTS, is_one_medium, many_media, medium_of
 from modelzoo.runtime.model import Model
-from modelzoo.signature import Signature
-from modelzoo.tasks.shared.keras_engine import KerasEngine, with_rows
+from modelzoo.signature import Signature, TensorSpec
+from modelzoo.tasks.shared.keras_engine import KerasEngine, device_model, with_rows
 
 _ROWS = 8  # media in a call, of a list that has as many
+
+
+def input_specs(kind: str, processing: Mapping, rows: int = 1) -> dict[str, TensorSpec]:
+    """The inputs of a signature that reads a medium, as a model's `processing` says.
+
+    Raises:
+        ModelzooError: no device reads this kind.
+
+    >>> input_specs("image", {"image": {"size": [224, 192]}})["images"].shape
+    (1, 224, 192, 3)
+    """
+    if kind not in INPUTS:
+        raise ModelzooError(f"there is no device signature for {kind}")
+    if kind == "audio":
+        shape = (rows, processing["audio"]["num_samples"])
+        return {"audio": TensorSpec(shape), "num_samples": TensorSpec((rows,), "int32")}
+    frames = (processing["video"]["num_frames"],) if kind == "video" else ()
+    shape = (rows, *frames, *processing["image"]["size"], 3)
+    return {INPUTS[kind]: TensorSpec(shape, "uint8")}
 
 
 class MediaAnswers:
@@ -41,14 +60,7 @@ class MediaAnswers:
         items = (media,) if is_one_medium(media) else many_media(media)
         rows = _ROWS if len(items) >= _ROWS else 1
         engine = self.compile_once(f"media/{rows}", lambda: KerasEngine(self, self._in(rows)))
-        recipe = self.recipe
-        manifest = {
-            "name": recipe.name if recipe else self.name,
-            "task": recipe.task if recipe else type(self).__name__,
-            "labels": recipe.table("task_options").get("labels") if recipe else None,
-            "processing": self.processing(),
-        }
-        return Model(Bundle(Path(manifest["name"]), manifest), self.tokenizer, engine)
+        return device_model(self, engine, processing=self.processing())
 
     def _in(self, rows: int) -> dict[str, Signature]:
         """The export signatures, and those that read media also for several rows."""

@@ -6,16 +6,13 @@ they are exported. So there is one way from text to arrays and from arrays to an
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from modelzoo.errors import ExportError
-from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.model import Model, is_one_text, many_texts
 from modelzoo.signature import Signature
 from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
-from modelzoo.tasks.shared.keras_engine import KerasEngine, with_rows
+from modelzoo.tasks.shared.keras_engine import KerasEngine, device_model, with_rows
 from modelzoo.tasks.shared.stepper import power_of_two
 
 _BATCH = 8  # texts in a call; more of them are no quicker on a CPU, and less alike
@@ -82,19 +79,13 @@ class Answers:
         Args:
             batch: rows of the signatures; then there is only what gives an embedding.
         """
-        tokenizer = self.need_tokenizer()
+        self.need_tokenizer()
         texts = [text] if is_one_text(text) else many_texts(text)
         length = max(map(self._padded_length, texts), default=16)
         engine = self.compile_once(
             f"engine/{length}/{batch}", lambda: KerasEngine(self, self._sized(length, batch))
         )
-        recipe = self.recipe
-        manifest = {
-            "name": recipe.name if recipe else self.name,
-            "task": recipe.task if recipe else type(self).__name__,
-            "labels": recipe.table("task_options").get("labels") if recipe else None,
-        }
-        return Model(Bundle(Path(manifest["name"]), manifest), tokenizer, engine)
+        return device_model(self, engine)
 
     def _sized(self, length: int, batch: int | None) -> dict[str, Signature]:
         """The signatures for texts of `length` tokens; of `batch` texts `embed` alone."""
