@@ -11,13 +11,13 @@ import numpy as np
 from keras import ops
 
 from modelzoo.backbones.contrastive import INPUTS
-from modelzoo.errors import ModelzooError, RecipeError, nearest
+from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.contrastive_loss import contrastive_loss
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature
 from modelzoo.tasks.base import Task, TaskModel
 from modelzoo.tasks.shared.cached_gradients import chunked_gradients
 from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
-from modelzoo.tasks.shared.media_abilities import SharedSpaceAnswers
+from modelzoo.tasks.shared.media_abilities import SharedSpaceAnswers, input_specs
 from modelzoo.tasks.shared.retrieval import pair_figures
 
 
@@ -163,27 +163,9 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
                 continue
             for rows in sorted({1, *batch_sizes}):
                 suffix = f"_x{rows}" if rows > 1 else ""
-                inputs = media_inputs(kind, self.processing(), rows)
+                inputs = input_specs(kind, self.processing(), rows)
                 signatures[name + suffix] = Signature(functions[name], inputs)
         return signatures
-
-
-def media_inputs(kind: str, processing: dict, rows: int = 1) -> dict[str, TensorSpec]:
-    """What a device gives a tower: RGB bytes, or samples and their number.
-
-    Example:
-        >>> media_inputs("image", {"image": {"size": [8, 8]}})["images"].shape
-        (1, 8, 8, 3)
-    """
-    if kind == "image":
-        return {"images": TensorSpec((rows, *processing["image"]["size"], 3), "uint8")}
-    if kind == "audio":
-        samples = processing["audio"]["num_samples"]
-        return {
-            "audio": TensorSpec((rows, samples), "float32"),
-            "num_samples": TensorSpec((rows,), "int32"),
-        }
-    raise ModelzooError(f"there is no device signature for {kind}")
 
 
 class ContrastiveTask(Task):

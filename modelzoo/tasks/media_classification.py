@@ -9,11 +9,10 @@ from keras import ops
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
-from modelzoo.runtime.abilities.media import INPUTS
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.encoder_signatures import unit
-from modelzoo.tasks.shared.media_abilities import MediaAnswers
+from modelzoo.tasks.shared.media_abilities import MediaAnswers, input_specs
 from modelzoo.tasks.shared.scores import macro_f1, negative_log_likelihood
 
 
@@ -103,20 +102,6 @@ class MediaClassifier(MediaAnswers, TaskModel):
             signatures[f"serve{suffix}"] = Signature(serve, inputs)
             signatures[f"encode_{self.kind}{suffix}"] = Signature(encode, inputs)
         return signatures
-
-
-def input_specs(kind: str, processing: dict, rows: int = 1) -> dict[str, TensorSpec]:
-    """The inputs of a signature that reads a medium, as a model's `processing` says.
-
-    >>> input_specs("image", {"image": {"size": [224, 192]}})["images"].shape
-    (1, 224, 192, 3)
-    """
-    if kind == "audio":
-        shape = (rows, processing["audio"]["num_samples"])
-        return {"audio": TensorSpec(shape), "num_samples": TensorSpec((rows,), "int32")}
-    frames = (processing["video"]["num_frames"],) if kind == "video" else ()
-    shape = (rows, *frames, *processing["image"]["size"], 3)
-    return {INPUTS[kind]: TensorSpec(shape, "uint8")}
 
 
 class MediaClassificationTask(Task):
