@@ -13,6 +13,7 @@ from modelzoo.runtime.abilities.captioning import captions, frame_of, framed, ta
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.scores import with_perplexity
 from modelzoo.tasks.shared.step_signatures import (
     all_windows,
     memory_specs,
@@ -252,9 +253,7 @@ class CaptioningTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a token), `perplexity`, `accuracy` of tokens, `exact_match` of texts."""
-        scores = text_scores(model, batches.evaluation())
-        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
-        return scores
+        return with_perplexity(text_scores(model, batches.evaluation()))
 
 
 def text_scores(model, batches: Sequence) -> dict[str, float]:

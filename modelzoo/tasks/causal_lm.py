@@ -11,7 +11,7 @@ from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.generation.session import ChatSession
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.chat import chat_session, fits
-from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import PREFILL_LENGTHS, step_signatures
 from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, window
 
@@ -145,8 +145,7 @@ class CausalLMTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a token), `perplexity`, `bits_per_byte` (of the UTF-8 text), `accuracy`."""
-        scores = token_scores(model, batches.evaluation())
-        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
+        scores = with_perplexity(token_scores(model, batches.evaluation()))
         bits = scores["loss"] * scores["tokens"] / math.log(2)
         scores["bits_per_byte"] = bits / batches.num_bytes if batches.num_bytes else math.nan
         return scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
@@ -13,7 +12,7 @@ from modelzoo.signature import Signature
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.encoder_signatures import unit
 from modelzoo.tasks.shared.media_abilities import MediaAnswers, input_specs
-from modelzoo.tasks.shared.scores import macro_f1, negative_log_likelihood
+from modelzoo.tasks.shared.scores import classification_scores, predictions
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -180,30 +179,7 @@ class MediaClassificationTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats), `accuracy`, `top5` (with six labels or more), `f1` (macro)."""
-        logits, truth = [], []
-        for x, y, weight in batches.evaluation():
-            real = np.asarray(weight) > 0
-            logits.append(np.asarray(model.predict_on_batch(x), np.float64)[real])
-            truth.append(np.asarray(y)[real])
-        return classification_scores(np.concatenate(logits), np.concatenate(truth))
-
-
-def classification_scores(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Figures of logits (N, labels) beside the right labels (N,).
-
-    >>> scores = classification_scores(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1]))
-    >>> {name: round(value, 4) for name, value in scores.items()}
-    {'loss': 1.1269, 'accuracy': 0.5, 'f1': 0.3333, 'examples': 2}
-    """
-    guess, count = logits.argmax(-1), logits.shape[-1]
-    own = np.take_along_axis(logits, truth[:, None], -1)
-    scores = {
-        "loss": float(negative_log_likelihood(logits, truth).mean()),
-        "accuracy": float((guess == truth).mean()),
-    }
-    if count > 5:
-        scores["top5"] = float(((logits > own).sum(-1) < 5).mean())
-    return {**scores, "f1": macro_f1(truth, guess, count), "examples": len(truth)}
+        return classification_scores(*predictions(model, batches), top5=True)
 
 
 class ImageClassificationTask(MediaClassificationTask):

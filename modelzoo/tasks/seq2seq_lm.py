@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import numpy as np
 
@@ -12,7 +10,7 @@ from modelzoo.runtime.generation.loop import duplicate_ranks, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
 from modelzoo.tasks.shared.stepper import (
     KerasStepper,
@@ -146,6 +144,4 @@ class Seq2SeqLMTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a target token), `perplexity`, `accuracy` of target tokens."""
-        scores = token_scores(model, batches.evaluation())
-        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
-        return scores
+        return with_perplexity(token_scores(model, batches.evaluation()))

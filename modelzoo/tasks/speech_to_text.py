@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 from keras import ops
 
@@ -11,7 +9,7 @@ from modelzoo.runtime.abilities.transcription import prompt_of, transcribe
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
 from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
 
@@ -184,6 +182,4 @@ class SpeechToTextTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a token), `perplexity`, `accuracy` of tokens."""
-        scores = token_scores(model, batches.evaluation())
-        scores["perplexity"] = math.exp(min(scores["loss"], 700.0))
-        return scores
+        return with_perplexity(token_scores(model, batches.evaluation()))

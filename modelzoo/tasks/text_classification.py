@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import keras
-import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
@@ -13,7 +12,7 @@ from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding, pool
-from modelzoo.tasks.shared.scores import macro_f1, negative_log_likelihood
+from modelzoo.tasks.shared.scores import classification_scores, predictions
 from modelzoo.tasks.shared.text_abilities import Answers
 
 
@@ -131,18 +130,4 @@ class TextClassificationTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats), `accuracy`, `f1` (macro)."""
-        truth, guess, nll = [], [], []
-        for x, y, weight in batches.evaluation():
-            logits = np.asarray(model.predict_on_batch(x), np.float64)
-            real = np.asarray(weight) > 0
-            logits, y = logits[real], np.asarray(y)[real]
-            nll.append(negative_log_likelihood(logits, y))
-            truth.append(y)
-            guess.append(logits.argmax(-1))
-        truth, guess = np.concatenate(truth), np.concatenate(guess)
-        return {
-            "loss": float(np.concatenate(nll).mean()),
-            "accuracy": float((truth == guess).mean()),
-            "f1": macro_f1(truth, guess, model.num_labels),
-            "examples": int(len(truth)),
-        }
+        return classification_scores(*predictions(model, batches))

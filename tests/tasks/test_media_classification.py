@@ -11,7 +11,7 @@ import modelzoo
 from modelzoo.errors import DataError, ExportError, ModelzooError, RecipeError
 from modelzoo.recipe import Recipe
 from modelzoo.registry.of_recipe import task_of
-from modelzoo.tasks.media_classification import classification_scores
+from modelzoo.tasks.shared.scores import classification_scores
 from modelzoo.training.evaluate import evaluate
 from modelzoo.training.train import train
 from tests import media
@@ -101,7 +101,7 @@ def test_a_backbone_for_something_else_is_refused():
 def test_figures_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     logits, truth = rng.normal(size=(200, 8)), rng.integers(0, 7, 200)
-    scores = classification_scores(logits, truth)
+    scores = classification_scores(logits, truth, top5=True)
     guess = logits.argmax(-1)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     labels = list(range(8))

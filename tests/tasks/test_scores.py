@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from modelzoo.tasks.causal_lm import CausalLM
-from modelzoo.tasks.shared.scores import macro_f1, token_scores
+from modelzoo.tasks.shared.scores import (
+    classification_scores,
+    macro_f1,
+    token_scores,
+    with_perplexity,
+)
 from tests.core import VOCAB, number, small, softmax, token_ids
 
 IDS, TARGETS = token_ids(5, 4), token_ids(5, 4, seed=1)
@@ -52,3 +57,16 @@ def test_macro_f1_is_that_of_scikit_learn():
         wanted = metrics.f1_score(truth, guess, average="macro", zero_division=0)
         assert macro_f1(truth, guess, 5) == pytest.approx(wanted)
     assert math.isnan(macro_f1(np.array([]), np.array([]), 2))
+
+
+def test_the_five_likeliest_count_where_they_are_asked_for_and_are_a_choice():
+    truth = np.arange(6)
+    assert "top5" not in classification_scores(np.eye(6), truth)
+    assert "top5" not in classification_scores(np.eye(5), truth[:5], top5=True)
+    assert classification_scores(-np.eye(6), truth, top5=True)["top5"] == 0.0
+
+
+def test_perplexity_is_finite_and_of_nothing_is_no_number():
+    assert with_perplexity({"loss": math.log(3.0)})["perplexity"] == pytest.approx(3.0)
+    assert math.isfinite(with_perplexity({"loss": 1e9})["perplexity"])
+    assert math.isnan(with_perplexity({"loss": math.nan})["perplexity"])

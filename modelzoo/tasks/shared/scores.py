@@ -39,6 +39,49 @@ def token_scores(model, batches, output: str | None = None) -> dict[str, float]:
     return {"loss": nll / count, "accuracy": right / count, "tokens": int(count)}
 
 
+def with_perplexity(scores: dict[str, float]) -> dict[str, float]:
+    """The scores and `perplexity`, the exponential of their `loss`; a finite number always.
+
+    >>> with_perplexity({"loss": 0.0})
+    {'loss': 0.0, 'perplexity': 1.0}
+    """
+    return {**scores, "perplexity": math.exp(min(scores["loss"], 700.0))}
+
+
+def predictions(model, batches) -> tuple[np.ndarray, np.ndarray]:
+    """What a model answers to each real row of `batches` once, and the row's y: (N, …) and (N,)."""
+    found, truth = [], []
+    for x, y, weight in batches.evaluation():
+        real = np.asarray(weight) > 0
+        found.append(np.asarray(model.predict_on_batch(x))[real])
+        truth.append(np.asarray(y)[real])
+    return np.concatenate(found), np.concatenate(truth)
+
+
+def classification_scores(
+    logits: np.ndarray, truth: np.ndarray, *, top5: bool = False
+) -> dict[str, float]:
+    """`loss` (nats), `accuracy`, `f1` (macro) of logits (N, labels) for the right labels (N,).
+
+    Args:
+        top5: with the share of right labels among the five likeliest, where there are six or more.
+
+    >>> scores = classification_scores(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1]))
+    >>> {name: round(value, 4) for name, value in scores.items()}
+    {'loss': 1.1269, 'accuracy': 0.5, 'f1': 0.3333, 'examples': 2}
+    """
+    logits = logits.astype(np.float64)
+    guess, count = logits.argmax(-1), logits.shape[-1]
+    own = np.take_along_axis(logits, truth[:, None], -1)
+    scores = {
+        "loss": float(negative_log_likelihood(logits, truth).mean()),
+        "accuracy": float((guess == truth).mean()),
+    }
+    if top5 and count > 5:
+        scores["top5"] = float(((logits > own).sum(-1) < 5).mean())
+    return {**scores, "f1": macro_f1(truth, guess, count), "examples": len(truth)}
+
+
 def negative_log_likelihood(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """(N,) nats of ids (N,) under logits (N, V).
 
