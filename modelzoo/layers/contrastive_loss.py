@@ -115,13 +115,27 @@ class _Rows:
         return hidden * (1.0 - self.own)
 
 
+def in_batch_nll(questions, answers, candidates, hidden, factor):
+    """(B,) nats of each question's own answer among all candidates, by their cosines.
+
+    Args:
+        questions, answers: (B, E) of length 1; row i of both belongs together.
+        candidates: (G, E), the answers among them.
+        hidden: (B, G), 1 for candidates that are no answer, right or wrong.
+        factor: what makes logits of cosines.
+    """
+    own = factor * ops.sum(questions * answers, axis=-1)
+    logits = factor * ops.matmul(questions, ops.transpose(candidates))
+    return ops.logsumexp(logits + HIDDEN * hidden, axis=-1) - own
+
+
 def _softmax(pair, vectors, rows: _Rows, scales: Scales):
     total = 0.0
     for asking, asked in (pair, pair[::-1]):
-        factor = scales.factors[asking, asked]
-        own = factor * ops.sum(vectors[asking].own * vectors[asked].own, axis=-1)
-        logits = factor * ops.matmul(vectors[asking].own, ops.transpose(vectors[asked].all))
-        nll = ops.logsumexp(logits + HIDDEN * rows.hidden(asked), axis=-1) - own
+        answers, factor = vectors[asked], scales.factors[asking, asked]
+        nll = in_batch_nll(
+            vectors[asking].own, answers.own, answers.all, rows.hidden(asked), factor
+        )
         total = total + ops.sum(rows.weight * nll) / rows.total
     return 0.5 * total
 

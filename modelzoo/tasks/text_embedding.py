@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import keras
-import numpy as np
 from keras import ops
 
 from modelzoo.errors import ModelzooError, RecipeError
+from modelzoo.layers.contrastive_loss import in_batch_nll
 from modelzoo.layers.masks import HIDDEN
 from modelzoo.tasks.base import Task, TaskModel
 from modelzoo.tasks.shared.encoder_signatures import POOLINGS, embedding, unit
-from modelzoo.tasks.shared.scores import retrieval_scores
+from modelzoo.tasks.shared.retrieval import retrieval_scores
+from modelzoo.tasks.shared.scores import predictions
 from modelzoo.tasks.shared.text_abilities import Answers
 
 
@@ -84,29 +85,26 @@ class InBatchLoss(keras.losses.Loss):
         return {**super().get_config(), "scale": self.scale}
 
     def call(self, y_true, y_pred):
-        cosines, own = in_batch_cosines(y_true, y_pred)
-        return ops.logsumexp(self.scale * cosines, axis=-1) - self.scale * own
+        first, second, twins = _in_batch(y_true, y_pred)
+        return in_batch_nll(first, second, second, twins, self.scale)
 
 
-def in_batch_cosines(y_true, y_pred):
-    """(B, B) cosines of first and second texts, and the pairs' own (B,).
-
-    Other rows of the same second text are far below any cosine.
-    """
+def _in_batch(y_true, y_pred):
+    """First and second vectors (B, width), and twins (B, B): 1 for other rows of the same text."""
     vectors = unit(ops.cast(y_pred, "float32"))
     first, second = vectors[:, 0], vectors[:, 1]
-    own = ops.sum(first * second, axis=-1)
     y = ops.reshape(y_true, (-1,))
     same = ops.equal(ops.expand_dims(y, 1), ops.expand_dims(y, 0))
     rows = ops.arange(ops.shape(y)[0])
     other = ops.not_equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
-    twins = ops.cast(ops.logical_and(same, other), "float32")
-    return ops.matmul(first, ops.transpose(second)) + HIDDEN * twins, own
+    return first, second, ops.cast(ops.logical_and(same, other), "float32")
 
 
 def in_batch_accuracy(y_true, y_pred):
     """(B,): 1 where no wrong text of the batch is as near as the right one."""
-    cosines, own = in_batch_cosines(y_true, y_pred)
+    first, second, twins = _in_batch(y_true, y_pred)
+    own = ops.sum(first * second, axis=-1)
+    cosines = ops.matmul(first, ops.transpose(second)) + HIDDEN * twins
     rivals = ops.cast(ops.greater_equal(cosines, ops.expand_dims(own, 1) - 1e-6), "float32")
     return ops.cast(ops.less(ops.sum(rivals, axis=-1), 1.5), "float32")  # its own is one of them
 
@@ -160,11 +158,6 @@ class TextEmbeddingTask(Task):
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats), `recall@1`, `recall@5` of finding text_b among all of the set's."""
-        vectors, texts = [], []
-        for x, y, weight in batches.evaluation():
-            real = np.asarray(weight) > 0
-            vectors.append(np.asarray(model.predict_on_batch(x))[real])
-            texts.append(np.asarray(y)[real])
-        vectors, texts = np.concatenate(vectors), np.concatenate(texts)
+        vectors, texts = predictions(model, batches)
         scores = retrieval_scores(vectors[:, 0], vectors[:, 1], texts, self.scale)
         return {**scores, "pairs": len(texts)}

@@ -13,7 +13,7 @@ import modelzoo
 from modelzoo import recipe
 from modelzoo.errors import DataError, ExportError, ModelzooError, OverflowTextError, RecipeError
 from modelzoo.tasks.shared.encoder_signatures import embedding
-from modelzoo.tasks.shared.scores import retrieval_scores
+from modelzoo.tasks.shared.retrieval import retrieval_scores
 from modelzoo.tasks.text_embedding import (
     InBatchLoss,
     TextEmbedder,

@@ -11,7 +11,7 @@ from modelzoo.runtime.abilities.media import INPUTS, medium_of
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.model import Model
 from modelzoo.tasks.shared.keras_engine import KerasEngine
-from modelzoo.tasks.shared.scores import retrieval_scores
+from modelzoo.tasks.shared.retrieval import retrieval_scores
 
 SCENES = 48
 _FIRST = 10_000  # scenes that calibration does not see

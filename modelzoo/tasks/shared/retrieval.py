@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from modelzoo.tasks.shared.scores import negative_log_likelihood
+
 TOPS = (1, 5, 10)
 _NEAR = 1e-6  # cosines of float32 vectors that are no further apart count as equal
 _ROWS = 1024  # of the similarities at once
@@ -55,6 +57,39 @@ def pair_figures(
     return total, figures
 
 
+def retrieval_scores(
+    first: np.ndarray, second: np.ndarray, texts: np.ndarray, scale: float
+) -> dict[str, float]:
+    """How well each first vector finds its second among all distinct ones, by their cosine.
+
+    Args:
+        first, second: (N, width); row i of both belongs together.
+        texts: (N,), equal where two second texts are the same text: it counts once.
+        scale: what the cosines are multiplied by in the loss.
+
+    Returns: `loss` (nats), `recall@1`, `recall@5`. A wrong text that is as near as the right one,
+    give or take float32's rounding, counts as nearer.
+
+    >>> e = np.eye(3)
+    >>> retrieval_scores(e, e[[0, 1, 0]], np.array([0, 1, 2]), 20.0)["recall@1"]
+    0.3333333333333333
+    """
+    first, second = _unit(first), _unit(second)
+    ranks = recall_ranks(first, np.arange(len(first)), second, texts)
+    _, kept, right = np.unique(texts, return_index=True, return_inverse=True)
+    wanted, nll = second[kept].T, []
+    for start in range(0, len(first), _ROWS):
+        block = slice(start, start + _ROWS)
+        nll.append(negative_log_likelihood(scale * (first[block] @ wanted), right[block]))
+    scores = {"loss": float(np.concatenate(nll).mean())}
+    return scores | {f"recall@{top}": float((ranks <= top).mean()) for top in (1, 5)}
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
 def recall_ranks(
     questions: np.ndarray, asking: np.ndarray, answers: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
@@ -70,12 +105,15 @@ def recall_ranks(
     """
     _, kept, answer_of = np.unique(asked, return_index=True, return_inverse=True)
     _, question_of = np.unique(asking, return_inverse=True)
-    right = np.zeros((question_of.max() + 1, len(kept)), bool)
-    right[question_of, answer_of] = True
     wanted, ranks = answers[kept].T, []
     for start in range(0, len(questions), _ROWS):
         cosines = questions[start : start + _ROWS] @ wanted
-        own = right[question_of[start : start + _ROWS]]
+        these, row_of = np.unique(question_of[start : start + _ROWS], return_inverse=True)
+        place = np.searchsorted(these, question_of)
+        same = these[np.minimum(place, len(these) - 1)] == question_of
+        right = np.zeros((len(these), len(kept)), bool)  # of this block: a whole set's is too large
+        right[place[same], answer_of[same]] = True
+        own = right[row_of]
         best = np.where(own, cosines, -np.inf).max(-1, keepdims=True)
         ranks.append(1 + ((cosines >= best - _NEAR) & ~own).sum(-1))
     return np.concatenate(ranks)
@@ -94,7 +132,5 @@ def _loss(questions, answers, factor: float, bias: float, loss: str) -> float:
         if loss == "sigmoid":
             total += np.logaddexp(0.0, np.where(own, -logits, logits)).sum()
         else:
-            peak = logits.max(-1)
-            spread = np.log(np.exp(logits - peak[:, None]).sum(-1)) + peak
-            total += (spread - logits[own]).sum()
+            total += negative_log_likelihood(logits, start + np.arange(len(logits))).sum()
     return total / len(ours)

@@ -107,38 +107,3 @@ def macro_f1(truth: np.ndarray, guess: np.ndarray, num_labels: int) -> float:
         if used:
             scores.append(2 * hits / used)
     return float(np.mean(scores)) if scores else math.nan
-
-
-def retrieval_scores(
-    first: np.ndarray, second: np.ndarray, texts: np.ndarray, scale: float
-) -> dict[str, float]:
-    """How well each first vector finds its second among all distinct ones, by their cosine.
-
-    Args:
-        first, second: (N, width); row i of both belongs together.
-        texts: (N,), equal where two second texts are the same text: it counts once.
-        scale: what the cosines are multiplied by in the loss.
-
-    Returns: `loss` (nats), `recall@1`, `recall@5`. A wrong text that is as near as the right one,
-    give or take float32's rounding, counts as nearer.
-
-    >>> e = np.eye(3)
-    >>> retrieval_scores(e, e[[0, 1, 0]], np.array([0, 1, 2]), 20.0)["recall@1"]
-    0.3333333333333333
-    """
-    _, kept, right = np.unique(texts, return_index=True, return_inverse=True)
-    first, wanted = _unit(first), _unit(second)[kept].T
-    nll, ranks = [], []
-    for start in range(0, len(first), 1024):
-        cosines = first[start : start + 1024] @ wanted
-        own = np.take_along_axis(cosines, right[start : start + 1024, None], 1)
-        nll.append(np.log(np.exp(scale * (cosines - own)).sum(-1)))
-        ranks.append((cosines >= own - 1e-6).sum(-1))  # its own is one of them
-    ranks = np.concatenate(ranks)
-    scores = {"loss": float(np.concatenate(nll).mean())}
-    return scores | {f"recall@{top}": float((ranks <= top).mean()) for top in (1, 5)}
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
