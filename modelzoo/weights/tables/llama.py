@@ -20,7 +20,7 @@ from modelzoo.weights.tables.shared.rotary import (
     write_rotary,
 )
 
-_SUBLAYERS = rules(
+SUBLAYERS = rules(
     linear("self_attn.q_proj", "attention/query"),
     linear("self_attn.k_proj", "attention/key"),
     linear("self_attn.v_proj", "attention/value"),
@@ -32,7 +32,8 @@ _SUBLAYERS = rules(
     linear("mlp.down_proj", "ffn/down"),
     rms_norm("input_layernorm", "attention_norm"),
 )
-_SIZES = (
+PRE_NORMS = rules(rms_norm("post_attention_layernorm", "ffn_norm"))
+SIZES = (
     Value("vocab_size", "vocab_size"),
     Value("hidden_size", "hidden_dim"),
     Value("num_hidden_layers", "num_layers"),
@@ -42,7 +43,7 @@ _SIZES = (
     Value("rms_norm_eps", "norm_epsilon", 1e-6),
     Value("attention_dropout", "attention_dropout", 0.0),
 )
-_FIXED = {
+FIXED = {
     "positions": "rotary",
     "norm": "rms",
     "norm_position": "pre",
@@ -54,7 +55,8 @@ _FIXED = {
 }
 
 
-def _read_heads(config) -> dict:
+def read_heads(config) -> dict:
+    """`num_kv_heads` and `head_dim`, which their files may leave out."""
     heads = config["num_attention_heads"]
     return {
         "num_kv_heads": config.get("num_key_value_heads") or heads,
@@ -62,7 +64,7 @@ def _read_heads(config) -> dict:
     }
 
 
-def _write_heads(values) -> dict:
+def write_heads(values) -> dict:
     return {"num_key_value_heads": values["num_kv_heads"], "head_dim": values["head_dim"]}
 
 
@@ -76,7 +78,7 @@ def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
             linear("lm_head", "head"),
         ),
         "layer_rules": rules(
-            _SUBLAYERS, layer_norms, theirs="model.layers.{i}.", ours="stack/block_{i}/"
+            SUBLAYERS, layer_norms, theirs="model.layers.{i}.", ours="stack/block_{i}/"
         ),
         "heads": {
             "causal-lm": Head(
@@ -87,50 +89,48 @@ def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
     }
 
 
-_PRE_NORMS = rules(rms_norm("post_attention_layernorm", "ffn_norm"))
-
 LLAMA = Table(
     model_type="llama",
-    **_decoder(_PRE_NORMS, "Llama"),
+    **_decoder(PRE_NORMS, "Llama"),
     values=(
-        *_SIZES,
+        *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
         Value("attention_bias", "attention_bias", False),
         Value("mlp_bias", "ffn_bias", False),
         activation("hidden_act", default="silu"),
     ),
-    fixed={key: value for key, value in _FIXED.items() if key != "ffn_bias"},
-    read=lambda config, names: {**_read_heads(config), **read_rotary(config, 10_000.0)},
-    write=lambda values: {**_write_heads(values), **write_rotary(values)},
+    fixed={key: value for key, value in FIXED.items() if key != "ffn_bias"},
+    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
 QWEN2 = Table(
     model_type="qwen2",
-    **_decoder(_PRE_NORMS, "Qwen2"),
+    **_decoder(PRE_NORMS, "Qwen2"),
     values=(
-        *_SIZES,
+        *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
         activation("hidden_act", default="silu"),
     ),
-    fixed={**_FIXED, "attention_bias": True, "attention_output_bias": False},
+    fixed={**FIXED, "attention_bias": True, "attention_output_bias": False},
     assumed={"use_sliding_window": False},
-    read=lambda config, names: {**_read_heads(config), **read_rotary(config, 10_000.0)},
-    write=lambda values: {**_write_heads(values), **write_rotary(values)},
+    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
 QWEN3 = Table(
     model_type="qwen3",
-    **_decoder(_PRE_NORMS, "Qwen3"),
+    **_decoder(PRE_NORMS, "Qwen3"),
     values=(
-        *_SIZES,
+        *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
         Value("attention_bias", "attention_bias", False),
         activation("hidden_act", default="silu"),
     ),
-    fixed={**_FIXED, "qk_norm": True},
+    fixed={**FIXED, "qk_norm": True},
     assumed={"use_sliding_window": False},
-    read=lambda config, names: {**_read_heads(config), **read_rotary(config, 10_000.0)},
-    write=lambda values: {**_write_heads(values), **write_rotary(values)},
+    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
 
@@ -142,7 +142,7 @@ def _read_gemma(config, names) -> dict:
     if config.get("use_bidirectional_attention"):
         raise WeightsError("a Gemma 3 that looks both ways is not supported")
     return {
-        **_read_heads(config),
+        **read_heads(config),
         **read_layers(config, 1_000_000.0, 10_000.0, ["local"] * (pattern - 1) + ["global"]),
         "attention_scale": float(config.get("query_pre_attn_scalar", 256)) ** -0.5,
     }
@@ -150,7 +150,7 @@ def _read_gemma(config, names) -> dict:
 
 def _write_gemma(values) -> dict:
     return {
-        **_write_heads(values),
+        **write_heads(values),
         **write_layers(values),
         "query_pre_attn_scalar": round(values["attention_scale"] ** -2),
     }
@@ -167,14 +167,14 @@ GEMMA3 = Table(
         "Gemma3",
     ),
     values=(
-        *_SIZES,
+        *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", True),
         Value("sliding_window", "sliding_window", 4096),
         Value("final_logit_softcapping", "logit_softcap", None),
         activation("hidden_activation", _GEMMA_ACTIVATIONS, "gelu_pytorch_tanh"),
     ),
     fixed={
-        **_FIXED,
+        **FIXED,
         "norm": "rms_unit_offset",
         "norm_position": "sandwich",
         "qk_norm": True,

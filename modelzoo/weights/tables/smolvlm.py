@@ -15,13 +15,19 @@ from modelzoo.weights.table import (
     rules,
     same,
 )
-from modelzoo.weights.tables.shared.image_processing import HALF
+from modelzoo.weights.tables.llama import (
+    FIXED,
+    PRE_NORMS,
+    SIZES,
+    SUBLAYERS,
+    read_heads,
+    write_heads,
+)
+from modelzoo.weights.tables.shared.image_processing import HALF, INTERPOLATIONS, RESAMPLE
 from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
 from modelzoo.weights.tables.shared.towers import TOWER_LAYERS
 
 _IMAGE, _TEXT = "image.model.", "decoder.model."
-_INTERPOLATION = _IMAGE + "interpolation"
-_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 # The chat template of these checkpoints, for one image that is not cut into tiles.
 TEMPLATE = (
     "<|im_start|>User:<fake_token_around_image><global-img>{image}<fake_token_around_image>"
@@ -29,15 +35,8 @@ TEMPLATE = (
 )
 
 _TEXT_LAYER = rules(
-    linear("self_attn.q_proj", "attention/query"),
-    linear("self_attn.k_proj", "attention/key"),
-    linear("self_attn.v_proj", "attention/value"),
-    linear("self_attn.o_proj", "attention/output"),
-    linear("mlp.gate_proj", "ffn/gate"),
-    linear("mlp.up_proj", "ffn/up"),
-    linear("mlp.down_proj", "ffn/down"),
-    rms_norm("input_layernorm", "attention_norm"),
-    rms_norm("post_attention_layernorm", "ffn_norm"),
+    SUBLAYERS,
+    PRE_NORMS,
     theirs="model.text_model.layers.{i}.",
     ours="decoder/stack/block_{i}/",
 )
@@ -45,12 +44,7 @@ _TEXT_LAYER = rules(
 
 def _read(config: Mapping, names) -> dict:
     text = config.get("text_config", {})
-    heads = text["num_attention_heads"]
-    own = {
-        "num_kv_heads": text.get("num_key_value_heads") or heads,
-        "head_dim": text.get("head_dim") or text["hidden_size"] // heads,
-        **read_rotary(text, 10_000.0),
-    }
+    own = {**read_heads(text), **read_rotary(text, 10_000.0)}
     return {_TEXT + key: value for key, value in own.items()}
 
 
@@ -58,8 +52,7 @@ def _write(values: Mapping) -> dict:
     own = {key.removeprefix(_TEXT): v for key, v in values.items() if key.startswith(_TEXT)}
     text = {
         "model_type": "llama",
-        "num_key_value_heads": own["num_kv_heads"],
-        "head_dim": own["head_dim"],
+        **write_heads(own),
         "tie_word_embeddings": own["tie_embeddings"],
         **write_rotary(own),
     }
@@ -70,7 +63,7 @@ def _write(values: Mapping) -> dict:
 def _read_media(config: Mapping) -> dict:
     """Of the whole image; theirs is resized by Lanczos, which ours has not."""
     found = {"resize": "squash"}
-    found["interpolation"] = _INTERPOLATIONS.get(config.get("resample"), "bicubic")
+    found["interpolation"] = INTERPOLATIONS.get(config.get("resample"), "bicubic")
     for key in ("image_mean", "image_std"):
         found[key] = list(map(float, config.get(key, HALF)))
     return {_IMAGE + key: value for key, value in found.items()}
@@ -84,7 +77,7 @@ def _write_media(values: Mapping) -> dict:
         "do_resize": True,
         "size": {"longest_edge": size},
         "max_image_size": {"longest_edge": size},
-        "resample": next(k for k, v in _INTERPOLATIONS.items() if v == values[_INTERPOLATION]),
+        "resample": RESAMPLE[values[_IMAGE + "interpolation"]],
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
@@ -127,13 +120,11 @@ SMOLVLM = Table(
         Value("vision_config.intermediate_size", _IMAGE + "ffn_dim", 3072),
         Value("vision_config.layer_norm_eps", _IMAGE + "norm_epsilon", 1e-6),
         Value("vision_config.hidden_act", _IMAGE + "activation", "gelu_pytorch_tanh", ACTIVATIONS),
-        Value("text_config.vocab_size", _TEXT + "vocab_size"),
-        Value("text_config.hidden_size", _TEXT + "hidden_dim"),
-        Value("text_config.num_hidden_layers", _TEXT + "num_layers"),
-        Value("text_config.num_attention_heads", _TEXT + "num_heads"),
-        Value("text_config.intermediate_size", _TEXT + "ffn_dim"),
-        Value("text_config.max_position_embeddings", _TEXT + "max_length"),
-        Value("text_config.rms_norm_eps", _TEXT + "norm_epsilon", 1e-6),
+        *(
+            Value(f"text_config.{size.theirs}", _TEXT + size.ours, size.default)
+            for size in SIZES
+            if size.ours != "attention_dropout"
+        ),
         Value("text_config.hidden_act", _TEXT + "activation", "silu", ACTIVATIONS),
     ),
     fixed={
@@ -148,15 +139,8 @@ SMOLVLM = Table(
         _IMAGE + "norm": "sequence",
         _IMAGE + "attention_bias": True,
         "decoder.architecture": "gpt",
-        _TEXT + "positions": "rotary",
-        _TEXT + "norm": "rms",
-        _TEXT + "norm_position": "pre",
-        _TEXT + "gated": True,
+        **{_TEXT + key: value for key, value in FIXED.items()},
         _TEXT + "attention_bias": False,
-        _TEXT + "ffn_bias": False,
-        _TEXT + "qk_norm": False,
-        _TEXT + "scale_embeddings": False,
-        _TEXT + "dropout": 0.0,
         _TEXT + "attention_dropout": 0.0,
     },
     heads={

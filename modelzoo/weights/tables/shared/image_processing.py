@@ -8,7 +8,8 @@ from modelzoo.errors import WeightsError, nearest
 
 HALF = [0.5, 0.5, 0.5]
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-_INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+RESAMPLE = {name: number for number, name in INTERPOLATIONS.items()}
 
 
 def reader(prefix: str = "", **defaults: object) -> Callable[[Mapping], dict]:
@@ -35,9 +36,9 @@ def _read(config: Mapping) -> dict[str, object]:
     if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise _unsupported("rescale_factor", config["rescale_factor"])
     if "resample" in config:
-        if config["resample"] not in _INTERPOLATIONS:
-            raise _unsupported("resample", config["resample"], map(str, _INTERPOLATIONS))
-        found["interpolation"] = _INTERPOLATIONS[config["resample"]]
+        if config["resample"] not in INTERPOLATIONS:
+            raise _unsupported("resample", config["resample"], map(str, INTERPOLATIONS))
+        found["interpolation"] = INTERPOLATIONS[config["resample"]]
     size = config.get("size")
     if config.get("do_center_crop", False):
         shorter = size.get("shortest_edge") if isinstance(size, Mapping) else size
@@ -65,9 +66,7 @@ def writer(kind: str, prefix: str = "") -> Callable[[Mapping], dict]:
             "image_processor_type": kind,
             "do_resize": True,
             "size": whole,
-            "resample": {b: a for a, b in _INTERPOLATIONS.items()}[
-                values[f"{prefix}interpolation"]
-            ],
+            "resample": RESAMPLE[values[f"{prefix}interpolation"]],
             "do_center_crop": how == "crop",
             "do_rescale": True,
             "rescale_factor": 1 / 255,
