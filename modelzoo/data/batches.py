@@ -74,13 +74,6 @@ class Batches:
         """Steps per epoch, and steps of one evaluation."""
         return -(-self.num_rows // self.batch_size)
 
-    @property
-    def bytes_per_token(self) -> float | None:
-        """Bits per byte are the loss in nats / ln 2 / this."""
-        if not self.num_tokens or self.num_bytes is None:
-            return None
-        return self.num_bytes / self.num_tokens
-
     def batch(self, step: int) -> Batch:
         """The batch of a global step, from 0 on and without end: epoch `step // len(self)`."""
         if step < 0:

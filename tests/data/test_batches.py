@@ -140,7 +140,6 @@ def test_causal_evaluation_predicts_each_token_once(gpt_tokenizer):
     assert predicted == [i for text in CORPUS for i in [*gpt_tokenizer.encode(text), eos]]
     assert batches.num_tokens == len(predicted)
     assert batches.num_bytes == sum(len(text.encode()) for text in CORPUS)
-    assert batches.bytes_per_token == batches.num_bytes / batches.num_tokens
 
 
 def test_causal_takes_texts_and_tokens_alike(gpt_tokenizer):

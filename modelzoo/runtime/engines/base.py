@@ -84,11 +84,6 @@ class StepPlan:
     def prefill_lengths(self) -> tuple[int, ...]:
         return tuple(sorted({length for window in self.windows for length in window.calls}))
 
-    @property
-    def takes_images(self) -> bool:
-        """Whether an image's vectors are tokens that `prefill_image` takes in."""
-        return any(window.image for window in self.windows)
-
     def image_window(self, positions: np.ndarray, now: Window) -> Window:
         """The window for an image at these positions (B, P): the first, from `now` on.
 
