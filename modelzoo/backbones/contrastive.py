@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone
+from modelzoo.backbones.fusion import opened_parts, saved_parts
 from modelzoo.errors import RecipeError
 from modelzoo.layers.contrastive_loss import Scales
 from modelzoo.layers.dense import projection
@@ -104,11 +105,12 @@ class Contrastive(Backbone):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        # The towers are attributes of their own; in two places Keras would save them in the first.
+        self._remember({**locals(), "towers": None})
         self._check(towers, options, scale)
         self.kinds = [kind for kind in INPUTS if kind in towers]
         self.options = {kind: {**TOWER, **options.get(kind, {})} for kind in self.kinds}
         self.hidden_dim, self.scale = embed_dim, scale
-        self._initial = {"initial_scale": initial_scale, "initial_bias": initial_bias}
         text = towers.get("text")
         self.config = None
         self.max_length = getattr(text, "max_length", None)
@@ -181,20 +183,20 @@ class Contrastive(Backbone):
             if layer is not None and not layer.built:
                 layer.build((None, self._width(kind, getattr(self, kind))))
         if self.scale == "shared":
-            self.logit_scale = self._scalar("logit_scale", self._initial["initial_scale"])
+            self.logit_scale = self._scalar("logit_scale", self._options["initial_scale"])
         else:
             for kind in self.kinds:
                 name = f"{kind}_logit_scale"
                 learned = self.options[kind]["scale"] == "learned"
-                value = self._scalar(name, self._initial["initial_scale"]) if learned else None
+                value = self._scalar(name, self._options["initial_scale"]) if learned else None
                 setattr(self, name, value)
-        if self._initial["initial_bias"] is not None:
-            self.logit_bias = self._scalar("logit_bias", self._initial["initial_bias"], clamp=False)
+        if self._options["initial_bias"] is not None:
+            self.logit_bias = self._scalar("logit_bias", self._options["initial_bias"], clamp=False)
         self.built = True
 
     def _scalar(self, name, value, clamp=True):
         # With a bias (SigLIP) the factor finds its own bounds.
-        clamp = clamp and self._initial["initial_bias"] is None
+        clamp = clamp and self._options["initial_bias"] is None
         return self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(value),
@@ -249,28 +251,12 @@ class Contrastive(Backbone):
         return ops.exp(ops.convert_to_tensor(weight))
 
     def get_config(self):
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
-        towers = {
-            kind: keras.saving.serialize_keras_object(getattr(self, kind)) for kind in self.kinds
-        }
-        return {
-            "towers": towers,
-            "options": self.options,
-            "embed_dim": self.hidden_dim,
-            "scale": self.scale,
-            **self._initial,
-            "name": self.name,
-            "dtype": policy,
-        }
+        towers = saved_parts({kind: getattr(self, kind) for kind in self.kinds})
+        return {**super().get_config(), "towers": towers, "options": self.options}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        config["towers"] = {
-            kind: keras.saving.deserialize_keras_object(tower, custom_objects=custom_objects)
-            for kind, tower in config["towers"].items()
-        }
-        return cls(**config)
+        return cls(**{**config, "towers": opened_parts(config["towers"], custom_objects)})
 
 
 def pooled(outputs, padding_mask, pooling: str):

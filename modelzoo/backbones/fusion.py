@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 
 from modelzoo.backbones.base import Backbone
@@ -20,21 +22,30 @@ class Fusion(Backbone):
     def get_config(self):
         config = super().get_config()
         parts = {name: getattr(self, name) for name in self.PARTS}
-        config.update(
-            {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        )
-        return {**config, "frozen": [name for name, part in parts.items() if not part.trainable]}
+        frozen = [name for name, part in parts.items() if not part.trainable]
+        return {**config, **saved_parts(parts), "frozen": frozen}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         frozen = config.pop("frozen", ())
-        for name in cls.PARTS:
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
-            config[name].trainable = name not in frozen
-        return cls(**config)
+        parts = opened_parts({name: config[name] for name in cls.PARTS}, custom_objects)
+        for name, part in parts.items():
+            part.trainable = name not in frozen
+        return cls(**{**config, **parts})
+
+
+def saved_parts(parts: Mapping[str, keras.Model]) -> dict[str, dict]:
+    """Name -> a part as data."""
+    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+
+
+def opened_parts(parts: Mapping[str, dict], custom_objects=None) -> dict[str, keras.Model]:
+    """Name -> the part that `saved_parts` wrote."""
+    return {
+        name: keras.saving.deserialize_keras_object(part, custom_objects=custom_objects)
+        for name, part in parts.items()
+    }
 
 
 def sequence_of(part: keras.Model, inputs, training=None):
