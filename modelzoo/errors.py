@@ -6,7 +6,7 @@ The command line prints it as one message and exits with code 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import ModuleType
 
 from modelzoo.about import install_command
@@ -25,6 +25,7 @@ __all__ = [
     "TokenizerError",
     "UnknownNameError",
     "WeightsError",
+    "check_choice",
     "nearest",
     "require",
 ]
@@ -135,6 +136,21 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
             return candidate
     found = get_close_matches(wanted, by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
+
+
+def check_choice(key: str, value: object, choices: Collection[str]) -> None:
+    """Raise a RecipeError unless the value of `key` is one of `choices`.
+
+    >>> check_choice("norm", "rsm", ("layer", "rms"))
+    Traceback (most recent call last):
+    modelzoo.errors.RecipeError: norm 'rsm' is not one of layer, rms
+      did you mean: rms?
+    """
+    if value not in choices:
+        raise RecipeError(
+            f"{key} {value!r} is not one of {', '.join(choices)}",
+            did_you_mean=nearest(str(value), choices),
+        )
 
 
 def require(module: str, extra: str) -> ModuleType:

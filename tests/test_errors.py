@@ -5,7 +5,14 @@ import pickle
 import pytest
 
 from modelzoo import errors
-from modelzoo.errors import MissingDependencyError, ModelzooError, RecipeError, nearest, require
+from modelzoo.errors import (
+    MissingDependencyError,
+    ModelzooError,
+    RecipeError,
+    check_choice,
+    nearest,
+    require,
+)
 
 
 def test_the_message_has_only_the_lines_that_exist():
@@ -42,6 +49,13 @@ def test_nearest_finds_what_was_meant_and_nothing_else(name, candidates, expecte
 
 def test_nearest_does_not_depend_on_the_order_of_a_set():
     assert nearest("abc", ["abcd", "abce"]) == nearest("abc", ["abce", "abcd"])
+
+
+def test_a_choice_is_one_of_its_names_or_the_nearest_is_said():
+    check_choice("norm", "rms", {"layer": 1, "rms": 2})
+    with pytest.raises(RecipeError) as caught:
+        check_choice("norm", "rsm", ("layer", "rms"))
+    assert str(caught.value) == "norm 'rsm' is not one of layer, rms\n  did you mean: rms?"
 
 
 def test_require_gives_the_module():

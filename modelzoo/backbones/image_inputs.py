@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from modelzoo.errors import DataError, RecipeError, nearest
-
-RESIZES = ("squash", "crop", "pad")
-
-
-INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
+from modelzoo.errors import DataError, RecipeError, check_choice
+from modelzoo.runtime.media.images import RESIZES
+from modelzoo.runtime.media.resizing import INTERPOLATIONS
 
 
 def sides(image_size) -> tuple[int, int]:
@@ -20,15 +17,8 @@ def sides(image_size) -> tuple[int, int]:
 
 def image_processing(size, resize: str, resize_to: int | None, interpolation: str) -> dict:
     """How an image file becomes the input, as data; see `runtime.media.images.prepare_image`."""
-    for key, value, choices in (
-        ("resize", resize, RESIZES),
-        ("interpolation", interpolation, INTERPOLATIONS),
-    ):
-        if value not in choices:
-            raise RecipeError(
-                f"{key} {value!r} is not one of {', '.join(choices)}",
-                did_you_mean=nearest(str(value), choices),
-            )
+    check_choice("resize", resize, RESIZES)
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
     if resize_to is not None and resize != "crop":
         raise RecipeError(
             "resize_to is the shorter side before the crop", next_step='resize = "crop"'

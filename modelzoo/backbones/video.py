@@ -7,12 +7,12 @@ from keras import ops
 
 from modelzoo.backbones.base import transformer_config
 from modelzoo.backbones.fusion import Fusion
-from modelzoo.errors import DataError, RecipeError, nearest
+from modelzoo.errors import DataError, RecipeError, check_choice
 from modelzoo.layers.attention_pooling import AttentionPooling
+from modelzoo.layers.pooling import FRAME_POOLINGS
 from modelzoo.layers.positions import LearnedPositions
 from modelzoo.layers.stack import TransformerStack
 
-POOLINGS = ("mean", "attention")
 # What the image part gives is normalised; the place of a frame must be heard beside it.
 _PLACE_RANGE = 0.5
 
@@ -83,11 +83,7 @@ class VideoEncoder(Fusion):
             raise RecipeError(f"model.image gives {image.hidden_dim} numbers, not {width}")
         if num_frames < 1 or num_layers < 0:
             raise RecipeError(f"there are no {num_frames} frames, or {num_layers} layers")
-        if pooling not in POOLINGS:
-            raise RecipeError(
-                f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}",
-                did_you_mean=nearest(str(pooling), POOLINGS),
-            )
+        check_choice("pooling", pooling, FRAME_POOLINGS)
 
     def build(self, input_shape=None):
         for layer in (self.positions, self.stack, self.attention_pooling):

@@ -7,14 +7,13 @@ from keras import ops
 
 from modelzoo.backbones.base import Backbone, transformer_config
 from modelzoo.backbones.image_inputs import image_input, image_processing, sides
-from modelzoo.errors import RecipeError, nearest
+from modelzoo.errors import RecipeError, check_choice
 from modelzoo.layers.attention_pooling import AttentionPooling
 from modelzoo.layers.frontends.images import HALF, ImageNormalization
 from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
 from modelzoo.layers.norms import make_norm
+from modelzoo.layers.pooling import IMAGE_POOLINGS
 from modelzoo.layers.stack import TransformerStack
-
-POOLINGS = ("cls", "mean", "attention")
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -147,11 +146,7 @@ class VisionEncoder(Backbone):
 
 
 def _check(pooling: str, cls_token: bool, norm: str) -> None:
-    if pooling not in POOLINGS:
-        raise RecipeError(
-            f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}",
-            did_you_mean=nearest(str(pooling), POOLINGS),
-        )
+    check_choice("pooling", pooling, IMAGE_POOLINGS)
     if pooling == "cls" and not cls_token:
         raise RecipeError(
             'pooling "cls" needs a class token',

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from modelzoo.errors import RecipeError, nearest
+from modelzoo.errors import RecipeError, check_choice, nearest
 
 NORMS = ("layer", "rms", "rms_unit_offset")
 NORM_POSITIONS = ("pre", "post", "sandwich")
@@ -108,11 +108,11 @@ class TransformerConfig:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise RecipeError(f"{key} must be at least 1, not {value}")
-        _choice("norm", self.norm, NORMS)
-        _choice("norm_position", self.norm_position, NORM_POSITIONS)
-        _choice("activation", self.activation, ACTIVATIONS)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("norm_position", self.norm_position, NORM_POSITIONS)
+        check_choice("activation", self.activation, ACTIVATIONS)
         for kind in self.attention_pattern:
-            _choice("attention_pattern", kind, ATTENTION_KINDS)
+            check_choice("attention_pattern", kind, ATTENTION_KINDS)
         if "local" in self.attention_pattern and self.sliding_window is None:
             raise RecipeError("local layers need a sliding_window")
         if self.head_dim is None and self.hidden_dim % self.num_heads:
@@ -180,11 +180,3 @@ class TransformerConfig:
     @property
     def score_scale(self) -> float:
         return self.size_per_head**-0.5 if self.attention_scale is None else self.attention_scale
-
-
-def _choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RecipeError(
-            f"{key} {value!r} is not one of {', '.join(choices)}",
-            did_you_mean=nearest(value, choices),
-        )

@@ -43,6 +43,9 @@ POOLINGS = {
     "max": max_token,
     "last": last_token,
 }
+# Of the vectors of an image's patches, and of a video's frames; "attention" is a trained query.
+IMAGE_POOLINGS = ("cls", "mean", "attention")
+FRAME_POOLINGS = ("mean", "attention")
 
 
 def unit(x):

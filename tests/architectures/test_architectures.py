@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from modelzoo import registry
 from modelzoo.errors import RecipeError
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.pooling import FRAME_POOLINGS, IMAGE_POOLINGS, POOLINGS
 from modelzoo.recipe.schema import arguments
 from modelzoo.registry import components
+from modelzoo.runtime.media.images import RESIZES
+from modelzoo.runtime.media.resizing import INTERPOLATIONS
 from tests.core import fresh, number, small, token_ids
 from tests.test_imports import PACKAGE
 
@@ -113,6 +118,29 @@ def test_a_t5_starts_with_scores_of_the_same_size_as_scaled_attention():
 def test_sizes_that_cannot_be_are_refused(name, options, message):
     with pytest.raises(RecipeError, match=message):
         registry.architecture(name)(**{"vocab_size": 9, **options})
+
+
+CHOICES = {
+    "resize": RESIZES,
+    "interpolation": INTERPOLATIONS,
+    "vit pooling": IMAGE_POOLINGS,
+    "video pooling": FRAME_POOLINGS,
+    "text-embedding pooling": POOLINGS,
+}
+
+
+def test_a_signature_names_the_very_choices_that_the_model_takes():
+    schemas = {name: arguments(registry.architecture(name)) for name in NAMES}
+    schemas["text-embedding"] = arguments(registry.task("text-embedding"))
+    found = [
+        (set(get_args(hint)), set(CHOICES.get(key) or CHOICES[f"{name} {key}"]))
+        for name, schema in schemas.items()
+        for key, (hint, _) in schema.items()
+        if key in ("resize", "interpolation", "pooling")
+    ]
+    assert len(found) == 9
+    for stated, taken in found:
+        assert stated == taken
 
 
 # === Parameters by name ===
