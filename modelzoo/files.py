@@ -45,8 +45,11 @@ def replacing(
             is full.
 
     Example:
-        >>> with replacing("photo.png") as temporary:
-        ...     picture.save(temporary, format="PNG")
+        >>> with replacing("notes.txt") as temporary:
+        ...     temporary.write_text("whole") and Path("notes.txt").exists()
+        False
+        >>> Path("notes.txt").read_text()
+        'whole'
     """
     path = Path(path)
     temporary = _beside(path, "tmp")
