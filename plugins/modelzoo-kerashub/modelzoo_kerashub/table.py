@@ -155,7 +155,7 @@ def _interrupt(*_) -> None:
 
 def _in_child(name: str, seconds: float) -> dict:
     row = {"builds": False, "exports": False, "verifies": False, "error": None}
-    command = [sys.executable, "-m", "modelzoo_kerashub.table", "--child", name]
+    command = [sys.executable, "-P", "-m", "modelzoo_kerashub.table", "--child", name]
     # A group of its own: what it starts itself ends with it.
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
