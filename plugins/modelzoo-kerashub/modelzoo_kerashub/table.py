@@ -28,7 +28,7 @@ RESULTS = "kerashub-table.json"
 SECONDS = 300
 # What the exporter says it is doing, and what has been reached by then.
 _STEPS = (("converting", "builds"), ("loading the bundle", "exports"))
-_VERSIONS = ("keras-hub", "keras", "tensorflow", "modelzoo", "modelzoo-kerashub")
+_VERSIONS = ("keras-hub", "keras", "tensorflow", "modelzoo-keras", "modelzoo-kerashub")
 
 
 def names() -> list[str]:
