@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from modelzoo import plugins
 from modelzoo.about import install_command
@@ -12,27 +13,14 @@ from modelzoo.registry import definitions
 
 __all__ = ["CORE", "KINDS", "add", "architecture", "exporter", "is_fixed", "known", "task", "where"]
 
+ARCHITECTURES = Path(__file__).parents[1] / "architectures"
+
+# The only list of the core's tasks and exporters. An architecture is a file that defines `build`.
 CORE = {
     "architectures": {
-        "ast": "modelzoo.architectures.ast:build",
-        "bart": "modelzoo.architectures.bart:build",
-        "bert": "modelzoo.architectures.bert:build",
-        "captioner": "modelzoo.architectures.captioner:build",
-        "contrastive": "modelzoo.architectures.contrastive:build",
-        "convnet": "modelzoo.architectures.convnet:build",
-        "convolutional": "modelzoo.architectures.convolutional:build",
-        "gpt": "modelzoo.architectures.gpt:build",
-        "htsat": "modelzoo.architectures.htsat:build",
-        "imagebind": "modelzoo.architectures.imagebind:build",
-        "modernbert": "modelzoo.architectures.modernbert:build",
-        "moonshine": "modelzoo.architectures.moonshine:build",
-        "prefix": "modelzoo.architectures.prefix:build",
-        "recurrent": "modelzoo.architectures.recurrent:build",
-        "t5": "modelzoo.architectures.t5:build",
-        "transformer": "modelzoo.architectures.transformer:build",
-        "whisper": "modelzoo.architectures.whisper:build",
-        "video": "modelzoo.architectures.video:build",
-        "vit": "modelzoo.architectures.vit:build",
+        path.stem: f"modelzoo.architectures.{path.stem}:build"
+        for path in sorted(ARCHITECTURES.glob("*.py"))
+        if "\ndef build(" in path.read_text(encoding="utf-8")
     },
     "tasks": {
         "audio-classification": "modelzoo.tasks.media_classification:AudioClassificationTask",
