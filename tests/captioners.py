@@ -6,8 +6,9 @@ import numpy as np
 
 import modelzoo
 from modelzoo import registry
-from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.recipe import from_values
+from modelzoo.tasks.base import said
 from tests.core import randomise
 
 SIZE, VOCAB = 16, 280
@@ -71,7 +72,7 @@ def recipe(fusion: str, options: dict | None = None, **changes):
 
 
 def tokenizer():
-    return train_tokenizer(TEXTS, vocab_size=VOCAB, specials=specials_for("captioning"))
+    return train_tokenizer(TEXTS, vocab_size=VOCAB, specials=said("captioning", "special_tokens"))
 
 
 def model(fusion: str, options: dict | None = None, seed: int | None = 0, **changes):

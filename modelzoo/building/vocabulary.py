@@ -14,7 +14,8 @@ from modelzoo.runtime.text.tokenizer import Tokenizer
 def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
     """A tokenizer as the recipe's `[tokenizer]` table says, trained on the examples' texts."""
     from modelzoo.data.raw import iterate_texts
-    from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+    from modelzoo.data.train_tokenizer import train_tokenizer
+    from modelzoo.tasks.base import said
 
     table = recipe.table("tokenizer")
     size, default = vocabulary_of(recipe)
@@ -24,7 +25,7 @@ def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
         iterate_texts(texts),
         kind=table.get("kind", "bpe"),
         vocab_size=size or default,
-        specials=specials_for(recipe.task),
+        specials=said(recipe.task, "special_tokens"),
     )
     check_vocabulary(tokenizer, size)
     return tokenizer

@@ -7,13 +7,10 @@ from pathlib import Path
 
 from modelzoo.cli.common import examples, print_json, table
 from modelzoo.errors import ModelzooError, OutputError
+from modelzoo.registry import components
 
 # Written out: the module that owns them is heavy, and `--help` must be quick. A test compares.
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
-TASKS = (
-    *("causal-lm", "masked-lm", "text-classification", "text-embedding", "seq2seq-lm"),
-    *("contrastive", "captioning", "speech-to-text"),
-)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -49,9 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     train.add_argument(
         "--task",
         default="causal-lm",
-        choices=TASKS,
         metavar="TASK",
-        help=f"whose control tokens it gets: {', '.join(TASKS)} (default causal-lm)",
+        help=f"whose control tokens it gets: {', '.join(components.known('task'))} "
+        "(default: causal-lm)",
     )
     train.add_argument(
         "--column",
@@ -91,10 +88,17 @@ def _train(args: argparse.Namespace) -> int:
     columns = dict(_column(pair) for pair in args.column)
 
     from modelzoo.data.raw import iterate_texts
-    from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+    from modelzoo.data.train_tokenizer import train_tokenizer
+    from modelzoo.tasks.base import said
 
+    if not said(args.task, "reads_text"):
+        raise ModelzooError(
+            f"the task {args.task} reads no text, so it needs no tokenizer",
+            next_step="--task causal-lm, or another task that reads text",
+        )
     texts = iterate_texts(args.data, columns)
-    tokenizer = train_tokenizer(texts, args.kind, args.vocab_size, specials_for(args.task))
+    specials = said(args.task, "special_tokens")
+    tokenizer = train_tokenizer(texts, args.kind, args.vocab_size, specials)
     tokenizer.save(output)
     roles = ", ".join(f"{role}={tokenizer.id_to_token(id)}" for role, id in tokenizer.roles.items())
     print(f"{output}: {args.kind}, {tokenizer.vocab_size} tokens; {roles}")

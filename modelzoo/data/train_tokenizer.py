@@ -19,33 +19,16 @@ from modelzoo.runtime.text.cutting import WORDPIECE_WORDS
 from modelzoo.runtime.text.token_stream import byte_characters
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
-__all__ = ["KINDS", "SPECIALS", "specials_for", "train_tokenizer"]
+__all__ = ["KINDS", "train_tokenizer"]
 
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
-
-# The control tokens of each task, in the order of their ids.
-SPECIALS: dict[str, tuple[str, ...]] = {
-    "captioning": ("<pad>", "<s>", "</s>"),
-    "causal-lm": ("<|endoftext|>",),
-    "masked-lm": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    "contrastive": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    "text-classification": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    "text-embedding": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    "seq2seq-lm": ("<pad>", "</s>", "<unk>"),
-    "speech-to-text": ("<pad>", "<s>", "</s>"),
-}
-
-
-def specials_for(task: str) -> tuple[str, ...]:
-    """The control tokens of a task; a plugin's own task gets those of `seq2seq-lm` plus a mask."""
-    return SPECIALS.get(task, ("<pad>", "</s>", "<unk>", "<mask>"))
 
 
 def train_tokenizer(
     texts: Iterable[str],
     kind: str = "bpe",
     vocab_size: int | None = None,
-    specials: Sequence[str] = SPECIALS["causal-lm"],
+    specials: Sequence[str] = ("<|endoftext|>",),
 ) -> Tokenizer:
     """Trains a tokenizer.
 
@@ -54,7 +37,7 @@ def train_tokenizer(
         kind: "bpe", "wordpiece" or "unigram"; or "byte": 256 bytes and nothing to learn.
         vocab_size: at most this many tokens, control tokens included; 32,000 if not given. Little
             text gives fewer. "byte" always has 256 and the control tokens.
-        specials: control tokens. They get the first ids.
+        specials: control tokens, a task's `special_tokens` for example. They get the first ids.
 
     Returns:
         A `modelzoo.runtime.Tokenizer`.

@@ -218,6 +218,10 @@ class CaptioningTask(Task):
     name = "captioning"
     fields = (("image", "text"), ("image", "question", "answer"))
     media = ("image",)
+    does = "writes a text about an image, or answers a question about it"
+    special_tokens = ("<pad>", "<s>", "</s>")
+    example = 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=20))'
+    abilities = ("caption",)
 
     def __init__(self, *, template: str | None = None, augment: dict | None = None):
         from modelzoo.data.augment import augmenter

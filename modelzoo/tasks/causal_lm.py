@@ -11,6 +11,7 @@ from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.generation.session import ChatSession
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.chat import chat_session, fits
+from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import PREFILL_LENGTHS, step_signatures
 from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, window
@@ -129,6 +130,10 @@ class CausalLMTask(Task):
     """Predict each token from those before it. Raw data: documents (`text`)."""
 
     name = "causal-lm"
+    does = "continues a text, one token after another"
+    special_tokens = ("<|endoftext|>",)
+    example = 'print(model.generate("In the beginning", max_new_tokens=20))'
+    abilities = ("generate", "chat")
 
     def model(self, backbone) -> CausalLM:
         """A `CausalLM`, or what the backbone's own `causal_lm()` gives."""
@@ -149,3 +154,7 @@ class CausalLMTask(Task):
         bits = scores["loss"] * scores["tokens"] / math.log(2)
         scores["bits_per_byte"] = bits / batches.num_bytes if batches.num_bytes else math.nan
         return scores
+
+    @classmethod
+    def extras_of(cls, model, config) -> dict[str, object]:
+        return generation_config(model, config)

@@ -14,7 +14,7 @@ from modelzoo.backbones.contrastive import INPUTS
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.contrastive_loss import contrastive_loss
 from modelzoo.signature import Signature
-from modelzoo.tasks.base import Task, TaskModel
+from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel
 from modelzoo.tasks.shared.cached_gradients import chunked_gradients
 from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
 from modelzoo.tasks.shared.media_abilities import SharedSpaceAnswers, input_specs
@@ -192,6 +192,16 @@ class ContrastiveTask(Task):
         ("image", "audio"),
     )
     media = ("image", "audio")
+    does = "turns media and texts into vectors that can be compared"
+    special_tokens = ENCODER_TOKENS
+    abilities = ("embed", "embed_image", "embed_audio", "embed_text", "zero_shot")
+
+    @staticmethod
+    def example(abilities) -> str:
+        """With a medium that the model reads."""
+        image, sound = 'np.zeros((64, 64, 3), "uint8")', '(np.zeros(8000, "float32"), 16000)'
+        medium = image if "embed_image" in abilities else sound
+        return f'print(model.zero_shot({medium}, ["a cat", "a dog"]))'
 
     def __init__(
         self,

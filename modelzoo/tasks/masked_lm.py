@@ -9,7 +9,7 @@ from keras import ops
 from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.norms import make_norm
-from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding
 from modelzoo.tasks.shared.scores import token_scores
 from modelzoo.tasks.shared.text_abilities import Answers
@@ -87,6 +87,10 @@ class MaskedLMTask(Task):
     """
 
     name = "masked-lm"
+    does = "guesses masked tokens, and turns a text into a vector"
+    special_tokens = ENCODER_TOKENS
+    example = 'print(model.embed("In the beginning"))'
+    abilities = ("fill_mask", "embed")
 
     def __init__(self, *, next_sentence: bool = True):
         self.next_sentence = next_sentence
@@ -118,3 +122,13 @@ class MaskedLMTask(Task):
                 scores[f"{head}_{key}"] = value
         scores["loss"] = float(np.sum([scores[f"{head}_loss"] for head in heads]))
         return scores
+
+    @classmethod
+    def options_of_config(cls, config, names) -> dict:
+        return {"next_sentence": any("seq_relationship" in name for name in names)}
+
+    @classmethod
+    def config_of(cls, model, classes) -> dict:
+        """The second of two classes is the one without next-sentence prediction."""
+        bare = len(classes) > 1 and not model.next_sentence
+        return {"architectures": [classes[1]]} if bare else {}

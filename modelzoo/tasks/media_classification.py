@@ -8,8 +8,10 @@ from keras import ops
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
+from modelzoo.recipe.schema import defaults
 from modelzoo.signature import Signature
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.checkpoints import labels_of_config
 from modelzoo.tasks.shared.encoder_signatures import unit
 from modelzoo.tasks.shared.media_abilities import MediaAnswers, input_specs
 from modelzoo.tasks.shared.scores import classification_scores, predictions
@@ -181,12 +183,20 @@ class MediaClassificationTask(Task):
         """`loss` (nats), `accuracy`, `top5` (with six labels or more), `f1` (macro)."""
         return classification_scores(*predictions(model, batches), top5=True)
 
+    @classmethod
+    def options_of_config(cls, config, names) -> dict:
+        """The labels, unless a subclass has fixed them."""
+        return {"labels": labels_of_config(config)} if "labels" in defaults(cls) else {}
+
 
 class ImageClassificationTask(MediaClassificationTask):
     """See `MediaClassificationTask`."""
 
     name, media = "image-classification", ("image",)
     fields = (("image", "label"),)
+    does = "gives an image one of its labels, and turns it into a vector"
+    example = 'print(model.classify(np.zeros((64, 64, 3), "uint8"), top=1))'
+    abilities = ("classify", "embed_image")
 
 
 class AudioClassificationTask(MediaClassificationTask):
@@ -194,6 +204,9 @@ class AudioClassificationTask(MediaClassificationTask):
 
     name, media = "audio-classification", ("audio",)
     fields = (("audio", "label"),)
+    does = "gives a sound one of its labels, and turns it into a vector"
+    example = 'print(model.classify((np.zeros(8000, "float32"), 16000), top=1))'
+    abilities = ("classify", "embed_audio")
 
 
 class VideoClassificationTask(MediaClassificationTask):
@@ -201,3 +214,6 @@ class VideoClassificationTask(MediaClassificationTask):
 
     name, media = "video-classification", ("video",)
     fields = (("video", "label"),)
+    does = "gives a video one of its labels, and turns it into a vector"
+    example = 'print(model.classify(np.zeros((8, 64, 64, 3), "uint8"), top=1))'
+    abilities = ("classify", "embed_video")

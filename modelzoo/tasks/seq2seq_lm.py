@@ -10,6 +10,7 @@ from modelzoo.runtime.generation.loop import duplicate_ranks, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
 from modelzoo.tasks.shared.stepper import (
@@ -129,6 +130,10 @@ class Seq2SeqLMTask(Task):
 
     name = "seq2seq-lm"
     fields = (("source", "target"),)
+    does = "writes a target text for a source text"
+    special_tokens = ("<pad>", "</s>", "<unk>")
+    example = 'print(model.generate("In the beginning", max_new_tokens=20))'
+    abilities = ("generate",)
 
     def model(self, backbone) -> Seq2SeqLM:
         self.check_backbone(backbone, "encode")
@@ -145,3 +150,15 @@ class Seq2SeqLMTask(Task):
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a target token), `perplexity`, `accuracy` of target tokens."""
         return with_perplexity(token_scores(model, batches.evaluation()))
+
+    @classmethod
+    def config_of(cls, model, classes) -> dict:
+        """What a target begins with; see `start_token`."""
+        if model.tokenizer is None:
+            return {}
+        roles = model.tokenizer.roles
+        return {"decoder_start_token_id": roles.get("start", roles.get("pad"))}
+
+    @classmethod
+    def extras_of(cls, model, config) -> dict[str, object]:
+        return generation_config(model, config)

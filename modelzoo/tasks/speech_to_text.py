@@ -9,9 +9,13 @@ from modelzoo.runtime.abilities.transcription import prompt_of, transcribe
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
 from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
+
+_NEVER = ("suppress_tokens", "begin_suppress_tokens")
+_SEVERAL_LANGUAGES = 51_865  # tokens of a Whisper that has them
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -148,6 +152,10 @@ class SpeechToTextTask(Task):
     name = "speech-to-text"
     fields = (("audio", "text"),)
     media = ("audio",)
+    does = "writes down what is said"
+    special_tokens = ("<pad>", "<s>", "</s>")
+    example = 'print(model.transcribe((np.zeros(8000, "float32"), 16000)))'
+    abilities = ("transcribe",)
 
     def __init__(
         self,
@@ -183,3 +191,18 @@ class SpeechToTextTask(Task):
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a token), `perplexity`, `accuracy` of tokens."""
         return with_perplexity(token_scores(model, batches.evaluation()))
+
+    @classmethod
+    def options_of_config(cls, config, names) -> dict:
+        """What a Whisper may not write, and English where it writes several languages."""
+        found = {key: [id for id in config[key] if id >= 0] for key in _NEVER if config.get(key)}
+        # The one with English alone has a token less.
+        whisper = config.get("model_type") == "whisper"
+        several = whisper and config["vocab_size"] >= _SEVERAL_LANGUAGES
+        return {**found, "language": "en"} if config.get("is_multilingual", several) else found
+
+    @classmethod
+    def extras_of(cls, model, config) -> dict[str, object]:
+        options = model.recipe.table("task_options")
+        never = {key: options.get(key, []) for key in _NEVER}
+        return generation_config(model, config, **never, is_multilingual="language" in options)

@@ -10,7 +10,9 @@ from keras import ops
 from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
-from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.recipe.schema import defaults
+from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.checkpoints import labels_of_config
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding, pool
 from modelzoo.tasks.shared.scores import classification_scores, predictions
 from modelzoo.tasks.shared.text_abilities import Answers
@@ -95,6 +97,10 @@ class TextClassificationTask(Task):
 
     name = "text-classification"
     fields = (("text", "label"), ("text_a", "text_b", "label"))
+    does = "gives a text one of its labels"
+    special_tokens = ENCODER_TOKENS
+    example = 'print(model.classify("a fine film", top=1))'
+    abilities = ("classify", "embed")
 
     def __init__(
         self,
@@ -131,3 +137,8 @@ class TextClassificationTask(Task):
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats), `accuracy`, `f1` (macro)."""
         return classification_scores(*predictions(model, batches))
+
+    @classmethod
+    def options_of_config(cls, config, names) -> dict:
+        """The labels, unless a subclass has fixed them."""
+        return {"labels": labels_of_config(config)} if "labels" in defaults(cls) else {}

@@ -10,7 +10,7 @@ from keras import ops
 from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.contrastive_loss import in_batch_nll
 from modelzoo.layers.masks import HIDDEN
-from modelzoo.tasks.base import Task, TaskModel
+from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel
 from modelzoo.tasks.shared.encoder_signatures import POOLINGS, embedding, unit
 from modelzoo.tasks.shared.retrieval import retrieval_scores
 from modelzoo.tasks.shared.scores import predictions
@@ -122,6 +122,10 @@ class TextEmbeddingTask(Task):
 
     name = "text-embedding"
     fields = (("text_a", "text_b"),)
+    does = "turns a text into a vector"
+    special_tokens = ENCODER_TOKENS
+    example = 'print(model.embed("In the beginning"))'
+    abilities = ("embed",)
 
     def __init__(
         self,
@@ -161,3 +165,17 @@ class TextEmbeddingTask(Task):
         vectors, texts = predictions(model, batches)
         scores = retrieval_scores(vectors[:, 0], vectors[:, 1], texts, self.scale)
         return {**scores, "pairs": len(texts)}
+
+    @classmethod
+    def options_of_extras(cls, extras) -> dict | None:
+        """Those of a sentence-transformers directory."""
+        from modelzoo.weights.sentence_transformers import embedding_options
+
+        return embedding_options(extras)
+
+    @classmethod
+    def extras_of(cls, model, config) -> dict[str, object]:
+        from modelzoo.weights.sentence_transformers import sentence_transformers_files
+
+        options, width = model.recipe.table("task_options"), model.backbone.config.hidden_dim
+        return sentence_transformers_files(options, model.max_length, width)

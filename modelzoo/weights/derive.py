@@ -8,24 +8,10 @@ from pathlib import PurePath
 
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import Recipe, from_values
+from modelzoo.tasks.base import said
 from modelzoo.weights.checkpoint import Checkpoint
 from modelzoo.weights.lookup import known_types, table_of_type
-from modelzoo.weights.sentence_transformers import embedding_options
-from modelzoo.weights.table import Table, nested
-
-# Classes of theirs that hold a backbone alone become this task, by architecture.
-_BACKBONE_TASKS = {
-    "ast": "audio-classification",
-    "bart": "seq2seq-lm",
-    "contrastive": "contrastive",
-    "gpt": "causal-lm",
-    "prefix": "captioning",
-    "t5": "seq2seq-lm",
-    "vit": "image-classification",
-    "moonshine": "speech-to-text",
-    "whisper": "speech-to-text",
-}
-_SEVERAL_LANGUAGES = 51_865  # tokens of a Whisper
+from modelzoo.weights.table import Head, Table, nested
 
 
 def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
@@ -108,19 +94,17 @@ def recipe_name(where: str) -> str:
 
 def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, dict]:
     """Our task of a checkpoint, and the task's options."""
-    embedding = embedding_options(checkpoint.extras)
-    if embedding is not None and "text-embedding" in table.heads:
-        return "text-embedding", {k: v for k, v in embedding.items() if v is not None}
+    for task in table.heads:
+        options = said(task, "options_of_extras")(checkpoint.extras)
+        if options is not None:
+            return task, {key: value for key, value in options.items() if value is not None}
     (kind,) = (checkpoint.config.get("architectures") or [None])[:1] or [None]
     for task, head in table.heads.items():
         if kind in head.classes:
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
-            return task, _options(task, head, config, names)
-    # Of a plugin's, the first task that its table has a head for.
-    first = next(iter(table.heads), None) if "/" in table.architecture else None
-    fallback = _BACKBONE_TASKS.get(table.architecture, first or "text-embedding")
+            return task, {**head.options, **said(task, "options_of_config")(config, names)}
     if kind is None or kind.endswith("Model"):
-        return fallback, {}
+        return _task_of_backbone(table.heads), {}
     known = [name for head in table.heads.values() for name in head.classes]
     raise WeightsError(
         f"the class {kind!r} has no counterpart here",
@@ -131,22 +115,7 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
     )
 
 
-def _options(task: str, head, config: Mapping, names: frozenset) -> dict:
-    if task == "masked-lm":
-        return {"next_sentence": any("seq_relationship" in name for name in names)}
-    if task.endswith("-classification"):
-        labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-        return {**head.options, "labels": [labels[key] for key in sorted(labels, key=int)]}
-    if task == "speech-to-text":
-        return {**head.options, **_speech_options(config)}
-    return dict(head.options)
-
-
-def _speech_options(config: Mapping) -> dict:
-    """What a Whisper may not write, and English where it writes several languages."""
-    keys = ("suppress_tokens", "begin_suppress_tokens")
-    found = {key: [id for id in config[key] if id >= 0] for key in keys if config.get(key)}
-    # The one with English alone has a token less.
-    whisper = config.get("model_type") == "whisper"
-    several = config.get("is_multilingual", whisper and config["vocab_size"] >= _SEVERAL_LANGUAGES)
-    return {**found, "language": "en"} if several else found
+def _task_of_backbone(heads: Mapping[str, Head]) -> str:
+    """What a backbone alone becomes: the task whose class it is of theirs, else the first."""
+    bare = (task for task, head in heads.items() if head.classes[0].endswith("Model"))
+    return next(bare, next(iter(heads), "text-embedding"))

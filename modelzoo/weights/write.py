@@ -9,9 +9,9 @@ from pathlib import Path
 
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
+from modelzoo.tasks.base import said
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
-from modelzoo.weights.sentence_transformers import sentence_transformers_files
 from modelzoo.weights.table import Head, Rule, Table, nested
 from modelzoo.weights.tables import TABLES
 
@@ -116,29 +116,18 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
 
 
 def _config(model, head: Head) -> dict:
-    """What config.json says beside the sizes: the class, the special tokens, the labels."""
-    recipe, tokenizer = model.recipe, model.tokenizer
-    classes = head.classes
-    if recipe.task == "masked-lm" and len(classes) > 1 and not model.next_sentence:
-        classes = classes[1:]
-    config = {"architectures": [classes[0]], "dtype": "float32"}
-    roles = {} if tokenizer is None else tokenizer.roles
+    """What config.json says besides the sizes: the class, the special tokens, the task's own."""
+    roles = {} if model.tokenizer is None else model.tokenizer.roles
+    config = {"architectures": [head.classes[0]], "dtype": "float32"}
     config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
-    if tokenizer is not None:
-        if "start" in tokenizer.roles or recipe.task == "seq2seq-lm":
-            start = tokenizer.roles.get("start", tokenizer.roles.get("pad"))
-            config["decoder_start_token_id"] = start
-    options = recipe.table("task_options")
-    labels = options.get("labels") or [f"LABEL_{i}" for i in range(options.get("num_labels") or 0)]
-    if labels:
-        config["id2label"] = {str(i): label for i, label in enumerate(labels)}
-        config["label2id"] = {label: i for i, label in enumerate(labels)}
-    return config
+    if "start" in roles:
+        config["decoder_start_token_id"] = roles["start"]
+    return {**config, **said(model.recipe.task, "config_of")(model, head.classes)}
 
 
 def _extras(model, config: Mapping) -> dict[str, object]:
     """The other small JSON files, by name."""
-    tokenizer, recipe = model.tokenizer, model.recipe
+    tokenizer = model.tokenizer
     found: dict[str, object] = {}
     if tokenizer is not None:
         names = {
@@ -151,21 +140,7 @@ def _extras(model, config: Mapping) -> dict[str, object]:
             "model_max_length": model.backbone.max_length,
             **names,
         }
-    if recipe.task in ("causal-lm", "seq2seq-lm", "speech-to-text"):
-        keys = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
-        found["generation_config.json"] = {key: config[key] for key in keys if key in config}
-        if tokenizer is not None and len(tokenizer.stop_tokens) > 1:
-            stops = sorted(tokenizer.stop_tokens)
-            found["generation_config.json"]["eos_token_id"] = stops
-    if recipe.task == "speech-to-text":
-        options = recipe.table("task_options")
-        said = {key: options.get(key, []) for key in ("suppress_tokens", "begin_suppress_tokens")}
-        found["generation_config.json"].update(said, is_multilingual="language" in options)
-    if recipe.task == "text-embedding":
-        width = model.backbone.config.hidden_dim
-        options = recipe.table("task_options")
-        found.update(sentence_transformers_files(options, model.max_length, width))
-    return found
+    return {**found, **said(model.recipe.task, "extras_of")(model, config)}
 
 
 def _write_json(path: Path, value: object) -> None:

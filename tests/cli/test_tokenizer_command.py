@@ -3,7 +3,7 @@ import json
 import pytest
 
 from modelzoo.cli import main
-from modelzoo.cli.tokenizer import KINDS, TASKS
+from modelzoo.cli.tokenizer import KINDS
 from modelzoo.data import train_tokenizer as training
 
 
@@ -51,4 +51,15 @@ def test_errors_exit_with_2_and_one_message(corpus, tmp_path, capsys):
 
 def test_choices_are_those_of_the_trainer():
     assert KINDS == training.KINDS
-    assert set(TASKS) == set(training.SPECIALS)
+
+
+def test_a_task_gives_its_control_tokens_and_one_that_reads_no_text_is_rejected(
+    corpus, tmp_path, capsys
+):
+    output = tmp_path / "tokenizer.json"
+    assert train(corpus, output, "--kind", "byte", "--task", "speech-to-text") == 0
+    assert "pad=<pad>, bos=<s>, eos=</s>" in capsys.readouterr().out
+    assert train(corpus, output, "--force", "--task", "image-classification") == 2
+    assert "reads no text" in capsys.readouterr().err
+    assert train(corpus, output, "--force", "--task", "speech-to-txt") == 2
+    assert "did you mean: speech-to-text?" in capsys.readouterr().err

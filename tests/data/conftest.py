@@ -1,19 +1,20 @@
 import pytest
 
-from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
+from modelzoo.tasks.base import said
 from tests.data.corpus import CORPUS
 
 
 @pytest.fixture(scope="session")
 def gpt_tokenizer():
-    return train_tokenizer(CORPUS, "bpe", 320, specials_for("causal-lm"))
+    return train_tokenizer(CORPUS, "bpe", 320, said("causal-lm", "special_tokens"))
 
 
 @pytest.fixture(scope="session")
 def bert_tokenizer():
-    return train_tokenizer(CORPUS, "wordpiece", 600, specials_for("masked-lm"))
+    return train_tokenizer(CORPUS, "wordpiece", 600, said("masked-lm", "special_tokens"))
 
 
 @pytest.fixture(scope="session")
 def t5_tokenizer():
-    return train_tokenizer(CORPUS, "unigram", 320, specials_for("seq2seq-lm"))
+    return train_tokenizer(CORPUS, "unigram", 320, said("seq2seq-lm", "special_tokens"))

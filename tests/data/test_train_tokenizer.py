@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo.data.train_tokenizer import KINDS, SPECIALS, specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import KINDS, train_tokenizer
 from modelzoo.errors import TokenizerError
+from modelzoo.registry import components
+from modelzoo.tasks.base import said
 from tests.data.corpus import CORPUS
 
 SIZES = {"bpe": 320, "byte": None, "wordpiece": 600, "unigram": 320}
@@ -47,15 +49,15 @@ def test_learned_kinds_need_fewer_tokens_than_bytes():
 
 
 def test_byte_kind_is_the_control_tokens_and_then_the_bytes():
-    tokenizer = train_tokenizer(["x"], "byte", specials=SPECIALS["seq2seq-lm"])
+    tokenizer = train_tokenizer(["x"], "byte", specials=said("seq2seq-lm", "special_tokens"))
     assert tokenizer.vocab_size == 259
     assert tokenizer.encode("aé") == [3 + byte for byte in "aé".encode()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_control_tokens_get_the_first_ids(kind):
-    for task, specials in SPECIALS.items():
-        tokenizer = train_tokenizer(CORPUS, kind, SIZES[kind], specials_for(task))
+    for specials in {said(task, "special_tokens") for task in components.CORE["tasks"]}:
+        tokenizer = train_tokenizer(CORPUS, kind, SIZES[kind], specials)
         assert [tokenizer.id_to_token(id) for id in range(len(specials))] == list(specials)
         assert tokenizer.special_ids == set(range(len(specials)))
 

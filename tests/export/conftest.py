@@ -13,9 +13,10 @@ import pytest
 
 import modelzoo
 from modelzoo import recipe, registry
-from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.exporting.process import child
 from modelzoo.registry import components
+from modelzoo.tasks.base import said
 from tests.core import randomise
 from tests.once import once
 
@@ -189,7 +190,7 @@ def make(name, architecture: str, task: str, values: dict, seed: int = 0, scale:
     table["model"] = {"vocab_size": VOCAB, **values}
     if task == "text-classification":
         table["task_options"] = {"labels": ["bad", "good", "so-so"]}
-    specials = specials_for(task)
+    specials = said(task, "special_tokens")
     tokenizer = train_tokenizer(TEXTS, kind="bpe", vocab_size=VOCAB, specials=specials)
     found = recipe.from_values(table, name=name.replace(" ", "-"))
     return randomise(modelzoo.build(found, tokenizer=tokenizer, compile=False), seed, scale=scale)

@@ -6,7 +6,7 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from modelzoo.data.train_tokenizer import KINDS, SPECIALS, train_tokenizer
+from modelzoo.data.train_tokenizer import KINDS, train_tokenizer
 from modelzoo.errors import OutputError, OverflowTextError, TokenizerError
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
@@ -45,7 +45,7 @@ def random_texts(count, seed=0):
 
 @pytest.fixture(scope="module")
 def trained():
-    specials = SPECIALS["masked-lm"]
+    specials = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     sizes = {"bpe": 330, "byte": None, "wordpiece": 600, "unigram": 330}
     return {kind: train_tokenizer(CORPUS, kind, sizes[kind], specials) for kind in KINDS}
 
@@ -273,9 +273,9 @@ def test_a_tokenizer_can_be_pickled(tokenizer):
 
 def test_roles_are_found_by_well_known_names(trained):
     assert trained["bpe"].roles == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
-    gpt = train_tokenizer(CORPUS, "byte", specials=SPECIALS["causal-lm"])
+    gpt = train_tokenizer(CORPUS, "byte", specials=("<|endoftext|>",))
     assert gpt.roles == {"pad": 0, "bos": 0, "eos": 0}
-    t5 = train_tokenizer(CORPUS, "byte", specials=SPECIALS["seq2seq-lm"])
+    t5 = train_tokenizer(CORPUS, "byte", specials=("<pad>", "</s>", "<unk>"))
     assert t5.roles == {"pad": 0, "eos": 1, "unk": 2, "sep": 1}
 
 
@@ -328,7 +328,7 @@ def test_mask_counts_only_where_it_is_allowed(trained):
 
 
 def test_source_ends_with_eos_and_keeps_it_when_cut():
-    tokenizer = train_tokenizer(CORPUS, "byte", specials=SPECIALS["seq2seq-lm"])
+    tokenizer = train_tokenizer(CORPUS, "byte", specials=("<pad>", "</s>", "<unk>"))
     assert tokenizer.encode_source("ab") == [*tokenizer.encode("ab"), 1]
     assert tokenizer.encode_source("abc", 3, truncate=True) == [*tokenizer.encode("ab"), 1]
     with pytest.raises(OverflowTextError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelzoo.data.train_tokenizer import SPECIALS, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import BundleError, TokenizerError
 from modelzoo.runtime.abilities.transcription import Restrained, cut_windows, prompt_of, transcribe
 from modelzoo.runtime.generation.sampling import Sampling
@@ -19,7 +19,7 @@ PROCESSING = {
 
 
 def tokenizer_with(*tokens: str):
-    return train_tokenizer(TEXTS * 4, "byte", specials=(*SPECIALS["speech-to-text"], *tokens))
+    return train_tokenizer(TEXTS * 4, "byte", specials=("<pad>", "<s>", "</s>", *tokens))
 
 
 class Scripted:

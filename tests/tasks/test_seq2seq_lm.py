@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import OverflowTextError
 from modelzoo.runtime.generation.loop import generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.tasks.base import said
 from modelzoo.tasks.seq2seq_lm import Seq2SeqLM
 from tests.core import VOCAB, assert_near, number, small, token_ids
 
@@ -73,7 +74,7 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
 
 
 def test_text_in_text_out():
-    tokenizer = train_tokenizer(["ab"], kind="byte", specials=specials_for("seq2seq-lm"))
+    tokenizer = train_tokenizer(["ab"], kind="byte", specials=said("seq2seq-lm", "special_tokens"))
     model = Seq2SeqLM(small("t5", vocab_size=tokenizer.vocab_size))
     model.tokenizer = tokenizer
     one = model.generate("hello", max_new_tokens=6)
