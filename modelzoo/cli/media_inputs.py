@@ -6,13 +6,10 @@ import os
 from pathlib import Path
 
 from modelzoo.errors import DataError, ModelzooError, nearest
+from modelzoo.runtime.abilities.known import ABILITIES
 from modelzoo.runtime.media.suffixes import kind_of_file
 
 __all__ = ["ability_for", "of_media", "path_of"]
-
-# What a model may do with media, in the order in which it is looked for.
-_MEDIA = ("transcribe", "caption", "classify", "embed_image", "embed_audio", "embed_video")
-_TEXT = ("generate", "classify", "fill_mask", "embed")
 
 
 def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = None) -> str:
@@ -57,7 +54,7 @@ def path_of(text: str) -> Path | None:
 
 def of_media(able: tuple[str, ...]) -> list[str]:
     """Those of a model's abilities that take media."""
-    media = [name for name in _MEDIA if name in able and name != "classify"]
+    media = [name for name, how in ABILITIES.items() if name in able and how.reads == "media"]
     # A classifier of media embeds them as well; one of texts embeds texts.
     classifies = "classify" in able and media and "embed" not in able
     return ["classify", *media] if classifies else media
@@ -65,7 +62,8 @@ def of_media(able: tuple[str, ...]) -> list[str]:
 
 def _of_text(able: tuple[str, ...]) -> list[str]:
     media = of_media(able)
-    return [name for name in _TEXT if name in able and name not in media]
+    texts = [name for name, how in ABILITIES.items() if how.reads in ("text", "either")]
+    return [name for name in texts if name in able and name not in media]
 
 
 def _of_kind(path: Path, media: list[str]) -> str:

@@ -11,14 +11,8 @@ from collections.abc import Iterable
 from modelzoo.cli.common import examples
 from modelzoo.cli.media_inputs import ability_for
 from modelzoo.errors import DataError, ModelzooError
+from modelzoo.runtime.abilities.known import ABILITIES
 
-# What a model may be able to do.
-ABILITIES = (
-    *("generate", "caption", "transcribe", "classify", "fill_mask", "zero_shot"),
-    *("embed", "embed_image", "embed_audio", "embed_video"),
-)
-_WRITES = ("generate", "chat", "caption", "transcribe")
-_CUT_NOTHING = ("chat", "caption", "transcribe", "zero_shot", "embed_image", "embed_video")
 _GENERATION = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
     "when_full",
@@ -112,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         ability = ability_for(text, able, args.label)
         options = options_for(ability, args)
         item = text if args.pair is None else (text, args.pair)
-        if streams and ability in _WRITES:
+        if streams and ABILITIES[ability].gives == "text":
             for piece in getattr(model, ability)(item, stream=True, **options):
                 _write(piece)
             _write("\n")
@@ -183,11 +177,12 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     if args.stop:
         generation["stop"] = args.stop
     answers = {} if args.top is None else {"top": args.top}
-    writes = ability in _WRITES
+    how = ABILITIES[ability]
+    writes = how.gives == "text"
     wrong = {} if writes else dict(generation)
     if not writes and args.stream is not None:
         wrong["stream"] = args.stream
-    if ability not in ("classify", "fill_mask", "zero_shot"):
+    if how.gives not in ("label", "token"):
         wrong.update(answers)
     # Each of these goes with one ability alone.
     for name, fits in (
@@ -198,7 +193,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     ):
         if ability != fits and getattr(args, name) is not None:
             wrong[name] = getattr(args, name)
-    if args.truncate and ability in _CUT_NOTHING:
+    if args.truncate and not how.truncates:
         wrong["truncate"] = True
     if wrong:
         name = next(iter(wrong)).replace("_", "-")
@@ -211,7 +206,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         return {"labels": args.label, "template": args.template}
     if ability == "caption" and args.prompt is not None:
         generation["prompt"] = args.prompt
-    options = generation if writes else {} if ability.startswith("embed") else answers
+    options = generation if writes else {} if how.gives == "vector" else answers
     return {**options, "truncate": True} if args.truncate else options
 
 
@@ -228,9 +223,10 @@ def inputs(args: argparse.Namespace) -> Iterable[str]:
 
 def as_text(ability: str, item, answer) -> str:
     """An answer for people."""
-    if ability in _WRITES:
+    gives = ABILITIES[ability].gives
+    if gives == "text":
         return answer
-    if ability.startswith("embed"):
+    if gives == "vector":
         return " ".join(f"{number:.6g}" for number in answer)
     several = bool(answer) and isinstance(answer[0], list)
     blocks = answer if several else [answer]
@@ -247,10 +243,10 @@ def as_json(ability: str, item, answer) -> str:
             return [pairs(one) for one in block]
         return [{key: name, "probability": probability} for name, probability in block]
 
-    key = {"classify": "label", "zero_shot": "label", "fill_mask": "token"}.get(ability)
-    if ability.startswith("embed"):
+    key = ABILITIES[ability].gives
+    if key == "vector":
         value = {"embedding": [float(number) for number in answer]}
-    elif ability in _WRITES:
+    elif key == "text":
         value = {"output": answer}
     else:
         value = {f"{key}s": pairs(answer)}

@@ -1,0 +1,40 @@
+"""The abilities of bundles: methods of `runtime.Model`, and how each is called. stdlib only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ABILITIES", "Ability"]
+
+
+@dataclass(frozen=True)
+class Ability:
+    """How one method of `runtime.Model` is called, and what it gives.
+
+    Attributes:
+        reads: what an input is: "text", "media", or "either", as the model decides; "turns" of a
+            conversation; a "labelled" medium, which comes with labels to choose from.
+        gives: "text", "label", "token" or "vector".
+        truncates: whether it has an argument `truncate`.
+    """
+
+    reads: str
+    gives: str
+    truncates: bool = True
+
+
+# Where several fit an input, the first is taken.
+ABILITIES = {
+    "generate": Ability("text", "text"),
+    "chat": Ability("turns", "text", truncates=False),
+    "caption": Ability("media", "text", truncates=False),
+    "transcribe": Ability("media", "text", truncates=False),
+    "classify": Ability("either", "label"),
+    "fill_mask": Ability("text", "token"),
+    "zero_shot": Ability("labelled", "label", truncates=False),
+    "embed": Ability("text", "vector"),
+    "embed_text": Ability("text", "vector"),
+    "embed_image": Ability("media", "vector", truncates=False),
+    "embed_audio": Ability("media", "vector"),
+    "embed_video": Ability("media", "vector", truncates=False),
+}
