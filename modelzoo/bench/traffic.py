@@ -12,6 +12,8 @@ import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from modelzoo.runtime.engines.opening import engine_of
+
 # operation -> the input that is a table, of which it reads one row an id
 _LOOKUPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}
 
@@ -32,7 +34,7 @@ def weight_bytes(bundle, signature: str = "decode") -> tuple[int, str]:
         >>> weight_bytes(read_bundle("gpt.bundle"))
         (88, 'graph')
     """
-    if bundle.manifest["format"] == "tflite":
+    if engine_of(bundle.manifest) == "litert":
         return graph_bytes(bundle.model_path, signature), "graph"
     parity = bundle.directory / "parity.json"
     if parity.is_file():

@@ -7,6 +7,9 @@ import sys
 
 from modelzoo.cli.common import add_set, examples, table
 from modelzoo.errors import RecipeError, nearest
+from modelzoo.exporting.formats.format import DEFAULT_FORMAT
+from modelzoo.exporting.quantization.precision import MODES
+from modelzoo.registry import components
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -27,10 +30,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("-o", "--output", metavar="BUNDLE", required=True, help="where to write it")
     parser.add_argument(
-        "--format", default="tflite", metavar="FORMAT", help="tflite, savedmodel (tflite)"
+        "--format",
+        default=DEFAULT_FORMAT,
+        metavar="FORMAT",
+        help=f"{', '.join(components.known('exporter'))} (default: {DEFAULT_FORMAT})",
     )
     parser.add_argument(
-        "--quantize", metavar="MODE", help="float32, float16, int8, int4 (int8 for devices)"
+        "--quantize",
+        metavar="MODE",
+        help=f"{', '.join(MODES)} (default: the recipe's quantize.mode, or the format's own: int8 "
+        "for devices)",
     )
     add_set(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing BUNDLE")

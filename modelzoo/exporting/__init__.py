@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelzoo.errors import ExportError
+from modelzoo.exporting.formats.format import DEFAULT_FORMAT, format_of
 from modelzoo.exporting.process import child
 from modelzoo.exporting.quantization.precision import mode_for
 
@@ -47,7 +48,7 @@ class Report:
 def export(
     model_or_directory,
     path: str | os.PathLike,
-    format: str = "tflite",
+    format: str = DEFAULT_FORMAT,
     quantize: str | None = None,
     force: bool = False,
     **export_options,
@@ -58,9 +59,9 @@ def export(
         model_or_directory: a model from `modelzoo.build` or `load`, or a model directory. A
             recipe's name exports random weights, to measure a size or a speed.
         path: the bundle's directory.
-        format: "tflite", "savedmodel", or a plugin's.
+        format: the name of an exporter, as `modelzoo export --help` lists them.
         quantize: "float32", "float16", "int8" or "int4". Default: the recipe's `quantize.mode`,
-            else "int8" for TFLite and LiteRT-LM and "float32" for other formats.
+            else the format's own: "int8" for devices, "float32" for servers.
         force: replace an existing bundle.
         **export_options: of the model's `export_signatures`, over the recipe's `[export]` table:
             `max_length=256`.
@@ -84,7 +85,7 @@ def export(
 def export_bundle(
     model,
     path: str | os.PathLike,
-    format: str = "tflite",
+    format: str = DEFAULT_FORMAT,
     quantize: str | None = None,
     *,
     force: bool = False,
@@ -98,7 +99,6 @@ def export_bundle(
         quantization: over the recipe's `[quantize]` table; see
             `exporting.quantization.quantize.Quantization`.
     """
-    from modelzoo import registry
     from modelzoo.exporting.formats.artifact import WORK
     from modelzoo.files import check_replaceable, new_directory
 
@@ -106,8 +106,7 @@ def export_bundle(
     check_replaceable(path, force)  # before anything that takes long
     recipe = _recipe_of(model)
     preferred = {**recipe.table("quantize"), **(quantization or {})}.get("mode")
-    quantize = mode_for(quantize, format, preferred).name
-    registry.exporter(format)
+    quantize = mode_for(quantize, format_of(format), preferred).name
     entries = child.registrations(recipe, format)
     with new_directory(path, force) as folder:
         job = {

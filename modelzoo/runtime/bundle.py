@@ -27,6 +27,8 @@ _REQUIRED = {
     "signatures": dict,
     "files": dict,
 }
+# What modelzoo 0.1 did not write: the engine that runs it, and the methods that its task offers.
+_OPTIONAL = {"engine": str, "abilities": list}
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,9 @@ def _check_fields(manifest: dict, where: Path) -> None:
         if not isinstance(manifest.get(key), kind):
             found = "has no" if key not in manifest else f"has no proper ({kind.__name__})"
             raise BundleError(f"the manifest {found} {key!r}", where=where)
+    for key, kind in _OPTIONAL.items():
+        if not isinstance(manifest.get(key), kind | None):
+            raise BundleError(f"the manifest has no proper ({kind.__name__}) {key!r}", where=where)
     tokenizer = manifest.get("tokenizer")
     if tokenizer is not None and not isinstance(tokenizer, dict):
         raise BundleError("the manifest has no proper (dict) 'tokenizer'", where=where)

@@ -76,7 +76,8 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         manifest: see `bundle.read_bundle`.
         tokenizer: a `Tokenizer`, or None.
         engine: runs single signatures: `engine.run(name, arrays)`.
-        abilities: the names of the methods that fit this bundle.
+        abilities: the names of the methods that fit this bundle: of those that its task offers,
+            as the manifest states them, what its signatures allow.
         embedding_signature: the signature that `embed` runs, or None; `embed` and the others
             take a smaller one of the same kind (`embed_32`) where a text fits into it.
 
@@ -88,7 +89,10 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         self.bundle, self.tokenizer, self.engine = bundle, tokenizer, engine
         self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
         self.embedding_signature = _embedding_signature(engine.signatures)
-        self.abilities = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)
+        able = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)
+        stated = bundle.manifest.get("abilities")
+        # What a manifest names beyond what its signatures allow is nothing that could be called.
+        self.abilities = able if stated is None else tuple(n for n in able if n in stated)
         self._chat = None
 
     def __repr__(self) -> str:

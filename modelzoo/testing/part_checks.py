@@ -44,7 +44,7 @@ def task(plugin: Plugin, name: str) -> None:
 
 
 def exporter(plugin: Plugin, name: str) -> None:
-    """It can be called as `export(model, signatures, folder, *, mode, scratch)`."""
+    """It can be called as `export(model, signatures, folder, *, mode, scratch)`; see `FORMAT`."""
     export = plugins.load("exporters", name)
     try:
         inspect.signature(export).bind(None, {}, None, mode=None, scratch=None)
@@ -54,6 +54,9 @@ def exporter(plugin: Plugin, name: str) -> None:
             where=_place(plugin, "exporters", name),
             next_step="def export(model, signatures, folder, *, mode, scratch) -> Artifact",
         )
+    from modelzoo.exporting.formats.format import format_of
+
+    format_of(name)  # raises for a FORMAT of another name
 
 
 def _place(plugin: Plugin, group: str, name: str) -> str:

@@ -13,8 +13,8 @@ import pytest
 
 import modelzoo
 from modelzoo.errors import DataError
-from modelzoo.exporting.bundle.readme_code import tflite_code
 from modelzoo.exporting.bundle.readme_media import media_lines, media_sizes
+from modelzoo.exporting.formats.tflite_programs import others
 from modelzoo.exporting.verification.probe_media import altered, picture, scene_inputs, sound
 from modelzoo.exporting.verification.quality import complaint
 from modelzoo.exporting.verification.quality_media import agreement
@@ -135,7 +135,7 @@ def test_its_python_programs_run(bundles):
 
 def test_programs_of_other_languages_write_bytes(bundles):
     manifest = load(bundles["float32"]).manifest
-    code = tflite_code(manifest)
+    code = others(manifest)
     for line in (
         "writeInt8(ByteArray(192))",
         "[UInt8](repeating: 0, count: 192)",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import ExportError
+from modelzoo.exporting.formats.format import Format, format_of
 from modelzoo.exporting.formats.tflite_file import Product, read_file
 from modelzoo.exporting.quantization.precision import MODES, mode_for
 from modelzoo.exporting.quantization.quantize import Quantization, precision_of, quantization
@@ -179,15 +180,17 @@ def test_a_cache_that_cannot_be_is_refused(exports, key, what):
 
 
 def test_devices_get_8_bits_unless_the_recipe_or_the_user_says_otherwise():
-    assert mode_for(None, "tflite").name == mode_for(None, "litertlm").name == "int8"
-    assert mode_for(None, "savedmodel").name == mode_for(None, "acme/own").name == "float32"
-    assert mode_for(None, "tflite", "int4").name == "int4"
-    assert mode_for(None, "savedmodel", "int4").name == "float32"  # which it does not have
-    assert mode_for("float16", "tflite", "int4").name == "float16"
+    tflite, saved_model, own = format_of("tflite"), format_of("savedmodel"), Format("acme/own")
+    assert mode_for(None, tflite).name == mode_for(None, format_of("litertlm")).name == "int8"
+    assert mode_for(None, saved_model).name == mode_for(None, own).name == "float32"
+    assert mode_for("int4", own).name == "int4"  # the exporter itself may reject it
+    assert mode_for(None, tflite, "int4").name == "int4"
+    assert mode_for(None, saved_model, "int4").name == "float32"  # which it does not have
+    assert mode_for("float16", tflite, "int4").name == "float16"
     with pytest.raises(ExportError, match="'int7' is not a precision"):
-        mode_for(None, "savedmodel", "int7")
+        mode_for(None, saved_model, "int7")
     with pytest.raises(ExportError, match="the format savedmodel has no int8"):
-        mode_for("int8", "savedmodel")
+        mode_for("int8", saved_model)
 
 
 def test_blocks_that_do_not_fit_and_tables_have_8_bits():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 from modelzoo.about import VERSION
 from modelzoo.errors import TokenizerError
 from modelzoo.exporting.bundle.readme import readme
+from modelzoo.exporting.formats.format import Format
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
+from modelzoo.tasks.base import said
 
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 
@@ -32,15 +35,19 @@ def write_sources(folder: Path, model, source: str) -> None:
     write_lock(folder, model.recipe, keras=keras.__version__, backend=keras.backend.backend())
 
 
-def draft_manifest(model, signatures, artifact, *, name, format, mode, options) -> dict:
-    """All that is known before the file has been opened."""
+def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, options) -> dict:
+    """All that is known before the file has been opened; `abilities` are all that the task has."""
     tokenizer, recipe = model.tokenizer, model.recipe
+    abilities = said(recipe.task, "abilities")
     backbone = getattr(model, "backbone", None)
     return {
         "modelzoo": VERSION,
         "name": name,
         "task": recipe.task,
-        "format": format,
+        "does": said(recipe.task, "does") or f"does the task {recipe.task}",
+        "abilities": None if abilities is None else list(abilities),
+        "format": format.name,
+        "engine": format.engine,
         "precision": mode.name,
         "model": artifact.model,
         "max_length": max_length(signatures),
@@ -53,6 +60,20 @@ def draft_manifest(model, signatures, artifact, *, name, format, mode, options) 
         "recipe_digest": recipe.digest,
         "parameters": int(model.count_params()),
     }
+
+
+def with_abilities(manifest: dict, abilities: tuple[str, ...]) -> dict:
+    """The manifest with the abilities that a bundle has, and an example of one of them.
+
+    Args:
+        abilities: of the task's, those that the loaded bundle's signatures allow.
+    """
+    example = said(manifest["task"], "example")
+    if callable(example):
+        example = example(abilities)
+    called = re.search(r"\bmodel\.(\w+)\(", example)
+    fits = called is not None and called[1] in abilities
+    return {**manifest, "abilities": list(abilities), "example": example if fits else None}
 
 
 def tokenizer_entry(model) -> dict:
@@ -113,7 +134,7 @@ def signatures_as_json(signatures) -> dict:
     }
 
 
-def finish(folder: Path, manifest: dict, engine, parity: dict) -> dict:
+def finish(folder: Path, manifest: dict, engine, parity: dict, format: Format) -> dict:
     """Write the figures, the README and the final manifest over what is in the folder."""
     # In the file's own order, which says each signature's index.
     infos = {k: info for k, info in engine.signatures.items() if k in manifest["signatures"]}
@@ -121,7 +142,7 @@ def finish(folder: Path, manifest: dict, engine, parity: dict) -> dict:
     parity = {"format_version": 1, **parity, "versions": versions()}
     text = json.dumps(parity, indent=2, allow_nan=False)
     (folder / PARITY).write_text(text + "\n", encoding="utf-8")
-    (folder / README).write_text(readme(manifest, parity), encoding="utf-8")
+    (folder / README).write_text(readme(manifest, parity, format), encoding="utf-8")
     (folder / MANIFEST).unlink(missing_ok=True)
     return write_manifest(folder, manifest)
 

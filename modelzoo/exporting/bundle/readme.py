@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from modelzoo.exporting.bundle.readme_code import litertlm_code, python_code, tflite_code
+from modelzoo.exporting.bundle.readme_code import runtime_code
 from modelzoo.exporting.bundle.readme_media import held_out_text, media_lines, media_sizes
-
-_TASKS = {
-    "audio-classification": "gives a sound one of its labels, and turns it into a vector",
-    "contrastive": "turns media and texts into vectors that can be compared",
-    "image-classification": "gives an image one of its labels, and turns it into a vector",
-    "speech-to-text": "writes down what is said",
-    "video-classification": "gives a video one of its labels, and turns it into a vector",
-    "captioning": "writes a text about an image, or answers a question about it",
-    "causal-lm": "continues a text, one token after another",
-    "seq2seq-lm": "writes a target text for a source text",
-    "masked-lm": "guesses masked tokens, and turns a text into a vector",
-    "text-classification": "gives a text one of its labels",
-    "text-embedding": "turns a text into a vector",
-}
+from modelzoo.exporting.formats.format import Format
 
 
-def readme(manifest: dict, parity: dict) -> str:
-    """Markdown, from nothing but the manifest and the figures."""
-    python = litertlm_code if manifest["format"] == "litertlm" else python_code
+def readme(manifest: dict, parity: dict, format: Format) -> str:
+    """Markdown, from nothing but the manifest, the figures and the format's own programs."""
+    own = format.readme(manifest) if format.readme else ""
+    programs = [part for part in (runtime_code(manifest), own) if part]
+    if programs:
+        programs.insert(0, "Every program here runs inside this directory.")
+    else:
+        programs = [f"What runs the format {format.name} comes with whoever wrote its exporter."]
+    driving = format.driving or _driving
     parts = [
         f"# {manifest['name']}",
         _summary(manifest, parity),
         "## Signatures\n\n" + _signatures(manifest),
-        "## How to drive it\n\n" + _driving(manifest),
+        "## How to drive it\n\n" + driving(manifest),
         "## Verified\n\n" + _figures(manifest, parity),
-        "## Run it\n\nEvery program here runs inside this directory.\n\n" + python(manifest),
+        "## Run it",
+        *programs,
     ]
-    if manifest["format"] == "tflite":
-        parts.append(tflite_code(manifest))
     return "\n\n".join(parts) + "\n"
 
 
 def _summary(manifest: dict, parity: dict) -> str:
-    what = _TASKS.get(manifest["task"], f"does the task {manifest['task']}")
     limit = manifest["max_length"]
     length = f"at most {limit:,} tokens" if limit else "texts of any length"
     if not any("token_ids" in signature["inputs"] for signature in manifest["signatures"].values()):
         length = " and ".join(media_sizes(manifest["processing"]))
     lines = [
-        f"A `{manifest['format']}` bundle ({manifest['precision']}) that {what}: "
+        f"A `{manifest['format']}` bundle ({manifest['precision']}) that "
+        f"{manifest['does']}: "
         f"{manifest['parameters']:,} parameters, {parity.get('bytes', 0):,} bytes, {length}.",
         f"Written by modelzoo {manifest['modelzoo']} from the recipe with the digest "
         f"`{manifest['recipe_digest'][:16]}`, which `recipe.lock.toml` holds. `manifest.json` has "
@@ -83,13 +75,6 @@ def _tensors(tensors: dict) -> str:
 
 def _driving(manifest: dict) -> str:
     signatures, tokenizer = manifest["signatures"], manifest["tokenizer"]
-    if manifest["format"] == "litertlm":
-        return (
-            f"- LiteRT-LM does it all: `{manifest['model']}` holds the graph, the tokenizer, the "
-            "chat template and the tokens that end a text.\n"
-            f"- A text has {manifest['max_length']} tokens at most. The caches have slots to spare "
-            "behind that, for the filling of a prompt's last chunk."
-        )
     lines = []
     if tokenizer:
         roles = ", ".join(f"{role} {token}" for role, token in sorted(tokenizer["roles"].items()))

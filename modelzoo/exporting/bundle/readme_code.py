@@ -1,66 +1,60 @@
-"""Programs for a bundle's README, one a language. The names and shapes in them are the bundle's.
+"""Programs for a bundle's README, with its own names and shapes in them.
 
-Kotlin, Swift, C++ and JavaScript use LiteRT's CompiledModel; each shows one call of the signature
-that answers: `decode` of a model that generates, else `serve`, else the first.
+Those that do without modelzoo are the format's; see `exporting.formats.format`.
 """
 
 from __future__ import annotations
 
-import math
-import textwrap
+from collections.abc import Mapping
 
 from modelzoo.about import WHEEL
+from modelzoo.runtime.engines.opening import ENGINES, engine_of
 
 
-def main_signature(manifest: dict) -> str:
+def main_signature(manifest: Mapping) -> str:
     """The signature that the programs call."""
     signatures = manifest["signatures"]
     first = next(iter(signatures))
     return next((name for name in ("decode", "serve") if name in signatures), first)
 
 
-def data_of(signature: dict) -> str:
+def data_of(signature: Mapping) -> str:
     """What a program puts into a signature, in words."""
     named = {"images": "pixels", "frames": "pixels", "audio": "samples"}
     return next((named[key] for key in signature["inputs"] if key in named), "token ids")
 
 
-# === Python ===
+def program(title: str, language: str, code: str, manifest: Mapping, how: str = "") -> str:
+    """A program under its title. `<NAME>` in its code is the main signature, `<DATA>` what goes
+    into it, `<MODEL>` the model's file.
+
+    Args:
+        how: what to install, before the program.
+    """
+    name = main_signature(manifest)
+    values = {
+        "NAME": name,
+        "DATA": data_of(manifest["signatures"][name]),
+        "MODEL": manifest["model"],
+    }
+    for key, value in values.items():
+        code = code.replace(f"<{key}>", value)
+    fenced = f"```{language}\n{code.strip()}\n```"
+    return "\n\n".join(part for part in (f"### {title}", how, fenced) if part)
 
 
-def python_code(manifest: dict) -> str:
-    """Python with modelzoo's runtime, and without."""
-    name, format, signatures = main_signature(manifest), manifest["format"], manifest["signatures"]
-    call = {
-        "audio-classification": 'print(model.classify((np.zeros(8000, "float32"), 16000), top=1))',
-        "captioning": 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=20))',
-        "causal-lm": 'print(model.generate("In the beginning", max_new_tokens=20))',
-        "contrastive": _ZERO_SHOT if {"encode_image", "encode_text"} <= {*signatures} else None,
-        "image-classification": 'print(model.classify(np.zeros((64, 64, 3), "uint8"), top=1))',
-        "seq2seq-lm": 'print(model.generate("In the beginning", max_new_tokens=20))',
-        "speech-to-text": 'print(model.transcribe((np.zeros(8000, "float32"), 16000)))',
-        "masked-lm": 'print(model.embed("In the beginning"))',
-        "text-classification": 'print(model.classify("a fine film", top=1))',
-        "text-embedding": 'print(model.embed("In the beginning"))',
-        "video-classification": 'print(model.classify(np.zeros((8, 64, 64, 3), "uint8"), top=1))',
-    }.get(manifest["task"])
-    reads_text = any("token_ids" in signature["inputs"] for signature in signatures.values())
-    if call is None or (reads_text and manifest["tokenizer"] is None):
-        call = _RUN_BY_NAME.replace("<NAME>", name)
-    engine = "tensorflow" if format == "savedmodel" else "ai-edge-litert"
+def runtime_code(manifest: Mapping) -> str:
+    """Python with modelzoo's runtime; "" for a format that it does not run."""
+    engine = ENGINES.get(engine_of(manifest))
+    if engine is None:
+        return ""
+    call = manifest.get("example") or _RUN_BY_NAME
     code = ("import numpy as np\n" if "np." in call else "") + _PYTHON.replace("<CALL>", call)
-    parts = [
-        "### Python, with modelzoo",
-        f"`pip install {WHEEL}` (numpy, tokenizers and {engine}; no Keras). "
-        "`python -m build --wheel` in a checkout of modelzoo writes that file.",
-        f"```python\n{code.strip()}\n```",
-    ]
-    if format in _PLAIN:
-        title, plain = _PLAIN[format]
-        plain = plain.replace("<NAME>", name).replace("<MODEL>", manifest["model"])
-        plain = plain.replace("<DATA>", data_of(signatures[name]))
-        parts += [f"### {title}", f"```python\n{plain.strip()}\n```"]
-    return "\n\n".join(parts)
+    how = (
+        f"`pip install {WHEEL}` (numpy, tokenizers and {engine.package}; no Keras). "
+        "`python -m build --wheel` in a checkout of modelzoo writes that file."
+    )
+    return program("Python, with modelzoo", "python", code, manifest, how)
 
 
 _PYTHON = """
@@ -70,298 +64,8 @@ model = load(".")
 <CALL>
 """
 
-_ZERO_SHOT = 'print(model.zero_shot(np.zeros((64, 64, 3), "uint8"), ["a cat", "a dog"]))'
-
 _RUN_BY_NAME = """\
 info = model.engine.signatures["<NAME>"].inputs
 inputs = {key: np.zeros(tensor.shape, tensor.dtype) for key, tensor in info.items()}
 for key, value in model.engine.run("<NAME>", inputs).items():
     print(key, value.shape)"""
-
-_PLAIN = {
-    "tflite": (
-        "Python, with LiteRT alone",
-        """
-import json
-
-import numpy as np
-from ai_edge_litert.compiled_model import CompiledModel
-
-name = "<NAME>"
-with open("manifest.json", encoding="utf-8") as file:
-    signature = json.load(file)["signatures"][name]
-model = CompiledModel.from_file("<MODEL>")
-# Zeros here: put your <DATA> in.
-inputs = {key: model.create_input_buffer_by_name(name, key) for key in signature["inputs"]}
-for key, tensor in signature["inputs"].items():
-    inputs[key].write(np.zeros(tensor["shape"], tensor["dtype"]))
-# State is input and output of the same call: one buffer is both, and is updated in place.
-outputs = {
-    key: inputs[key] if key in inputs else model.create_output_buffer_by_name(name, key)
-    for key in signature["outputs"]
-}
-model.run_by_name(name, inputs, outputs)
-for key, tensor in signature["outputs"].items():
-    values = outputs[key].read(int(np.prod(tensor["shape"])), tensor["dtype"])
-    print(key, values.reshape(tensor["shape"]).ravel()[:4])
-""",
-    ),
-    "savedmodel": (
-        "Python, with TensorFlow alone",
-        """
-import numpy as np
-import tensorflow as tf
-
-loaded = tf.saved_model.load("<MODEL>")  # keep it: the signatures do not hold the weights
-signature = loaded.signatures["<NAME>"]
-specs = signature.structured_input_signature[1]
-inputs = {key: tf.zeros(spec.shape, spec.dtype) for key, spec in specs.items()}
-for key, value in signature(**inputs).items():
-    print(key, np.ravel(value)[:4])
-""",
-    ),
-}
-
-
-def litertlm_code(manifest: dict) -> str:
-    """Python with LiteRT-LM: a chat where there is a template, else a text that goes on."""
-    chats = "chat_template" in (manifest["tokenizer"] or {})
-    code = _LITERTLM + (_LITERTLM_CHAT if chats else _LITERTLM_TEXT)
-    return "\n\n".join(
-        (
-            "### Python, with LiteRT-LM",
-            "`pip install litert-lm-api`. Kotlin, Swift and C++ open the same file with "
-            "[LiteRT-LM](https://github.com/google-ai-edge/LiteRT-LM).",
-            f"```python\n{code.replace('<MODEL>', manifest['model']).strip()}\n```",
-        )
-    )
-
-
-_LITERTLM = """
-import litert_lm
-
-# With a directory as cache_dir, the next start is faster; else it writes beside the model.
-engine = litert_lm.Engine("<MODEL>", cache_dir=":nocache")
-greedy = litert_lm.SamplerConfig(top_k=1)
-"""
-_LITERTLM_CHAT = """\
-with engine.create_conversation(sampler_config=greedy, max_output_tokens=40) as conversation:
-    message = conversation.send_message("What is the capital of France?")
-    print("".join(part["text"] for part in message["content"]))
-"""
-_LITERTLM_TEXT = """\
-with engine.create_session(
-    apply_prompt_template=False, sampler_config=greedy, max_output_tokens=20
-) as session:
-    session.run_prefill(["In the beginning"])
-    for part in session.run_decode_async():
-        print(part.texts[0], end="", flush=True)
-print()
-"""
-
-
-# === The other languages ===
-
-
-def tflite_code(manifest: dict) -> str:
-    """Kotlin, Swift, C++ and JavaScript."""
-    name = main_signature(manifest)
-    signature = manifest["signatures"][name]
-    inputs, outputs = list(signature["inputs"]), list(signature["outputs"])
-    shown = next((key for key in ("logits", "embedding") if key in outputs), outputs[0])
-    values = {
-        "NAME": name,
-        "DATA": data_of(signature),
-        "INDEX": str(list(manifest["signatures"]).index(name)),
-        "INPUTS": _quoted(inputs),
-        "OUTPUTS": _quoted(outputs),
-        "SHOWN": shown,
-        "PLACE": str(outputs.index(shown)),
-        "COUNT": str(math.prod(signature["outputs"][shown]["shape"])),
-    }
-    parts = []
-    for title, language, how, template, fill in (
-        ("Kotlin (Android)", "kotlin", _KOTLIN_HOW, _KOTLIN, _fill_in_kotlin),
-        ("Swift (iOS, macOS)", "swift", _SWIFT_HOW, _SWIFT, _fill_in_swift),
-        ("C++", "cpp", _CPP_HOW, _CPP, _fill_in_cpp),
-        ("JavaScript (browser)", "javascript", _JS_HOW, _JS, _fill_in_js),
-    ):
-        code = template.replace("<FILL>", "\n".join(map(fill, _groups(signature))))
-        for key, value in values.items():
-            code = code.replace(f"<{key}>", value)
-        parts.append(f"### {title}\n\n{how}\n\n```{language}\n{code.strip()}\n```")
-    return "\n\n".join(parts)
-
-
-def _quoted(names: list[str]) -> str:
-    """Names in quotes, broken into lines where they are many."""
-    text = ", ".join(f'"{name}"' for name in names)
-    if len(text) < 60:
-        return text
-    return "\n" + textwrap.fill(text, 92, initial_indent="    ", subsequent_indent="    ")
-
-
-# dtype -> what Kotlin writes and its array, and the number's name in Swift, C++ and JavaScript
-_DTYPES = {
-    "float32": (("Float", "Float"), "Float", "float", "Float32"),
-    "int32": (("Int", "Int"), "Int32", "int32_t", "Int32"),
-    "int8": (("Int8", "Byte"), "Int8", "int8_t", "Int8"),
-    "uint8": (("Int8", "Byte"), "UInt8", "uint8_t", "Uint8"),
-}
-
-
-def _groups(signature: dict) -> list[tuple[list[int], list[str], list[int], str]]:
-    """(places, names, shape, dtype: one of `_DTYPES`) of inputs that are alike."""
-    groups: dict[tuple, tuple[list, list]] = {}
-    for place, (name, tensor) in enumerate(signature["inputs"].items()):
-        dtype = tensor["dtype"]
-        if dtype not in _DTYPES:
-            dtype = "int32" if dtype.startswith("int") else "float32"
-        key = (tuple(tensor["shape"]), dtype)
-        places, names = groups.setdefault(key, ([], []))
-        places.append(place)
-        names.append(name)
-    return [(*group, list(shape), dtype) for (shape, dtype), group in groups.items()]
-
-
-_KOTLIN_HOW = "Gradle: `implementation 'com.google.ai.edge.litert:litert:2.3.0'`."
-_KOTLIN = """
-import com.google.ai.edge.litert.Accelerator
-import com.google.ai.edge.litert.CompiledModel
-
-val model = CompiledModel.create(
-    context.assets, "model.tflite", CompiledModel.Options(Accelerator.CPU))
-val inputs = listOf(<INPUTS>).associateWith {
-    model.createInputBuffer(it, "<NAME>")
-}
-// Zeros here: put your <DATA> in.
-<FILL>
-// State is input and output of the same call: one buffer is both, and is updated in place.
-val outputs = listOf(<OUTPUTS>).associateWith {
-    inputs[it] ?: model.createOutputBuffer(it, "<NAME>")
-}
-model.run(inputs, outputs, "<NAME>")
-val result: FloatArray = outputs.getValue("<SHOWN>").readFloat()  // <COUNT> numbers
-"""
-
-
-def _fill_in_kotlin(group) -> str:
-    _, names, shape, dtype = group
-    write, array = _DTYPES[dtype][0]
-    return (
-        f"for (name in listOf({_quoted(names)}))\n"
-        f"    inputs.getValue(name).write{write}({array}Array({math.prod(shape)}))"
-    )
-
-
-_SWIFT_HOW = (
-    "The Swift package of [LiteRT](https://github.com/google-ai-edge/LiteRT) (`litert/swift`). Its "
-    "buffers come in the order of the signature, which is the order in `manifest.json`."
-)
-_SWIFT = """
-import LiteRT
-
-let environment = try Environment()
-let options = try Options()
-try options.setHardwareAccelerators([.cpu])
-let model = try CompiledModel(
-    filePath: "model.tflite", environment: environment, options: options)
-let inputNames = [<INPUTS>]
-let outputNames = [<OUTPUTS>]
-let inputs = try model.createInputBuffers(signatureIndex: <INDEX>)
-var outputs = try model.createOutputBuffers(signatureIndex: <INDEX>)
-// Zeros here: put your <DATA> in.
-<FILL>
-// State is input and output of the same call: one buffer is both, and is updated in place.
-for (place, name) in outputNames.enumerated() {
-    if let source = inputNames.firstIndex(of: name) { outputs[place] = inputs[source] }
-}
-try model.run(inputs: inputs, outputs: outputs, signatureIndex: <INDEX>)
-let result: [Float] = try outputs[<PLACE>].read()  // <SHOWN>: <COUNT> numbers
-"""
-
-
-def _fill_in_swift(group) -> str:
-    places, _, shape, dtype = group
-    number = _DTYPES[dtype][1]
-    return (
-        f"for place in [{', '.join(map(str, places))}] {{\n"
-        f"    try inputs[place].write([{number}]"
-        f"(repeating: 0, count: {math.prod(shape)}))\n}}"
-    )
-
-
-_CPP_HOW = (
-    "LiteRT's C++ library. `Duplicate` makes a second handle of the same buffer. The code behind "
-    "the includes goes into a function that returns `litert::Expected<void>`."
-)
-_CPP = """
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <vector>
-
-#include "absl/types/span.h"
-#include "litert/cc/litert_compiled_model.h"
-#include "litert/cc/litert_environment.h"
-#include "litert/cc/litert_macros.h"
-#include "litert/cc/litert_tensor_buffer.h"
-
-LITERT_ASSIGN_OR_RETURN(auto env, litert::Environment::Create({}));
-LITERT_ASSIGN_OR_RETURN(auto model, litert::CompiledModel::Create(
-    env, "model.tflite", litert::HwAccelerators::kCpu));
-const std::vector<std::string> input_names = {<INPUTS>};
-const std::vector<std::string> output_names = {<OUTPUTS>};
-LITERT_ASSIGN_OR_RETURN(auto inputs, model.CreateInputBuffers("<NAME>"));
-LITERT_ASSIGN_OR_RETURN(auto outputs, model.CreateOutputBuffers("<NAME>"));
-// Zeros here: put your <DATA> in.
-<FILL>
-// State is input and output of the same call: one buffer is both, and is updated in place.
-for (size_t i = 0; i < output_names.size(); ++i) {
-  auto source = std::find(input_names.begin(), input_names.end(), output_names[i]);
-  if (source != input_names.end()) {
-    LITERT_ASSIGN_OR_RETURN(outputs[i], inputs[source - input_names.begin()].Duplicate());
-  }
-}
-LITERT_RETURN_IF_ERROR(model.Run("<NAME>", inputs, outputs));
-std::vector<float> result(<COUNT>);  // <SHOWN>
-LITERT_RETURN_IF_ERROR(outputs[<PLACE>].Read<float>(absl::MakeSpan(result)));
-"""
-
-
-def _fill_in_cpp(group) -> str:
-    places, _, shape, dtype = group
-    kind = _DTYPES[dtype][2]
-    return (
-        f"for (size_t i : {{{', '.join(map(str, places))}}}) {{\n"
-        f"  const std::vector<{kind}> values({math.prod(shape)});\n"
-        f"  LITERT_RETURN_IF_ERROR(inputs[i].Write<{kind}>(absl::MakeConstSpan(values)));\n}}"
-    )
-
-
-_JS_HOW = (
-    "`npm install @litertjs/core`, and its folder `wasm/` served beside the page. State comes back "
-    "as new tensors: pass them to the next call, and `delete()` the old ones."
-)
-_JS = """
-import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
-
-await loadLiteRt('/wasm/');
-const model = await loadAndCompile('model.tflite', {accelerator: 'wasm'});
-const inputs = {};  // zeros here: put your <DATA> in
-<FILL>
-const outputs = await model.run('<NAME>', inputs);
-const result = await outputs['<SHOWN>'].data();  // Float32Array of <COUNT>
-for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
-"""
-
-
-def _fill_in_js(group) -> str:
-    _, names, shape, dtype = group
-    number = _DTYPES[dtype][3]
-    return (
-        f"for (const name of [{_quoted(names)}]) {{\n"
-        f"  inputs[name] = new Tensor(\n"
-        f"      new {number}Array({math.prod(shape)}), {shape});\n}}"
-    )

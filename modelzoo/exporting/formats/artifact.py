@@ -4,8 +4,7 @@
 
 Args: the Keras model; {name: Signature} of what goes into the file; the bundle's folder; the
 `precision.Mode`; a folder for what is only needed on the way. It knows signatures, never families.
-An exporter whose files `modelzoo.runtime` does not run has an attribute `reopen(model, signatures,
-mode) -> Artifact`, for a bundle that is verified once more.
+What holds for the format as a whole is its `format.Format`, `FORMAT` in the exporter's module.
 Exporters run in the child process, on Keras' TensorFlow backend.
 """
 
@@ -31,8 +30,8 @@ class Artifact:
         facts: figures for `parity.json`: operations, bytes, expected bytes.
         reference: of a quantized file, the same in float32 among what is only needed on the way:
             it tells which layer differs first.
-        engine: `engine(bundle) -> engine` for a format that `modelzoo.runtime` does not run; it
-            must offer what `runtime.engines.base` describes.
+        engine: `engine(bundle) -> engine` that verifies the bundle, for a format that
+            `modelzoo.runtime` does not run; it must offer what `runtime.engines.base` describes.
         signatures: what went into the file, where it is not all that the exporter was given.
     """
 

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.errors import ExportError, require
+from modelzoo.exporting.bundle.readme_code import program
+from modelzoo.exporting.formats import tflite
 from modelzoo.exporting.formats.artifact import Artifact
+from modelzoo.exporting.formats.format import Format
 from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.signature import Signature, TensorSpec
 
@@ -44,8 +47,6 @@ def export(
         ExportError: no decoder with a key/value cache, no tokenizer, or what `tflite.export` finds.
         MissingDependencyError: without the packages of the extra `litertlm`.
     """
-    from modelzoo.exporting.formats import tflite
-
     packed = packable(signatures, type(model).__name__)
     check_tokenizer(model)
     for package in ("litert_lm_builder", "litert_lm"):
@@ -67,9 +68,6 @@ def reopen(model, signatures: Mapping[str, Signature], mode: Mode) -> Artifact:
     require("litert_lm_builder", "litertlm")
     packed = packable(signatures, type(model).__name__)
     return _artifact(model, packed, slots_of(signatures["decode"]), mode, {})
-
-
-export.reopen = reopen
 
 
 def _artifact(model, packed, window: int, mode: Mode, facts: dict) -> Artifact:
@@ -261,3 +259,59 @@ class _Graph:
 
     def __init__(self, model_path: Path, manifest: dict):
         self.model_path, self.manifest = model_path, manifest
+
+
+# === The README ===
+
+
+def _programs(manifest: Mapping) -> str:
+    """Python with LiteRT-LM: a chat where there is a template, else a text that goes on."""
+    chats = "chat_template" in (manifest["tokenizer"] or {})
+    how = (
+        "`pip install litert-lm-api`. Kotlin, Swift and C++ open the same file with "
+        "[LiteRT-LM](https://github.com/google-ai-edge/LiteRT-LM)."
+    )
+    code = _PYTHON + (_PYTHON_CHAT if chats else _PYTHON_TEXT)
+    return program("Python, with LiteRT-LM", "python", code, manifest, how)
+
+
+def _driving(manifest: Mapping) -> str:
+    return (
+        f"- LiteRT-LM does it all: `{manifest['model']}` holds the graph, the tokenizer, the "
+        "chat template and the tokens that end a text.\n"
+        f"- A text has {manifest['max_length']} tokens at most. The caches have slots to spare "
+        "behind that, for the filling of a prompt's last chunk."
+    )
+
+
+_PYTHON = """
+import litert_lm
+
+# With a directory as cache_dir, the next start is faster; else it writes beside the model.
+engine = litert_lm.Engine("<MODEL>", cache_dir=":nocache")
+greedy = litert_lm.SamplerConfig(top_k=1)
+"""
+_PYTHON_CHAT = """\
+with engine.create_conversation(sampler_config=greedy, max_output_tokens=40) as conversation:
+    message = conversation.send_message("What is the capital of France?")
+    print("".join(part["text"] for part in message["content"]))
+"""
+_PYTHON_TEXT = """\
+with engine.create_session(
+    apply_prompt_template=False, sampler_config=greedy, max_output_tokens=20
+) as session:
+    session.run_prefill(["In the beginning"])
+    for part in session.run_decode_async():
+        print(part.texts[0], end="", flush=True)
+print()
+"""
+
+FORMAT = Format(
+    "litertlm",
+    tflite.PRECISIONS,
+    tflite.DEFAULT,
+    engine="litert_lm",
+    readme=_programs,
+    driving=_driving,
+    reopen=reopen,
+)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.errors import ExportError
+from modelzoo.exporting.bundle.readme_code import program
 from modelzoo.exporting.formats.artifact import Artifact
 from modelzoo.exporting.formats.byte_budget import SLACK, TABLES, check_size
+from modelzoo.exporting.formats.format import Format
 from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.signature import Signature
 
@@ -41,3 +43,23 @@ def export(
     size = sum(path.stat().st_size for path in (folder / NAME).rglob("*") if path.is_file())
     facts = {"bytes": size, "weight_bytes": stored, "expected_weight_bytes": expected}
     return Artifact(NAME, facts)
+
+
+def _programs(manifest: Mapping) -> str:
+    """Python with TensorFlow."""
+    return program("Python, with TensorFlow alone", "python", _PYTHON, manifest)
+
+
+_PYTHON = """
+import numpy as np
+import tensorflow as tf
+
+loaded = tf.saved_model.load("<MODEL>")  # keep it: the signatures do not hold the weights
+signature = loaded.signatures["<NAME>"]
+specs = signature.structured_input_signature[1]
+inputs = {key: tf.zeros(spec.shape, spec.dtype) for key, spec in specs.items()}
+for key, value in signature(**inputs).items():
+    print(key, np.ravel(value)[:4])
+"""
+
+FORMAT = Format("savedmodel", ("float32",), "float32", engine="saved_model", readme=_programs)

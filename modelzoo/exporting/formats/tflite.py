@@ -9,11 +9,16 @@ from pathlib import Path
 from modelzoo.errors import ExportError
 from modelzoo.exporting.formats.artifact import Artifact
 from modelzoo.exporting.formats.byte_budget import TABLES, check_size
+from modelzoo.exporting.formats.format import Format
+from modelzoo.exporting.formats.tflite_programs import programs
 from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.exporting.quantization.quantize import minimum_bytes, quantization_of, quantize
 from modelzoo.signature import Signature
 
 NAME = "model.tflite"
+# Devices have little memory, and it is what a token waits for.
+PRECISIONS, DEFAULT = ("float32", "float16", "int8", "int4"), "int8"
+FORMAT = Format("tflite", PRECISIONS, DEFAULT, engine="litert", readme=programs)
 
 # Both the graph that is converted and the file that comes out are protocols of 31-bit offsets.
 LIMIT = 2**31 - (1 << 24)

@@ -13,6 +13,7 @@ from modelzoo.building.directory import load
 from modelzoo.errors import ExportError
 from modelzoo.exporting.bundle import files
 from modelzoo.exporting.formats.artifact import WORK
+from modelzoo.exporting.formats.format import Format, format_of
 from modelzoo.exporting.process.options import check_cache, export_options
 from modelzoo.exporting.quantization.precision import mode_for
 from modelzoo.exporting.quantization.prepare import prepare
@@ -36,8 +37,8 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     from modelzoo.exporting.verification.verify import located, verify
     from modelzoo.runtime.model import load as load_bundle
 
-    exporter = registry.exporter(job["format"])
-    mode = mode_for(job["quantize"], job["format"])
+    format = format_of(job["format"])
+    mode = mode_for(job["quantize"], format)
     model = _chosen(open_model(job["model"], progress), job)
     options = export_options(model, job["options"])
     check_cache(options, mode)
@@ -50,8 +51,8 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     if mode.quantized:
         progress(f"preparing the weights for {mode.name}")
         prepare(model, mode, quantization_of(model))
-    progress(f"converting to {job['format']}")
-    artifact = exporter(model, signatures, folder, mode=mode, scratch=scratch)
+    progress(f"converting to {format.name}")
+    artifact = registry.exporter(format.name)(model, signatures, folder, mode=mode, scratch=scratch)
     if mode.quantized:  # what it is held against is the model as it was
         model = _chosen(open_model(job["model"], progress), job)
         model.set_weights(weights)
@@ -62,7 +63,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         signatures,
         artifact,
         name=job["name"],
-        format=job["format"],
+        format=format,
         mode=mode,
         options=options,
     )
@@ -73,6 +74,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     if artifact.engine is None:
         loaded = load_bundle(folder)
         engine, tokenizer = loaded.engine, loaded.tokenizer
+        manifest = files.with_abilities(manifest, loaded.abilities)
     else:
         loaded = None
         engine, tokenizer = artifact.engine(read_bundle(folder)), model.tokenizer
@@ -85,8 +87,8 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         found = folder / artifact.model
         raise located(error, artifact.reference, found, engine, model, mode) from error
     shutil.rmtree(scratch)
-    parity = {**artifact.facts, **_terms(job["format"], mode), **figures}
-    manifest = files.finish(folder, manifest, engine, parity)
+    parity = {**artifact.facts, **_terms(format, mode), **figures}
+    manifest = files.finish(folder, manifest, engine, parity, format)
     return {"parity": parity, "manifest": manifest}
 
 
@@ -97,13 +99,13 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
 
     found = read_bundle(job["bundle"])
     manifest = found.manifest
-    mode = mode_for(manifest.get("precision"), manifest["format"])
+    format = format_of(manifest["format"])
+    mode = mode_for(manifest.get("precision"), format)
     model = open_model(job["model"], progress)
     signatures = model.export_signatures(**manifest.get("options", {}))
     facts, bundle = {}, None
-    reopen = getattr(registry.exporter(manifest["format"]), "reopen", None)
-    if reopen is not None:
-        artifact = reopen(model, signatures, mode)
+    if format.reopen is not None:
+        artifact = format.reopen(model, signatures, mode)
         engine, tokenizer = artifact.engine(found), model.tokenizer
         signatures, facts = artifact.signatures, artifact.facts
     else:
@@ -111,7 +113,7 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
         engine, tokenizer = bundle.engine, bundle.tokenizer
     figures = verify(engine, model, signatures, tokenizer, mode, progress, bundle)
     return {
-        "parity": {**facts, **_terms(manifest["format"], mode), **figures},
+        "parity": {**facts, **_terms(format, mode), **figures},
         "manifest": manifest,
     }
 
@@ -160,9 +162,9 @@ def register(registrations: list[dict]) -> None:
         registry.register(entry["name"], **{entry["kind"]: item})
 
 
-def _terms(format: str, mode) -> dict:
+def _terms(format: Format, mode) -> dict:
     return {
-        "format": format,
+        "format": format.name,
         "precision": mode.name,
         "tolerance": {
             "max_abs_error": mode.max_error,

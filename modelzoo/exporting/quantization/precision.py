@@ -1,6 +1,7 @@
 """How exact a bundle's numbers are: the modes of `--quantize`, and what each must prove.
 
-A mode is a row of `MODES`; how a format reaches it is that exporter's own table.
+A mode is a row of `MODES`; which of them a format has, its `Format` says, and how it reaches them
+is its exporter's own table.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelzoo.errors import ExportError, nearest
+from modelzoo.exporting.formats.format import Format, core_formats
 
-DEFAULT = "float32"
-# Devices have little memory, and it is what a token waits for.
-OF_DEVICES = {"tflite": "int8", "litertlm": "int8"}
+EXACT = "float32"  # the mode whose answers are Keras', but for the order of sums
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Mode:
         relative: beyond that, the share of the output's largest number that an error may be.
         min_cosine: between an output and Keras'.
         same_text: whether greedy generation must give Keras' tokens, one by one.
-        formats: those of the core's formats that have the mode.
         quantized: weights are whole numbers; a task's metric is then held against float32 too.
         max_loss: how much the perplexity of held-out text may grow, as a share.
         max_drop: how much less of held-out texts may get the right label or neighbour.
@@ -38,7 +37,6 @@ class Mode:
     relative: float
     min_cosine: float
     same_text: bool
-    formats: tuple[str, ...]
     quantized: bool = False
     max_loss: float = 0.0
     max_drop: float = 0.0
@@ -56,45 +54,42 @@ MODES = {
     mode.name: mode
     for mode in (
         # Sums in another order differ by about 1e-6 of the largest number; this leaves a margin.
-        Mode("float32", 4, 1e-4, 1e-5, 0.9999, True, ("tflite", "savedmodel", "litertlm")),
+        Mode("float32", 4, 1e-4, 1e-5, 0.9999, True),
         # Rounding to 11 bits is 5e-4 a weight at most; through a deep model it grew to 4e-3 of the
         # largest number, over every family of the zoo.
-        Mode("float16", 2, 1e-2, 2e-2, 0.999, False, ("tflite", "litertlm")),
+        Mode("float16", 2, 1e-2, 2e-2, 0.999, False),
         # What single numbers do says little of quantized answers: the direction of a whole output
         # is held instead, and what the answers are for.
-        Mode("int8", 1, 0.1, 0.5, 0.99, False, ("tflite", "litertlm"), True, 0.03, 0.05),
-        Mode("int4", 0.5, 0.5, 1.0, 0.9, False, ("tflite", "litertlm"), True, 0.10, 0.15),
+        Mode("int8", 1, 0.1, 0.5, 0.99, False, True, 0.03, 0.05),
+        Mode("int4", 0.5, 0.5, 1.0, 0.9, False, True, 0.10, 0.15),
     )
 }
 
 
-def mode_for(quantize: str | None, format: str, preferred: str | None = None) -> Mode:
+def mode_for(quantize: str | None, format: Format, preferred: str | None = None) -> Mode:
     """The mode of a name.
 
-    None is what a recipe prefers, where the format has it; else int8 in the formats for devices,
-    and float32 in others.
+    None is what a recipe prefers, where the format states that it has it; else the format's own.
 
-    >>> mode_for(None, "tflite").name, mode_for(None, "savedmodel").name
+    >>> mode_for(None, format_of("tflite")).name, mode_for(None, format_of("savedmodel")).name
     ('int8', 'float32')
 
     Raises:
         ExportError: no such mode, or not in this format.
     """
-    if preferred in MODES and format not in MODES[preferred].formats:
+    if preferred in MODES and preferred not in (format.precisions or ()):
         preferred = None
-    name = quantize or preferred or OF_DEVICES.get(format, DEFAULT)
+    name = quantize or preferred or format.default
     if name not in MODES:
         raise ExportError(
             f"{name!r} is not a precision",
             did_you_mean=nearest(name, MODES),
             next_step=f"there is {', '.join(MODES)}",
         )
-    mode = MODES[name]
-    of_core = {one for other in MODES.values() for one in other.formats}
-    if format in of_core and format not in mode.formats:
-        fitting = [other.name for other in MODES.values() if format in other.formats]
+    if format.precisions is not None and name not in format.precisions:
+        having = next(other for other in core_formats() if name in other.precisions)
         raise ExportError(
-            f"the format {format} has no {name}; it has {', '.join(fitting)}",
-            next_step=f"--format {mode.formats[0]} has {name}",
+            f"the format {format.name} has no {name}; it has {', '.join(format.precisions)}",
+            next_step=f"--format {having.name} has {name}",
         )
-    return mode
+    return MODES[name]

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from modelzoo.errors import ExportError
-from modelzoo.exporting.quantization.precision import DEFAULT, Mode
+from modelzoo.exporting.quantization.precision import EXACT, Mode
 from modelzoo.exporting.verification import quality as held_out
 from modelzoo.exporting.verification.first_layer import compare_layers, first_difference
 from modelzoo.exporting.verification.parity import Difference, complaint, difference
@@ -107,8 +107,8 @@ def refuse(complaints: list[str | None], mode: Mode) -> None:
 def _advice(mode: Mode) -> str:
     if mode.name == "int4":
         return "export with --quantize int8, or keep the layers that need it in 8 bits ([quantize])"
-    if mode.name != DEFAULT:
-        return f"export with --quantize {DEFAULT}"
+    if mode.name != EXACT:
+        return f"export with --quantize {EXACT}"
     return "is it another model? If not, report it together with the recipe"
 
 

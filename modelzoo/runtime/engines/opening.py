@@ -1,16 +1,63 @@
-"""The engine of a bundle's format."""
+"""The engine that a bundle names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 from modelzoo.errors import BundleError, ModelzooError, nearest
 
-FORMATS = ("tflite", "savedmodel")
+__all__ = ["ENGINES", "Engine", "engine_of", "open_engine"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine of this runtime.
+
+    Attributes:
+        package: what must be installed for it.
+        load: gives its class; imports that package.
+    """
+
+    package: str
+    load: Callable[[], type]
+
+
+def _litert() -> type:
+    from modelzoo.runtime.engines.litert import LiteRTEngine
+
+    return LiteRTEngine
+
+
+def _saved_model() -> type:
+    from modelzoo.runtime.engines.saved_model import SavedModelEngine
+
+    return SavedModelEngine
+
+
+# The manifest names one of these, and never a module.
+ENGINES = {
+    "litert": Engine("ai-edge-litert", _litert),
+    "saved_model": Engine("tensorflow", _saved_model),
+}
+# Bundles of modelzoo 0.1 name their format only.
+_OF_FORMAT = {"tflite": "litert", "savedmodel": "saved_model"}
+
+
+def engine_of(manifest: Mapping) -> str:
+    """The name of the engine that runs a bundle, whether this runtime has it or not.
+
+    >>> engine_of({"format": "acme/labelled", "engine": "litert"}), engine_of({"format": "tflite"})
+    ('litert', 'litert')
+    """
+    format = manifest["format"]
+    return manifest.get("engine") or _OF_FORMAT.get(format, format)
 
 
 def open_engine(
     bundle, threads: int | None = None, weight_cache: str | None = None
 ):  # -> LiteRTEngine | SavedModelEngine
-    """The engine for a bundle's format.
+    """The engine that runs a bundle.
 
     Args:
         threads: CPU threads; None is one a core that this process may use, four at most.
@@ -18,30 +65,22 @@ def open_engine(
             fraction of the time and share memory between signatures and processes.
 
     Raises:
-        BundleError: an unknown format, or a model file that the runtime refuses.
+        BundleError: the bundle needs another engine, or the engine rejects the model file.
         MissingDependencyError: a SavedModel without TensorFlow.
     """
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ModelzooError(f"threads must be a whole number, 1 or more; got {threads!r}")
-    kind = bundle.manifest["format"]
-    if kind == "tflite":
-        from modelzoo.runtime.engines.litert import LiteRTEngine as Engine
-    elif kind == "savedmodel":
-        from modelzoo.runtime.engines.saved_model import SavedModelEngine as Engine
-    elif kind == "litertlm":
+    name, format = engine_of(bundle.manifest), bundle.manifest["format"]
+    if name not in ENGINES:
         raise BundleError(
-            "LiteRT-LM runs a .litertlm bundle, and modelzoo's runtime does not",
+            f"a bundle of the format {format!r} needs the engine {name!r}, and modelzoo's runtime "
+            f"has {' and '.join(ENGINES)}",
             where=bundle.directory,
-            next_step="pip install litert-lm-api (the bundle's README.md has the code); or export "
-            "with --format tflite",
+            did_you_mean=nearest(name, (*ENGINES, *_OF_FORMAT)),
+            next_step="the bundle's README.md says what runs it; or export the model in another "
+            "format",
         )
-    else:
-        raise BundleError(
-            f"unknown bundle format {kind!r}; this modelzoo runs {' and '.join(FORMATS)}",
-            where=bundle.directory,
-            did_you_mean=nearest(kind, FORMATS),
-        )
-    engine = Engine(bundle, threads, weight_cache)
+    engine = ENGINES[name].load()(bundle, threads, weight_cache)
     missing = [name for name in bundle.manifest["signatures"] if name not in engine.signatures]
     if missing:
         raise BundleError(
