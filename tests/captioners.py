@@ -8,7 +8,7 @@ import modelzoo
 from modelzoo import registry
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.recipe import from_values
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 from tests.core import randomise
 
 SIZE, VOCAB = 16, 280

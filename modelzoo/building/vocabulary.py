@@ -15,7 +15,7 @@ def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
     """A tokenizer as the recipe's `[tokenizer]` table says, trained on the examples' texts."""
     from modelzoo.data.raw import iterate_texts
     from modelzoo.data.train_tokenizer import train_tokenizer
-    from modelzoo.tasks.base import said
+    from modelzoo.tasks.profile import said
 
     table = recipe.table("tokenizer")
     size, default = vocabulary_of(recipe)

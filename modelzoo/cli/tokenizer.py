@@ -89,7 +89,7 @@ def _train(args: argparse.Namespace) -> int:
 
     from modelzoo.data.raw import iterate_texts
     from modelzoo.data.train_tokenizer import train_tokenizer
-    from modelzoo.tasks.base import said
+    from modelzoo.tasks.profile import said
 
     if not said(args.task, "reads_text"):
         raise ModelzooError(

@@ -6,16 +6,10 @@ which figures), and a `TaskModel`, the `keras.Model` with the task's head over a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import keras
 
-from modelzoo import registry
 from modelzoo.errors import DataError, ModelzooError, TokenizerError
-from modelzoo.tasks.shared.checkpoints import config_of_labels
-
-# What a tokenizer for encoders knows besides words, in the order of the ids.
-ENCODER_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+from modelzoo.tasks.profile import Profile
 
 
 class TaskModel(keras.Model):
@@ -79,7 +73,7 @@ class TaskModel(keras.Model):
         return self.tokenizer
 
 
-class Task:
+class Task(Profile):
     """Base of the tasks. Its constructor's keywords are the recipe's `[task_options]`.
 
     A subclass says its `name` and offers:
@@ -89,74 +83,15 @@ class Task:
         evaluate(model, batches) -> {figure: number}
         fields: of an example, as `data.read_examples` takes them
         best: the figure that early stopping watches, lower is better
-        reads_text: whether it needs a tokenizer
         media: what its examples hold besides text, of "image", "audio" and "video"
 
-    What it is to people, tokenizers, devices and checkpoints. Every room asks through `said`, so a
-    task that does not subclass this one has these defaults:
-        does: what a model of it does, in the third person: "writes down what is said"
-        special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids
-        example: a line of Python for a bundle's README, which uses `model`; or a function that
-            gives one for the abilities of a bundle. It is left out where the bundle lacks the
-            ability that it calls, and may use `np`
-        abilities: the methods of `runtime.Model` that its bundles offer, as far as their
-            signatures allow; `None` for all that these allow
-        options_of_config, options_of_extras: `[task_options]` of a checkpoint
-        config_of, extras_of: what a checkpoint says of a model
+    What it is to people, tokenizers, devices and checkpoints, `tasks.profile.Profile` says.
     """
 
     name = "task"
     fields = (("text",),)
     best = "loss"
-    reads_text = True
     media: tuple[str, ...] = ()
-
-    does = ""
-    special_tokens: tuple[str, ...] = ("<pad>", "</s>", "<unk>", "<mask>")
-    example: str | Callable[[tuple[str, ...]], str] = ""
-    abilities: tuple[str, ...] | None = None
-
-    # === Checkpoints in Hugging Face's layout; what a table's head says holds in any case ===
-
-    @classmethod
-    def options_of_config(cls, config: Mapping, names: frozenset[str]) -> dict:
-        """`[task_options]` of a checkpoint with a head for this task.
-
-        Args:
-            config: its `config.json`, under its `generation_config.json`.
-            names: of its tensors.
-        """
-        return {}
-
-    @classmethod
-    def options_of_extras(cls, extras: Mapping[str, object]) -> dict | None:
-        """`[task_options]`, where small files beside `config.json` say that it is of this task.
-
-        Args:
-            extras: parsed JSON files by their path, as in `weights.checkpoint.Checkpoint`.
-
-        Returns: `None` where they say nothing of it: the class in `config.json` decides then.
-        """
-        return None
-
-    @classmethod
-    def config_of(cls, model: TaskModel, classes: tuple[str, ...]) -> dict:
-        """What `config.json` says of a model besides its sizes, class and token ids.
-
-        Args:
-            classes: those of the table's head; `{"architectures": [...]}` takes another than the
-                first.
-
-        Returns: its labels, where the task's options have any.
-        """
-        return config_of_labels(model.recipe.table("task_options"))
-
-    @classmethod
-    def extras_of(cls, model: TaskModel, config: Mapping) -> dict[str, object]:
-        """The other small JSON files of a model's checkpoint, by name."""
-        return {}
-
-    # === Data ===
 
     def batch_options(self, model, options, length: int | None = None) -> dict:
         """What `batches` must know of the model: `length` of a text, `processing` of media."""
@@ -192,22 +127,6 @@ class Task:
                 f"and {type(backbone).__name__} has none",
                 next_step="take another task, or another architecture",
             )
-
-
-def said(task: str | object, attribute: str):
-    """What a task says under one of the attributes of `Task`, or `Task`'s default.
-
-    Args:
-        task: a name, a class, or an object; it need not be a `Task`.
-
-    Raises: as `registry.task`.
-
-    Example:
-        >>> said("causal-lm", "special_tokens")
-        ('<|endoftext|>',)
-    """
-    found = registry.task(task) if isinstance(task, str) else task
-    return getattr(found, attribute, getattr(Task, attribute))
 
 
 def token_loss():

@@ -14,7 +14,8 @@ from modelzoo.backbones.contrastive import INPUTS
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.contrastive_loss import contrastive_loss
 from modelzoo.signature import Signature
-from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel
+from modelzoo.tasks.base import Task, TaskModel
+from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.cached_gradients import chunked_gradients
 from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
 from modelzoo.tasks.shared.media_abilities import SharedSpaceAnswers, input_specs

@@ -9,7 +9,8 @@ from keras import ops
 from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.norms import make_norm
-from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding
 from modelzoo.tasks.shared.scores import token_scores
 from modelzoo.tasks.shared.text_abilities import Answers

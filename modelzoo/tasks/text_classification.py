@@ -11,7 +11,8 @@ from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import override
 from modelzoo.recipe.schema import defaults
-from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.checkpoints import labels_of_config
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding, pool
 from modelzoo.tasks.shared.scores import classification_scores, predictions

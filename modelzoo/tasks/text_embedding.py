@@ -10,7 +10,8 @@ from keras import ops
 from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.contrastive_loss import in_batch_nll
 from modelzoo.layers.masks import HIDDEN
-from modelzoo.tasks.base import ENCODER_TOKENS, Task, TaskModel
+from modelzoo.tasks.base import Task, TaskModel
+from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.encoder_signatures import POOLINGS, embedding, unit
 from modelzoo.tasks.shared.retrieval import retrieval_scores
 from modelzoo.tasks.shared.scores import predictions

@@ -8,7 +8,6 @@ from pathlib import PurePath
 
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import Recipe, from_values
-from modelzoo.tasks.base import said
 from modelzoo.weights.checkpoint import Checkpoint
 from modelzoo.weights.lookup import known_types, table_of_type
 from modelzoo.weights.table import Head, Table, nested
@@ -94,6 +93,8 @@ def recipe_name(where: str) -> str:
 
 def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, dict]:
     """Our task of a checkpoint, and the task's options."""
+    from modelzoo.tasks.profile import said  # which imports Keras
+
     for task in table.heads:
         options = said(task, "options_of_extras")(checkpoint.extras)
         if options is not None:
@@ -116,6 +117,7 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
 
 
 def _task_of_backbone(heads: Mapping[str, Head]) -> str:
-    """What a backbone alone becomes: the task whose class it is of theirs, else the first."""
+    """What a backbone alone becomes: the task that has a class of theirs without a head, else the
+    first; for a table without heads the one task that adds no weights."""
     bare = (task for task, head in heads.items() if head.classes[0].endswith("Model"))
     return next(bare, next(iter(heads), "text-embedding"))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
-from modelzoo.tasks.base import said
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
 from modelzoo.weights.table import Head, Rule, Table, nested
@@ -117,6 +116,8 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
 
 def _config(model, head: Head) -> dict:
     """What config.json says besides the sizes: the class, the special tokens, the task's own."""
+    from modelzoo.tasks.profile import said  # which imports Keras
+
     roles = {} if model.tokenizer is None else model.tokenizer.roles
     config = {"architectures": [head.classes[0]], "dtype": "float32"}
     config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
@@ -127,6 +128,8 @@ def _config(model, head: Head) -> dict:
 
 def _extras(model, config: Mapping) -> dict[str, object]:
     """The other small JSON files, by name."""
+    from modelzoo.tasks.profile import said
+
     tokenizer = model.tokenizer
     found: dict[str, object] = {}
     if tokenizer is not None:

@@ -1,7 +1,7 @@
 import pytest
 
 from modelzoo.data.train_tokenizer import train_tokenizer
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 from tests.data.corpus import CORPUS
 
 

@@ -7,7 +7,7 @@ import pytest
 from modelzoo.data.train_tokenizer import KINDS, train_tokenizer
 from modelzoo.errors import TokenizerError
 from modelzoo.registry import components
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 from tests.data.corpus import CORPUS
 
 SIZES = {"bpe": 320, "byte": None, "wordpiece": 600, "unigram": 320}

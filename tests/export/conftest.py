@@ -16,7 +16,7 @@ from modelzoo import recipe, registry
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.exporting.process import child
 from modelzoo.registry import components
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 from tests.core import randomise
 from tests.once import once
 

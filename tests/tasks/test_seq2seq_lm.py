@@ -10,7 +10,7 @@ from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import OverflowTextError
 from modelzoo.runtime.generation.loop import generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 from modelzoo.tasks.seq2seq_lm import Seq2SeqLM
 from tests.core import VOCAB, assert_near, number, small, token_ids
 

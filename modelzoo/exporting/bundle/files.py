@@ -16,7 +16,7 @@ from modelzoo.exporting.formats.format import Format
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
-from modelzoo.tasks.base import said
+from modelzoo.tasks.profile import said
 
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 

@@ -75,5 +75,6 @@ def format_of(name: str) -> Format:
 
 
 def core_formats() -> list[Format]:
-    """The formats of modelzoo's own exporters."""
-    return [format_of(name) for name in CORE["exporters"]]
+    """The formats of modelzoo's own exporters, the default one first."""
+    others = (name for name in CORE["exporters"] if name != DEFAULT_FORMAT)
+    return [format_of(name) for name in (DEFAULT_FORMAT, *others)]

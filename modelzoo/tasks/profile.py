@@ -1,0 +1,93 @@
+"""What a task is to people, tokenizers, devices and checkpoints.
+
+Every room asks through `said`, so that no room but the task's own knows its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from modelzoo import registry
+from modelzoo.tasks.shared.checkpoints import config_of_labels
+
+__all__ = ["ENCODER_TOKENS", "Profile", "said"]
+
+# What a tokenizer for encoders knows besides words, in the order of the ids.
+ENCODER_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Profile:
+    """What `modelzoo.tasks.base.Task` says by default, and so does a task that is no subclass.
+
+    Attributes:
+        does: what a model of it does, in the third person: "writes down what is said".
+        reads_text: whether it needs a tokenizer.
+        special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids.
+        example: a line of Python for a bundle's README, which uses `model` and may use `np`; or a
+            static method that gives one for the abilities of a bundle. It is left out where the
+            bundle lacks the ability that it calls.
+        abilities: the methods of `runtime.Model` that its bundles offer, as far as their
+            signatures allow; `None` for all that these allow.
+    """
+
+    does = ""
+    reads_text = True
+    special_tokens: tuple[str, ...] = ("<pad>", "</s>", "<unk>", "<mask>")
+    example: str | Callable[[tuple[str, ...]], str] = ""
+    abilities: tuple[str, ...] | None = None
+
+    # === Checkpoints in Hugging Face's layout; what a table's head says holds in any case ===
+
+    @classmethod
+    def options_of_config(cls, config: Mapping, names: frozenset[str]) -> dict:
+        """`[task_options]` of a checkpoint with a head for this task.
+
+        Args:
+            config: its `config.json`, under its `generation_config.json`.
+            names: of its tensors.
+        """
+        return {}
+
+    @classmethod
+    def options_of_extras(cls, extras: Mapping[str, object]) -> dict | None:
+        """`[task_options]`, where small files beside `config.json` say that it is of this task.
+
+        Args:
+            extras: parsed JSON files by their path, as in `weights.checkpoint.Checkpoint`.
+
+        Returns: `None` where they say nothing of it: the class in `config.json` decides then.
+        """
+        return None
+
+    @classmethod
+    def config_of(cls, model, classes: tuple[str, ...]) -> dict:
+        """What `config.json` says of a model besides its sizes, class and token ids.
+
+        Args:
+            classes: those of the table's head; `{"architectures": [...]}` takes another than the
+                first.
+
+        Returns: its labels, where the task's options have any.
+        """
+        return config_of_labels(model.recipe.table("task_options"))
+
+    @classmethod
+    def extras_of(cls, model, config: Mapping) -> dict[str, object]:
+        """The other small JSON files of a model's checkpoint, by name."""
+        return {}
+
+
+def said(task: str | object, attribute: str):
+    """What a task says under one of the attributes of `Profile`, or the default there.
+
+    Args:
+        task: a name, a class, or an object; it need not subclass `Task`.
+
+    Raises: as `registry.task`.
+
+    Example:
+        >>> said("causal-lm", "special_tokens")
+        ('<|endoftext|>',)
+    """
+    found = registry.task(task) if isinstance(task, str) else task
+    return getattr(found, attribute, getattr(Profile, attribute))
