@@ -70,7 +70,8 @@ def test_the_tutorial_lists_and_its_session_runs(tutorial):
     said = [line for line in done.stdout.splitlines() if line.strip()]
     assert "'good'" in said[0]
     assert said[1:3] == ["bad", "good"]
-    assert said[3] == "acme/average 27778"
+    assert "'good'" in said[3]  # the runtime's own engine runs the plugin's format
+    assert said[4] == "acme/average 27778"
 
 
 @pytest.mark.slow

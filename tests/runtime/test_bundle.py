@@ -52,6 +52,13 @@ def test_writing_again_leaves_the_manifest_out_of_the_hashes(bundle):
     assert read_bundle(bundle).manifest == again
 
 
+@pytest.mark.parametrize(("key", "value"), [("engine", 3), ("abilities", "generate")])
+def test_an_engine_is_a_name_and_abilities_are_a_list(bundle, key, value):
+    edit(bundle, lambda manifest: manifest.update({key: value}))
+    with pytest.raises(BundleError, match=f"no proper .* '{key}'"):
+        read_bundle(bundle)
+
+
 def test_sha256_of_a_file(bundle):
     content = (bundle / "model.tflite").read_bytes()
     assert sha256_file(bundle / "model.tflite") == hashlib.sha256(content).hexdigest()

@@ -180,6 +180,11 @@ def test_formats_threads_and_signatures_are_checked(tiny, tmp_path):
     unknown.manifest["format"] = "tflight"
     with pytest.raises(BundleError, match="did you mean: tflite"):
         open_engine(unknown)
+    unknown.manifest["engine"] = "os:system"  # a name in a table, which nothing imports
+    with pytest.raises(BundleError, match="needs the engine 'os:system'.* has litert and saved_m"):
+        open_engine(unknown)
+    unknown.manifest["engine"] = "litert"
+    assert "serve" in open_engine(unknown, threads=1).signatures
     wrong = read_bundle(tiny.bundle("classes", tmp_path / "b", signatures={"encode": {}}))
     with pytest.raises(BundleError, match="no signature 'encode'"):
         open_engine(wrong)

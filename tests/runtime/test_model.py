@@ -204,6 +204,16 @@ def test_what_does_not_fit_says_what_does(models, name, call, can):
         getattr(models[name], call)("a [MASK]")
 
 
+def test_a_manifest_narrows_the_abilities_and_adds_none(tiny, tmp_path):
+    stated = ["sing", "__init__", "classify", "fill_mask"]
+    model = load(tiny.bundle("classes", tmp_path / "a", abilities=stated))
+    assert model.abilities == ("classify",)
+    model = load(tiny.bundle("classes", tmp_path / "b", abilities=["sing"]))
+    assert model.abilities == ()
+    with pytest.raises(ModelzooError, match="cannot `classify`; it can run signatures by name"):
+        model.classify("a")
+
+
 @pytest.mark.parametrize("top", [0, -1, 1.5, True])
 def test_top_must_be_a_positive_whole_number(models, top):
     with pytest.raises(ModelzooError, match="top"):
