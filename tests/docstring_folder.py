@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 import modelzoo
-from modelzoo.data.train_tokenizer import specials_for, train_tokenizer
+from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.runtime.abilities.captioning import frame_of
 from modelzoo.runtime.bundle import write_manifest
 from modelzoo.runtime.text.tokenizer import Tokenizer
+from modelzoo.tasks.profile import said
 from modelzoo.weights import write_checkpoint
 from tests import media, small
 from tests.plugin_site import ROOT, Site, acme
@@ -114,7 +115,9 @@ def _write(
 ) -> None:
     """One bundle, with a tokenizer that knows the words of `says` whole."""
     path.mkdir()
-    tokenizer = train_tokenizer(list(says) * 2, vocab_size=600, specials=specials_for(task))
+    tokenizer = train_tokenizer(
+        list(says) * 2, vocab_size=600, specials=said(task, "special_tokens")
+    )
     tokenizer.save(path / "tokenizer.json")
     entry = {"file": "tokenizer.json"}
     if chat_template:
