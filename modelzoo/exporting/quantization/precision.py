@@ -71,7 +71,8 @@ def mode_for(quantize: str | None, format: Format, preferred: str | None = None)
 
     None is what a recipe prefers, where the format states that it has it; else the format's own.
 
-    >>> mode_for(None, format_of("tflite")).name, mode_for(None, format_of("savedmodel")).name
+    >>> own = Format("acme/own", ("float32", "int8"), default="int8")
+    >>> mode_for(None, own).name, mode_for(None, own, preferred="float32").name
     ('int8', 'float32')
 
     Raises:
