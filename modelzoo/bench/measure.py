@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 
@@ -93,7 +94,7 @@ class Plan:
         times.append(time.perf_counter())
         run = generate_tokens(stepper, [self.prompt], Sampling(max_new_tokens=self.new_tokens))
         times += [time.perf_counter() for _ in run]
-        spans = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        spans = [later - earlier for earlier, later in itertools.pairwise(times)]
         return spans[0], spans[1], spans[2:]
 
 

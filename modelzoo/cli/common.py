@@ -12,8 +12,8 @@ from contextlib import contextmanager
 __all__ = [
     "add_set",
     "count",
-    "examples",
     "exact",
+    "examples",
     "print_json",
     "printable",
     "table",

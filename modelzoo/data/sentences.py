@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 __all__ = ["split_sentences"]
@@ -19,7 +20,7 @@ def split_sentences(text: str) -> list[str]:
     ['It rains.', ' Really?', ' 下雨了。', '是吗？']
     """
     cuts = [0, *(match.end() for match in _END.finditer(text)), len(text)]
-    pieces = [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False) if start < end]
+    pieces = [text[start:end] for start, end in itertools.pairwise(cuts) if start < end]
     if len(pieces) > 1 and not pieces[-1].strip():
         pieces[-2:] = [pieces[-2] + pieces[-1]]
     return pieces

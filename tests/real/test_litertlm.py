@@ -14,16 +14,16 @@ import pytest
 pytest.importorskip("litert_lm")
 pytest.importorskip("litert_lm_builder")
 
-import modelzoo  # noqa: E402
-from modelzoo.errors import BundleError, ExportError  # noqa: E402
-from modelzoo.exporting import verify_bundle  # noqa: E402
-from modelzoo.exporting.formats import litertlm  # noqa: E402
-from modelzoo.exporting.formats.litertlm_check import QUESTION, compare_text, run_litert_lm  # noqa: E402
-from modelzoo.exporting.quantization.precision import MODES  # noqa: E402
-from modelzoo.runtime import load as load_bundle  # noqa: E402
-from modelzoo.runtime.bundle import read_bundle  # noqa: E402
-from modelzoo.runtime.generation.sampling import Sampling  # noqa: E402
-from tests import small  # noqa: E402
+import modelzoo
+from modelzoo.errors import BundleError, ExportError
+from modelzoo.exporting import verify_bundle
+from modelzoo.exporting.formats import litertlm
+from modelzoo.exporting.formats.litertlm_check import QUESTION, compare_text, run_litert_lm
+from modelzoo.exporting.quantization.precision import MODES
+from modelzoo.runtime import load as load_bundle
+from modelzoo.runtime.bundle import read_bundle
+from modelzoo.runtime.generation.sampling import Sampling
+from tests import small
 
 pytestmark = pytest.mark.real
 

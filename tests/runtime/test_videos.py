@@ -22,7 +22,7 @@ def animation(path, kind, frames=COLOURS):
 
 
 def levels(video):
-    return [int(round(float(frame.mean()))) for frame in video]
+    return [round(float(frame.mean())) for frame in video]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])

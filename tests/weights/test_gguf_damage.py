@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("gguf")
 
-from modelzoo.errors import WeightsError  # noqa: E402
-from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
-from tests.weights.small_gguf import BPE, TOKENS, VOCAB, WIDTH, tensors, write  # noqa: E402
+from modelzoo.errors import WeightsError
+from modelzoo.weights.gguf.opening import open_gguf
+from tests.weights.small_gguf import BPE, TOKENS, VOCAB, WIDTH, tensors, write
 
 
 def refused(path) -> WeightsError:

@@ -9,11 +9,11 @@ import tokenizers
 
 pytest.importorskip("gguf")
 
-from modelzoo.errors import WeightsError  # noqa: E402
-from modelzoo.runtime import Tokenizer  # noqa: E402
-from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
-from modelzoo.weights.gguf.tokenizer import PRE_TOKENIZERS, read_tokenizer  # noqa: E402
-from tests.weights.small_gguf import BPE, END, TOKENS, write  # noqa: E402
+from modelzoo.errors import WeightsError
+from modelzoo.runtime import Tokenizer
+from modelzoo.weights.gguf.opening import open_gguf
+from modelzoo.weights.gguf.tokenizer import PRE_TOKENIZERS, read_tokenizer
+from tests.weights.small_gguf import BPE, END, TOKENS, write
 
 # Every byte, as byte-level BPE spells it.
 _PLAIN = [*range(33, 127), *range(161, 173), *range(174, 256)]
