@@ -45,10 +45,13 @@ def fetch(folder: Path) -> Path:
 def sentences(package: Path) -> list[tuple[str, str]]:
     """(sentence, label); each sentence once, and none of those whose mean rating is zero."""
     if package.suffix == ".zip":
-        inner = zipfile.ZipFile(package).read(ARCHIVE)
+        with zipfile.ZipFile(package) as outer:
+            inner = outer.read(ARCHIVE)
     else:
-        inner = tarfile.open(package).extractfile(ARCHIVE).read()
-    text = tarfile.open(fileobj=io.BytesIO(inner)).extractfile(MEMBER).read().decode("utf-8")
+        with tarfile.open(package) as outer:
+            inner = outer.extractfile(ARCHIVE).read()
+    with tarfile.open(fileobj=io.BytesIO(inner)) as archive:
+        text = archive.extractfile(MEMBER).read().decode("utf-8")
     found = {}
     for line in text.splitlines():
         _, rating, sentence = line.split("\t", 2)

@@ -211,7 +211,8 @@ class Contrastive(Backbone):
             if INPUTS[kind][0] in inputs:
                 found[kind] = self.embed(kind, inputs, training)
         scales = self.scales()
-        asking, asked = list(found)[0], list(found)[-1]
+        kinds = [*found]
+        asking, asked = kinds[0], kinds[-1]
         found["logit_scale"] = scales.factors.get((asking, asked), self._factor(asking))
         if scales.bias is not None:
             found["logit_bias"] = scales.bias

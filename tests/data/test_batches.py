@@ -249,7 +249,7 @@ def test_half_of_the_pairs_come_from_another_document(bert_tokenizer):
 
 
 def test_single_document_and_single_row_still_make_batches(bert_tokenizer):
-    x, y, _ = masked(bert_tokenizer, [" ".join(CORPUS)]).batch(0)
+    _, y, _ = masked(bert_tokenizer, [" ".join(CORPUS)]).batch(0)
     assert 0 < y["nsp"].sum() < 8
     assert masked(bert_tokenizer, ["a b c"]).batch(0)[1]["nsp"].tolist() == [0] * 8
 

@@ -195,7 +195,7 @@ def test_two_towers_give_the_vectors_and_logits_of_transformers(towers):
 
 
 def test_two_towers_take_larger_images_with_interpolated_positions(towers, tmp_path):
-    kind, theirs, processor, _ = towers
+    _, theirs, processor, _ = towers
     folder = saved(theirs, processor, tmp_path)
     ours = modelzoo.build(folder, compile=False, **{"image.model.image_size": 40})
     images = np.stack([picture(40, 40, seed) for seed in range(4)])

@@ -89,7 +89,7 @@ def names(answer):
 
 
 def test_the_longest_size_is_the_limit(models):
-    one, several, calls = models["embedding"]
+    one, several, _ = models["embedding"]
     long = " ".join("abcdefghijkl")
     with pytest.raises(OverflowTextError, match="14 tokens"):
         several.embed(["a", long])

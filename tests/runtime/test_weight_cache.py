@@ -188,7 +188,7 @@ def test_a_load_that_fails_is_tried_without_a_file(tmp_path, monkeypatch, in_mem
     assert load_with_weights(picky, str(tmp_path), DIGEST) == "loaded"
     assert len(loads) == 2 and files(tmp_path) == []
     with pytest.raises(FileNotFoundError):  # the load's own error, and no warning
-        load_with_weights(lambda path: open(tmp_path / "absent"), str(tmp_path), DIGEST)
+        load_with_weights(lambda path: (tmp_path / "absent").read_bytes(), str(tmp_path), DIGEST)
 
 
 def test_a_whole_file_that_the_runtime_refuses_or_rewrites_is_removed(tmp_path):

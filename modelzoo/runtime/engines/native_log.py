@@ -50,7 +50,7 @@ def mute_exit() -> None:
     """Native code tells what it tears down after Python is gone; Python's own messages stay."""
     if sys.stderr is not None and sys.stderr is sys.__stderr__:
         _flush()
-        sys.stderr = open(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding)
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
 
