@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+# A tensor of the backend in use, or a symbolic one: Keras has no class that all of them share.
+Tensor: TypeAlias = Any
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from modelzoo.layers.frontends.mel import MelConfig
 from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
 from modelzoo.layers.frontends.spectrogram_patches import SpectrogramPatches
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -68,12 +69,12 @@ class AudioTransformer(Backbone):
         self.stack = TransformerStack(config, num_layers, dtype=policy, name="stack")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for layer in (self.spectrogram, self.patches, self.stack):
             layer.build()
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         inputs = inputs if isinstance(inputs, dict) else {"audio": inputs}
         audio = keras.ops.reshape(inputs["audio"], (-1, self.num_samples))
         mel = self.spectrogram(audio, inputs.get("num_samples"))

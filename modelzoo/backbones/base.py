@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.signature import Tensor
 
 
 class Backbone(keras.Model):
@@ -21,7 +22,7 @@ class Backbone(keras.Model):
             if key not in ("self", "kwargs", "__class__")
         }
 
-    def get_config(self):
+    def get_config(self) -> dict:
         options = {key: _plain(value) for key, value in self._options.items()}
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         return {**options, "name": self.name, "dtype": policy}
@@ -48,7 +49,7 @@ def text_inputs(inputs) -> tuple:
     return inputs["token_ids"], inputs.get("padding_mask"), inputs.get("segment_ids")
 
 
-def count_up(token_ids):
+def count_up(token_ids) -> Tensor:
     """Positions 0, 1, 2 … of (B, T) token ids, as (1, T) int32."""
     length = token_ids.shape[1] if token_ids.shape[1] is not None else ops.shape(token_ids)[1]
     return ops.expand_dims(ops.arange(length, dtype="int32"), 0)

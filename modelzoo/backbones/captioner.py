@@ -12,6 +12,7 @@ from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.positions import LearnedPositions
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -94,7 +95,7 @@ class Captioner(MemoryDecoder, Fusion):
             self.head = projection(vocab_size, stddev, use_bias=False, dtype=policy, name="head")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         if self.bridge is not None:
             self.bridge.build((None, None, self.image.hidden_dim))
         if self.places_embedding is not None:
@@ -107,7 +108,7 @@ class Captioner(MemoryDecoder, Fusion):
             self.head.build((None, None, self.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         token_ids = inputs["token_ids"]
         x = self.decoder_embedding(token_ids, count_up(token_ids), training=training)
         return self.decoder(

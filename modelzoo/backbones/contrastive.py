@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Self
 
 import keras
 from keras import ops
@@ -14,6 +15,7 @@ from modelzoo.errors import RecipeError
 from modelzoo.layers.contrastive_loss import Scales
 from modelzoo.layers.dense import projection
 from modelzoo.layers.pooling import POOLINGS, unit
+from modelzoo.signature import Tensor
 
 # What each kind of tower reads, its main input first.
 INPUTS = {
@@ -53,7 +55,7 @@ class Clamp(keras.constraints.Constraint):
     def __call__(self, w):
         return ops.clip(w, self.low, self.high)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"low": self.low, "high": self.high}
 
 
@@ -68,12 +70,12 @@ class Projection(keras.layers.Layer):
         self.hidden = projection(units, stddev, activation="relu", dtype=policy, name="hidden")
         self.output_projection = projection(units, stddev, dtype=policy, name="output")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.hidden.build((None, self.width))
         self.output_projection.build((None, self.units))
         self.built = True
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         return self.output_projection(self.hidden(x))
 
 
@@ -131,7 +133,7 @@ class Contrastive(Backbone):
         self.build()
 
     @staticmethod
-    def _check(towers, options, scale):
+    def _check(towers, options, scale) -> None:
         if len(towers) < 2:
             raise RecipeError(
                 "a contrastive model needs two towers or more",
@@ -177,7 +179,7 @@ class Contrastive(Backbone):
             )
         return tower.num_positions * width_of(tower)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for kind in self.kinds:
             layer = getattr(self, f"{kind}_projection")
             if layer is not None and not layer.built:
@@ -205,7 +207,7 @@ class Contrastive(Backbone):
             name=name,
         )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         found = {}
         for kind in self.kinds:
             if INPUTS[kind][0] in inputs:
@@ -218,7 +220,7 @@ class Contrastive(Backbone):
             found["logit_bias"] = scales.bias
         return found
 
-    def embed(self, kind: str, inputs, training=None):
+    def embed(self, kind: str, inputs, training=None) -> Tensor:
         """One tower's inputs -> (B, E) float32 of length 1."""
         tower, options = getattr(self, kind), self.options[kind]
         own = {name: inputs[name] for name in INPUTS[kind] if inputs.get(name) is not None}
@@ -251,16 +253,16 @@ class Contrastive(Backbone):
             return float(self.options[kind]["scale"])
         return ops.exp(ops.convert_to_tensor(weight))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         towers = saved_parts({kind: getattr(self, kind) for kind in self.kinds})
         return {**super().get_config(), "towers": towers, "options": self.options}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config, custom_objects=None) -> Self:
         return cls(**{**config, "towers": opened_parts(config["towers"], custom_objects)})
 
 
-def pooled(outputs, padding_mask, pooling: str):
+def pooled(outputs, padding_mask, pooling: str) -> Tensor:
     """(B, D): what of a tower's outputs stands for the whole.
 
     Raises:

@@ -9,6 +9,7 @@ from modelzoo.backbones.base import Backbone
 from modelzoo.backbones.image_inputs import image_input, image_processing, sides
 from modelzoo.errors import RecipeError
 from modelzoo.layers.frontends.images import HALF, ImageNormalization
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -75,7 +76,7 @@ class ConvNet(Backbone):
         self.dropout = keras.layers.Dropout(dropout, dtype=policy)
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         channels = 3
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             convolution.build((None, None, None, channels))
@@ -83,7 +84,7 @@ class ConvNet(Backbone):
             norm.build((None, None, None, channels))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         x = self.normalization(image_input(inputs, self.image_size))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = ops.silu(norm(convolution(x), training=training))

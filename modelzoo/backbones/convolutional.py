@@ -11,6 +11,7 @@ from keras import ops
 from modelzoo.backbones.base import Backbone
 from modelzoo.backbones.image_inputs import image_input, image_processing, sides
 from modelzoo.errors import RecipeError, nearest
+from modelzoo.signature import Tensor
 
 # name -> the function of keras.applications, and the layer over the pooled features if there is one
 NETWORKS = {
@@ -100,7 +101,7 @@ class Convolutional(Backbone):
         if norm_momentum is not None and not 0 <= norm_momentum < 1:
             raise RecipeError(f"norm_momentum must lie in [0, 1), not {norm_momentum}")
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         images = ops.cast(image_input(inputs, self.image_size), "float32")
         maps = self.features(images, training=training)
         pooled = ops.mean(maps, axis=(1, 2), keepdims=True)

@@ -9,6 +9,7 @@ from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer
 from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -72,19 +73,19 @@ class Decoder(Backbone):
             self.head = projection(vocab_size, stddev, use_bias=False, dtype=policy, name="head")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.embedding.build()
         self.stack.build()
         if self.head is not None:
             self.head.build((None, None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         token_ids, padding_mask, _ = text_inputs(inputs)
         x = self.embedding(token_ids, count_up(token_ids), training=training)
         return self.stack(x, padding_mask=padding_mask, training=training)
 
-    def logits(self, hidden):
+    def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         logits = self.tokens.logits(hidden) if self.head is None else self.head(hidden)
         if self.logit_softcap is not None:

@@ -8,6 +8,7 @@ from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer
 from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -66,14 +67,14 @@ class Encoder(Backbone):
             )
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.embedding.build()
         self.stack.build()
         if self.pooler is not None:
             self.pooler.build((None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         token_ids, padding_mask, segment_ids = text_inputs(inputs)
         x = self.embedding(token_ids, count_up(token_ids), segment_ids, training=training)
         x = self.stack(x, padding_mask=padding_mask, training=training)

@@ -10,6 +10,7 @@ from modelzoo.backbones.memory_decoder import MemoryDecoder
 from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -91,14 +92,14 @@ class EncoderDecoder(MemoryDecoder):
             )
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for part in (self.encoder_embedding, self.encoder, self.decoder_embedding, self.decoder):
             part.build()
         if self.head is not None:
             self.head.build((None, None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         source_mask = inputs.get("padding_mask")
         encoded = self._encode(inputs["token_ids"], source_mask, training)
         target = inputs["decoder_token_ids"]
@@ -115,7 +116,7 @@ class EncoderDecoder(MemoryDecoder):
         x = self.encoder_embedding(token_ids, count_up(token_ids), training=training)
         return self.encoder(x, padding_mask=padding_mask, training=training)
 
-    def logits(self, hidden):
+    def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         if self.logit_scale != 1.0:
             # A vector: the TFLite converter would fold a number into a second copy of the table.

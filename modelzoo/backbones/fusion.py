@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import keras
 
 from modelzoo.backbones.base import Backbone
+from modelzoo.signature import Tensor
 
 
 class Fusion(Backbone):
@@ -19,14 +21,14 @@ class Fusion(Backbone):
 
     PARTS: tuple[str, ...] = ()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         parts = {name: getattr(self, name) for name in self.PARTS}
         frozen = [name for name, part in parts.items() if not part.trainable]
         return {**config, **saved_parts(parts), "frozen": frozen}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config, custom_objects=None) -> Self:
         config = dict(config)
         frozen = config.pop("frozen", ())
         parts = opened_parts({name: config[name] for name in cls.PARTS}, custom_objects)
@@ -48,7 +50,7 @@ def opened_parts(parts: Mapping[str, dict], custom_objects=None) -> dict[str, ke
     }
 
 
-def sequence_of(part: keras.Model, inputs, training=None):
+def sequence_of(part: keras.Model, inputs, training=None) -> Tensor:
     """What a part makes of its input, vector by vector: (B, T, its hidden_dim).
 
     A frozen part computes as it does when nothing is trained, without dropout.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelzoo.errors import DataError, RecipeError, check_choice
 from modelzoo.runtime.media.images import RESIZES
 from modelzoo.runtime.media.resizing import INTERPOLATIONS
+from modelzoo.signature import Tensor
 
 
 def sides(image_size) -> tuple[int, int]:
@@ -33,7 +34,7 @@ def image_processing(size, resize: str, resize_to: int | None, interpolation: st
     }
 
 
-def image_input(inputs, size: tuple[int, int]):
+def image_input(inputs, size: tuple[int, int]) -> Tensor:
     """The images (B, H, W, C) of a dict or alone.
 
     Raises:

@@ -15,6 +15,7 @@ from modelzoo.layers.frontends.patches import PatchPositions
 from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -65,14 +66,14 @@ class SensorEncoder(Backbone):
         self.stack = TransformerStack(config, num_layers, dtype=policy, name="stack")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.patches.build((None, None, self.window[0] * self.window[1]))
         self.patch_norm.build((None, None, self.hidden_dim))
         self.positions.build()
         self.stack.build()
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         x = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
         if self.spectrogram is not None:
             x = ops.transpose(self.spectrogram(ops.reshape(x, (-1, self.num_samples))), (0, 2, 1))
@@ -91,6 +92,6 @@ class SensorEncoder(Backbone):
         ]
         return ops.concatenate(parts, axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         mel = None if self.mel is None else dataclasses.asdict(self.mel)
         return {**super().get_config(), "mel": mel}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelzoo.backbones.base import Backbone
+from modelzoo.signature import Tensor
 
 
 class MemoryDecoder(Backbone):
@@ -12,7 +13,7 @@ class MemoryDecoder(Backbone):
     `None` where the token table is the head too.
     """
 
-    def logits(self, hidden):
+    def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         return self.tokens.logits(hidden) if self.head is None else self.head(hidden)
 

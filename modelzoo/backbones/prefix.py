@@ -13,6 +13,7 @@ from modelzoo.backbones.fusion import Fusion, sequence_length, sequence_of
 from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.layers.positions import sine_positions
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -84,14 +85,14 @@ class PrefixDecoder(Fusion):
             self.projector = [dense("projector_in", activation="gelu"), dense("projector_out")]
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         width = self.image.hidden_dim * self.pixel_shuffle**2
         for layer in self.projector:
             layer.build((None, None, width))
             width = self.hidden_dim
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         token_ids, mask = inputs["token_ids"], inputs.get("padding_mask")
         vectors = self.vectors(inputs["images"], training)
         positions = count_up(token_ids)
@@ -112,7 +113,7 @@ class PrefixDecoder(Fusion):
             mask = ops.concatenate([seen, mask], axis=1)
         return self.decoder.stack(x, padding_mask=mask, training=training)[:, self.image_tokens :]
 
-    def vectors(self, images, training=None):
+    def vectors(self, images, training=None) -> Tensor:
         """Images (B, H, W, 3) -> (B, P, hidden_dim), what the decoder reads for them."""
         x = sequence_of(self.image, images, training)
         if self.pixel_shuffle > 1:
@@ -131,7 +132,7 @@ class PrefixDecoder(Fusion):
             vectors = vectors + sine_positions(positions, self.hidden_dim, vectors.dtype)
         return vectors if embedding.norm is None else embedding.norm(vectors)
 
-    def logits(self, hidden):
+    def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         return self.decoder.logits(hidden)
 
@@ -149,7 +150,7 @@ class PrefixDecoder(Fusion):
         return self.decoder.step(token_ids, positions, cache)
 
 
-def pixel_shuffle(x, height: int, width: int, r: int):
+def pixel_shuffle(x, height: int, width: int, r: int) -> Tensor:
     """(B, height * width, D) -> (B, height * width / r², D * r²): squares of r x r become one.
 
     Within a new vector the r rows come one after another, each from left to right (Shi et al.

@@ -7,6 +7,7 @@ from keras import ops
 
 from modelzoo.backbones.base import Backbone, text_inputs
 from modelzoo.layers.embedding import TokenEmbedding
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -60,7 +61,7 @@ class Recurrent(Backbone):
             )
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.tokens.build()
         width = self.embedding_dim
         for layer in self.recurrent:
@@ -70,7 +71,7 @@ class Recurrent(Backbone):
             self.head.build((None, None, width))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         token_ids, padding_mask, _ = text_inputs(inputs)
         mask = None if padding_mask is None else ops.cast(padding_mask, "bool")
         x = self.dropout(self.tokens(token_ids), training=training)
@@ -78,7 +79,7 @@ class Recurrent(Backbone):
             x = self.dropout(layer(x, mask=mask, training=training), training=training)
         return x
 
-    def logits(self, hidden):
+    def logits(self, hidden) -> Tensor:
         """(B, T, width) -> (B, T, vocab_size)."""
         if self.head is not None:
             return self.head(hidden)

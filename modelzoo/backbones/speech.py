@@ -12,6 +12,7 @@ from modelzoo.layers.frontends.mel import MelConfig
 from modelzoo.layers.frontends.mel_stem import MelStem
 from modelzoo.layers.frontends.wave_stem import WaveStem
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -101,12 +102,12 @@ class SpeechEncoderDecoder(MemoryDecoder):
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for part in (self.stem, self.encoder, self.decoder_embedding, self.decoder):
             part.build()
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         encoded, mask = self._encode(inputs["audio"], inputs.get("num_samples"), training)
         target = inputs["token_ids"]
         x = self.decoder_embedding(target, count_up(target), training=training)

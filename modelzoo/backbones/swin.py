@@ -16,6 +16,7 @@ from modelzoo.layers.frontends.mel import MelConfig
 from modelzoo.layers.frontends.patches import PatchEmbedding
 from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
 from modelzoo.layers.frontends.swin import PatchMerging, SwinBlock
+from modelzoo.signature import Tensor
 
 
 class BandScale(keras.layers.Layer):
@@ -26,13 +27,13 @@ class BandScale(keras.layers.Layer):
     the whole batch's gradients.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         bands = input_shape[-1]
         self.scale = self.add_weight(shape=(bands,), initializer="ones", name="scale")
         self.offset = self.add_weight(shape=(bands,), initializer="zeros", name="offset")
         self.built = True
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         return x * ops.cast(self.scale, x.dtype) + ops.cast(self.offset, x.dtype)
 
 
@@ -129,7 +130,7 @@ class SwinAudio(Backbone):
         self.final_norm = keras.layers.LayerNormalization(name="final_norm", **norm)
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.band_scale.build((None, None, self.mel.num_mels))
         self.patches.build()
         self.patch_norm.build((None, None, self.patches.hidden_dim))
@@ -138,7 +139,7 @@ class SwinAudio(Backbone):
         self.final_norm.build((None, None, self.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         audio = inputs["audio"] if isinstance(inputs, dict) else inputs
         x = self.patches(self._square(self.band_scale(self.spectrogram(audio))))
         x = ops.reshape(self.patch_norm(x), (-1, *self.grids[0], self.patches.hidden_dim))
@@ -158,14 +159,14 @@ class SwinAudio(Backbone):
         x = ops.reshape(x, (-1, self.ratio, self.side, self.mel.num_mels))
         return ops.reshape(ops.transpose(x, (0, 1, 3, 2)), (-1, self.side, self.side, 1))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         if isinstance(self._options["mel"], MelConfig):
             config["mel"] = dataclasses.asdict(self._options["mel"])
         return config
 
 
-def stretched(x, columns: int):
+def stretched(x, columns: int) -> Tensor:
     """(B, T, M) -> (B, columns, M), bicubic, both ends kept: a weighted sum of four neighbours.
 
     Example:

@@ -12,6 +12,7 @@ from modelzoo.layers.attention_pooling import AttentionPooling
 from modelzoo.layers.pooling import FRAME_POOLINGS
 from modelzoo.layers.positions import LearnedPositions
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 # What the image part gives is normalised; the place of a frame must be heard beside it.
 _PLACE_RANGE = 0.5
@@ -85,13 +86,13 @@ class VideoEncoder(Fusion):
             raise RecipeError(f"there are no {num_frames} frames, or {num_layers} layers")
         check_choice("pooling", pooling, FRAME_POOLINGS)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for layer in (self.positions, self.stack, self.attention_pooling):
             if layer is not None:
                 layer.build((None, None, self.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         frames = inputs["frames"] if isinstance(inputs, dict) else inputs
         self._check_frames(tuple(frames.shape))
         count = frames.shape[1]

@@ -14,6 +14,7 @@ from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.pooling import IMAGE_POOLINGS
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.signature import Tensor
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -113,7 +114,7 @@ class VisionEncoder(Backbone):
             self.pooled_norm = make_norm(config, dtype=policy, name="pooled_norm")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.patches.build()
         self.positions.build()
         for layer in (self.embedding_norm, self.stack, self.attention_pooling):
@@ -123,7 +124,7 @@ class VisionEncoder(Backbone):
             self.pooled_norm.build((None, self.hidden_dim))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         images = image_input(inputs, self.image_size)
         x = self.positions(self.patches(self.normalization(images)))
         if self.embedding_norm is not None:

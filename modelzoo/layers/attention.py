@@ -13,6 +13,7 @@ from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import rotate
+from modelzoo.signature import Tensor
 
 
 class Attention(keras.layers.Layer):
@@ -54,7 +55,7 @@ class Attention(keras.layers.Layer):
         bias = self.config.attention_bias if bias is None else bias
         return projection(units, stddev, use_bias=bias, dtype=policy, name=name)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         config = self.config
         for layer in (self.query, self.key, self.value):
             layer.build((None, None, config.hidden_dim))
@@ -68,7 +69,9 @@ class Attention(keras.layers.Layer):
             self.extra_value = self.add_weight(shape, normal(start), name="extra_value")
         self.built = True
 
-    def call(self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None):
+    def call(
+        self, x, bias=None, rotary=None, memory=None, cache=None, start=None, training=None
+    ) -> Tensor | tuple[Tensor, LayerCache]:
         query = self._split(self.query(x), self.config.num_heads, (0, 2, 1, 3), self.query_norm)
         if rotary is not None:
             query = rotate(query, rotary)
@@ -79,7 +82,7 @@ class Attention(keras.layers.Layer):
         output = self.output_projection(mixed)
         return output if cache is None else (output, slots)
 
-    def project_memory(self, x, rotary=None):
+    def project_memory(self, x, rotary=None) -> tuple[Tensor, Tensor]:
         """(B, S, hidden_dim) -> key (B, K, S, D) and value (B, K, D, S), as a cache holds them."""
         key = self._split(self.key(x), self.config.kv_heads, (0, 2, 1, 3), self.key_norm)
         value = self._split(self.value(x), self.config.kv_heads, (0, 2, 3, 1))

@@ -11,6 +11,7 @@ from modelzoo.layers.dense import normal
 from modelzoo.layers.feed_forward import FeedForward
 from modelzoo.layers.masks import padding_bias
 from modelzoo.layers.norms import make_norm
+from modelzoo.signature import Tensor
 
 
 class AttentionPooling(keras.layers.Layer):
@@ -34,7 +35,7 @@ class AttentionPooling(keras.layers.Layer):
         self.norm = make_norm(config, dtype=policy, name="norm")
         self.ffn = FeedForward(config, dtype=policy, name="ffn")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         width = self.config.hidden_dim
         self.probe = self.add_weight(
             shape=(width,), initializer=normal(self.config.initializer_range), name="probe"
@@ -43,7 +44,7 @@ class AttentionPooling(keras.layers.Layer):
             layer.build((None, None, width))
         self.built = True
 
-    def call(self, x, padding_mask=None, training=None):
+    def call(self, x, padding_mask=None, training=None) -> Tensor:
         bias = None if padding_mask is None else padding_bias(padding_mask)
         probe = ops.cast(ops.reshape(self.probe, (1, 1, -1)), self.compute_dtype)
         found = self.attention(

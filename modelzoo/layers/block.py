@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 
 from modelzoo.layers.attention import Attention
+from modelzoo.layers.cache import LayerCache
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.feed_forward import FeedForward
 from modelzoo.layers.norms import make_norm
+from modelzoo.signature import Tensor
 
 
 class TransformerBlock(keras.layers.Layer):
@@ -42,7 +44,7 @@ class TransformerBlock(keras.layers.Layer):
         self.ffn = FeedForward(config, dtype=policy, name="ffn")
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         shape = (None, None, self.config.hidden_dim)
         for layer in (
             self.attention_norm,
@@ -68,7 +70,7 @@ class TransformerBlock(keras.layers.Layer):
         cache=None,
         start=None,
         training=None,
-    ):
+    ) -> Tensor | tuple[Tensor, LayerCache]:
         new_cache = None
 
         def attend(x):

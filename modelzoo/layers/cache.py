@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from modelzoo.signature import Tensor
+
 KEY_AXIS, VALUE_AXIS = 2, 3  # where S stands
 LARGEST = 127  # of int8, the same on either side of zero
 
@@ -95,7 +97,7 @@ def quantize_slots(x, axis: int) -> tuple:
     return ops.cast(ops.round(x / scale), "int8"), scale
 
 
-def write_cache(cache, update, start, axis: int):
+def write_cache(cache, update, start, axis: int) -> Tensor:
     """Write `update` into `cache` from slot `start` on, along `axis`.
 
     Args:

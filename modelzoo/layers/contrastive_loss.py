@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from keras import ops
 
 from modelzoo.layers.backend.replicas import Gathered, gather
 from modelzoo.layers.masks import HIDDEN
+from modelzoo.signature import Tensor
 
 LOSSES = ("softmax", "sigmoid")
 
@@ -39,7 +41,7 @@ def contrastive_loss(
     loss: str = "softmax",
     weight=None,
     ignore_equal: bool = True,
-):
+) -> Tensor:
     """The mean over pairs of kinds of their loss; a scalar float32.
 
     On several devices each gives its own rows' share, and the shares add up to what one device
@@ -94,7 +96,7 @@ class _Rows:
     own: object
 
     @classmethod
-    def of(cls, pair, numbers, weights: Gathered, twins):
+    def of(cls, pair, numbers, weights: Gathered, twins) -> Self:
         present = {kind: _number(numbers[kind].all >= 0) for kind in pair}
         real = _number(weights.all > 0)
         counts = weights.all * present[pair[0]] * present[pair[1]]
@@ -115,7 +117,7 @@ class _Rows:
         return hidden * (1.0 - self.own)
 
 
-def in_batch_nll(questions, answers, candidates, hidden, factor):
+def in_batch_nll(questions, answers, candidates, hidden, factor) -> Tensor:
     """(B,) nats of each question's own answer among all candidates, by their cosines.
 
     Args:

@@ -10,6 +10,7 @@ from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import LearnedPositions, sine_positions
+from modelzoo.signature import Tensor
 
 
 class TokenEmbedding(keras.layers.Layer):
@@ -24,7 +25,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.vocab_size, self.hidden_dim = vocab_size, hidden_dim
         self.initializer_range = initializer_range
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.embeddings = self.add_weight(
             shape=(self.vocab_size, self.hidden_dim),
             initializer=normal(self.initializer_range),
@@ -32,11 +33,11 @@ class TokenEmbedding(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, token_ids):
+    def call(self, token_ids) -> Tensor:
         ids = ops.maximum(ops.cast(token_ids, "int32"), 0)
         return ops.cast(lookup(self.embeddings, ids), self.compute_dtype)
 
-    def logits(self, x):
+    def logits(self, x) -> Tensor:
         # Tied, so a bundle stores the table once.
         return ops.matmul(x, ops.cast(ops.transpose(self.embeddings), x.dtype))
 
@@ -95,7 +96,7 @@ class TextEmbedding(keras.layers.Layer):
             self.norm = make_norm(config, dtype=policy, name="norm")
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         if not self.tokens.built:
             self.tokens.build()
         for layer in (self.learned, self.segments):
@@ -105,7 +106,7 @@ class TextEmbedding(keras.layers.Layer):
             self.norm.build((None, None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, token_ids, positions, segment_ids=None, training=None):
+    def call(self, token_ids, positions, segment_ids=None, training=None) -> Tensor:
         x = self.tokens(token_ids)
         if self.scale != 1.0:
             x = x * self.scale

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import projection
+from modelzoo.signature import Tensor
 
 
-def activation(name: str):
+def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The function behind a name of `layers.config.ACTIVATIONS`."""
     return {
         "gelu": lambda x: ops.gelu(x, approximate=False),
@@ -40,14 +43,14 @@ class FeedForward(keras.layers.Layer):
         bias, policy = self.config.ffn_bias, self.dtype_policy
         return projection(units, stddev, use_bias=bias, dtype=policy, name=name)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for layer in (self.up, self.gate):
             if layer is not None:
                 layer.build((None, None, self.config.hidden_dim))
         self.down.build((None, None, self.config.ffn_dim))
         self.built = True
 
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         if self.gate is None:
             hidden = self.activation(self.up(x))
         else:

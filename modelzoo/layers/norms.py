@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.signature import Tensor
 
 
 class UnitOffsetRMSNormalization(keras.layers.Layer):
@@ -18,11 +19,11 @@ class UnitOffsetRMSNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         self.scale = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="scale")
         self.built = True
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         wide = ops.cast(x, "float32")
         mean = ops.mean(ops.square(wide), axis=-1, keepdims=True)
         wide = wide * ops.rsqrt(mean + self.epsilon) * (1.0 + ops.cast(self.scale, "float32"))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from keras import ops
 
 from modelzoo.layers.masks import HIDDEN
+from modelzoo.signature import Tensor
 
 
-def last_token(x, padding_mask):
+def last_token(x, padding_mask) -> Tensor:
     """(B, T, D) -> (B, D) at the last real token, whichever side is padded."""
     if padding_mask is None:
         return x[:, -1]
@@ -21,7 +22,7 @@ def last_token(x, padding_mask):
     return ops.squeeze(ops.take_along_axis(x, last, axis=1), 1)
 
 
-def mean_token(x, padding_mask):
+def mean_token(x, padding_mask) -> Tensor:
     """(B, T, D) -> (B, D), the mean over the real tokens."""
     if padding_mask is None:
         return ops.mean(x, axis=1)
@@ -29,7 +30,7 @@ def mean_token(x, padding_mask):
     return ops.sum(x * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-9)
 
 
-def max_token(x, padding_mask):
+def max_token(x, padding_mask) -> Tensor:
     """(B, T, D) -> (B, D), the largest of each number over the real tokens."""
     if padding_mask is not None:
         real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)
@@ -48,7 +49,7 @@ IMAGE_POOLINGS = ("cls", "mean", "attention")
 FRAME_POOLINGS = ("mean", "attention")
 
 
-def unit(x):
+def unit(x) -> Tensor:
     """(…, D) of length 1; zeros stay zeros.
 
     Example:

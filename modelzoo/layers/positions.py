@@ -15,6 +15,7 @@ from keras import ops
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.backend.lookup import lookup
 from modelzoo.layers.dense import normal
+from modelzoo.signature import Tensor
 
 # What each way to stretch rotary positions needs to know.
 ROTARY_SCALINGS = {
@@ -39,7 +40,7 @@ class LearnedPositions(keras.layers.Layer):
         self.max_length, self.hidden_dim, self.offset = max_length, hidden_dim, offset
         self.initializer_range = initializer_range
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.embeddings = self.add_weight(
             shape=(self.max_length + self.offset, self.hidden_dim),
             initializer=normal(self.initializer_range),
@@ -47,11 +48,11 @@ class LearnedPositions(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, positions):
+    def call(self, positions) -> Tensor:
         return lookup(self.embeddings, positions + self.offset)
 
 
-def sine_positions(positions, hidden_dim: int, dtype="float32"):
+def sine_positions(positions, hidden_dim: int, dtype="float32") -> Tensor:
     """Sines at even and cosines at odd indices (Vaswani et al. 2017, 3.5).
 
     (B or 1, T) int32 -> (B or 1, T, hidden_dim).
@@ -105,7 +106,7 @@ def rotary_rates(
     return np.pad(rates, (0, head_dim // 2 - len(rates))).astype("float32")
 
 
-def rotary_angles(positions, rates):
+def rotary_angles(positions, rates) -> tuple[Tensor, Tensor]:
     """Cosines and sines of rotary positions (Su et al. 2021), in float32.
 
     (B or 1, T) int32 and `rotary_rates` -> two of (B or 1, 1, T, head_dim). The first half of the
@@ -116,7 +117,7 @@ def rotary_angles(positions, rates):
     return ops.concatenate([cos, cos], axis=-1), ops.concatenate([-sin, sin], axis=-1)
 
 
-def rotate(x, angles):
+def rotate(x, angles) -> Tensor:
     """Turn (B, heads, T, head_dim) by `rotary_angles`; the halves are the pairs (as in Llama)."""
     cos, sin = angles
     low, high = ops.split(x, 2, axis=-1)
@@ -142,7 +143,7 @@ class RelativeBias(keras.layers.Layer):
         self.num_heads, self.num_buckets, self.max_distance = num_heads, num_buckets, max_distance
         self.bidirectional, self.stddev = bidirectional, stddev
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.embeddings = self.add_weight(
             shape=(self.num_buckets, self.num_heads),
             initializer=normal(self.stddev),
@@ -150,7 +151,7 @@ class RelativeBias(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, query_positions, num_keys):
+    def call(self, query_positions, num_keys) -> Tensor:
         keys = ops.reshape(ops.arange(num_keys, dtype="int32"), (1, 1, num_keys))
         distance = keys - ops.expand_dims(query_positions, -1)  # (B, T, S), negative = before
         bias = ops.take(self.embeddings, self._bucket(distance), axis=0)  # (B, T, S, heads)

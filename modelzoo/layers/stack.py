@@ -16,6 +16,7 @@ from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, causal_bias, padding_bias, window_bias
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import RelativeBias, rotary_angles, rotary_rates
+from modelzoo.signature import Tensor
 
 
 class TransformerStack(keras.layers.Layer):
@@ -72,14 +73,14 @@ class TransformerStack(keras.layers.Layer):
             )
         self.final_norm = make_norm(config, dtype=policy, name="final_norm") if final_norm else None
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         shape = (None, None, self.config.hidden_dim)
         for layer in (*self.blocks, self.relative_bias, self.final_norm):
             if layer is not None:
                 layer.build(shape)
         self.built = True
 
-    def call(self, x, padding_mask=None, encoded=None, encoded_mask=None, training=None):
+    def call(self, x, padding_mask=None, encoded=None, encoded_mask=None, training=None) -> Tensor:
         """x (B, T, hidden_dim); masks (B, T) and (B, S), True for real tokens -> like x."""
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         positions = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
@@ -110,7 +111,9 @@ class TransformerStack(keras.layers.Layer):
             memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"] = key, value
         return memory
 
-    def step(self, x, positions, cache: dict, memory: dict | None = None, memory_mask=None):
+    def step(
+        self, x, positions, cache: dict, memory: dict | None = None, memory_mask=None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """T tokens at consecutive `positions` (B, T) -> x (B, T, hidden_dim) and the new cache."""
         num_slots = cache[cache_names(0)[0]].shape[2]
         bias = causal_bias(positions, num_slots)

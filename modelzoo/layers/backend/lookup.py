@@ -14,10 +14,12 @@ from functools import cache
 
 from keras import ops
 
+from modelzoo.signature import Tensor
+
 _FOR_DEVICE: ContextVar[bool] = ContextVar("_FOR_DEVICE", default=False)
 
 
-def lookup(table, ids):
+def lookup(table, ids) -> Tensor:
     """table (V, D), ids (…) int32 within 0..V-1 -> (…, D).
 
     Example:

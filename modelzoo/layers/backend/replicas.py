@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from modelzoo.signature import Tensor
+
 _AXIS: ContextVar[str | None] = ContextVar("_AXIS", default=None)
 
 
@@ -39,7 +41,7 @@ class Gathered:
             own, every = ops.squeeze(own, 1), ops.squeeze(every, 1)
         return Gathered(own, every, self.start)
 
-    def own_columns(self):
+    def own_columns(self) -> Tensor:
         """(B, G) float32: 1 where a row of this device is that row of all."""
         rows = ops.arange(ops.shape(self.own)[0], dtype="int32") + self.start
         columns = ops.arange(ops.shape(self.all)[0], dtype="int32")

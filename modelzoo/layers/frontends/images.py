@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
+from modelzoo.signature import Tensor
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -41,15 +42,15 @@ class ImageNormalization(keras.layers.Layer):
         self._factor = (1 / (255 * std)).astype("float32")
         self._offset = (-mean / std).astype("float32")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.built = True
 
-    def call(self, images):
+    def call(self, images) -> Tensor:
         x = ops.cast(images, "float32") * self._factor + self._offset
         return ops.cast(x, self.compute_dtype)
 
-    def compute_output_spec(self, images):
+    def compute_output_spec(self, images) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "mean": list(self.mean), "std": list(self.std)}

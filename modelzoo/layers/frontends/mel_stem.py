@@ -15,6 +15,7 @@ from modelzoo.layers.dense import normal
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.frontends.mel import MelConfig
 from modelzoo.layers.frontends.spectrogram import LogMelSpectrogram
+from modelzoo.signature import Tensor
 
 
 def paired_sines(length: int, width: int) -> np.ndarray:
@@ -69,7 +70,7 @@ class MelStem(keras.layers.Layer):
 
         self.first, self.second = convolution(1, "first"), convolution(2, "second")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.spectrogram.build()
         self.first.build((None, None, self.num_mels))
         self.second.build((None, None, self.hidden_dim))
@@ -82,7 +83,7 @@ class MelStem(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, audio):
+    def call(self, audio) -> Tensor:
         x = self.spectrogram(ops.reshape(audio, (-1, self.num_samples)))
         x = ops.cast(x, self.compute_dtype)
         for convolution in (self.first, self.second):

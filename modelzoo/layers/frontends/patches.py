@@ -10,6 +10,7 @@ from keras import ops
 
 from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import normal
+from modelzoo.signature import Tensor
 
 
 class PatchEmbedding(keras.layers.Layer):
@@ -47,7 +48,7 @@ class PatchEmbedding(keras.layers.Layer):
         self.patch_size, self.hidden_dim, self.use_bias = patch_size, hidden_dim, use_bias
         self.channels, self.frames, self.initializer_range = channels, frames, initializer_range
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         shape = (self.patch_size, self.patch_size, self.channels, self.hidden_dim)
         self.kernel = self.add_weight(
             shape=shape if self.frames == 1 else (self.frames, *shape),
@@ -59,7 +60,7 @@ class PatchEmbedding(keras.layers.Layer):
             self.bias = self.add_weight(shape=(self.hidden_dim,), initializer="zeros", name="bias")
         self.built = True
 
-    def call(self, images):
+    def call(self, images) -> Tensor:
         size, (height, width) = self.patch_size, images.shape[1:3]
         rows, columns = height // size, width // size
         numbers = size * size * self.channels
@@ -102,7 +103,7 @@ class PatchPositions(keras.layers.Layer):
         """T, the vectors of an image."""
         return self.grid[0] * self.grid[1] + self.has_class_token
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         start, width = normal(self.initializer_range), self.hidden_dim
         self.class_token = None
         if self.has_class_token:
@@ -114,7 +115,7 @@ class PatchPositions(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         if self.class_token is not None:
             token = ops.cast(ops.reshape(self.class_token, (1, 1, -1)), x.dtype)
             # Zeros of the patches' own shape, so that the batch need not be known.

@@ -13,6 +13,7 @@ from keras import ops
 
 from modelzoo.errors import DataError
 from modelzoo.layers.frontends.mel import MelConfig, mel_filters, transform
+from modelzoo.signature import Tensor
 
 
 class LogMelSpectrogram(keras.layers.Layer):
@@ -50,10 +51,10 @@ class LogMelSpectrogram(keras.layers.Layer):
             np.asarray(matrix, "float32") for matrix in (cosines, sines, level, mel_filters(config))
         ]
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.built = True
 
-    def call(self, audio, num_samples=None):
+    def call(self, audio, num_samples=None) -> Tensor:
         config = self.config
         columns = config.num_columns(audio.shape[1])
         if columns < 1 or (config.centred and audio.shape[1] <= config.frame_length // 2):

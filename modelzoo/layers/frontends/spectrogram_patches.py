@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.dense import normal
+from modelzoo.signature import Tensor
 
 
 class SpectrogramPatches(keras.layers.Layer):
@@ -55,7 +56,7 @@ class SpectrogramPatches(keras.layers.Layer):
             name="projection",
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.projection.build((None, *self.input_size, 1))
 
         def token(name, count):
@@ -69,7 +70,7 @@ class SpectrogramPatches(keras.layers.Layer):
         self.positions = token("positions", self.num_patches + 2)
         self.built = True
 
-    def call(self, mel):
+    def call(self, mel) -> Tensor:
         patches = self.projection(ops.expand_dims(mel, -1))  # (B, T', M', D)
         patches = ops.transpose(patches, (0, 2, 1, 3))
         patches = ops.reshape(patches, (-1, self.num_patches, self.hidden_dim))

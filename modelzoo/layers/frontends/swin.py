@@ -14,6 +14,7 @@ from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.masks import HIDDEN
+from modelzoo.signature import Tensor
 
 
 class SwinBlock(keras.layers.Layer):
@@ -34,7 +35,7 @@ class SwinBlock(keras.layers.Layer):
         self._places = relative_places(window)
         self._hidden = hidden_across(self.grid, window, shift) if shift else None
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.block.build()
         self.relative_bias = self.add_weight(
             shape=((2 * self.window - 1) ** 2, self.config.num_heads),
@@ -43,7 +44,7 @@ class SwinBlock(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x, training=None):
+    def call(self, x, training=None) -> Tensor:
         x = rolled(x, -self.shift)
         x = to_windows(x, self.grid, self.window)
         x = self.block(x, bias=self._bias(x), training=training)
@@ -74,17 +75,17 @@ class PatchMerging(keras.layers.Layer):
             2 * width, stddev, use_bias=False, dtype=policy, name="reduction"
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.norm.build((None, None, None, 4 * self.width))
         self.reduction.build((None, None, None, 4 * self.width))
         self.built = True
 
-    def call(self, x):
+    def call(self, x) -> Tensor:
         corners = [x[:, row::2, column::2] for column in range(2) for row in range(2)]
         return self.reduction(self.norm(ops.concatenate(corners, axis=-1)))
 
 
-def rolled(x, by: int):
+def rolled(x, by: int) -> Tensor:
     """(B, H, W, D) moved down and right by so many, what falls out coming in at the other end."""
     for axis in (1, 2) if by else ():
         size = x.shape[axis]
@@ -93,7 +94,7 @@ def rolled(x, by: int):
     return x
 
 
-def to_windows(x, grid, window: int):
+def to_windows(x, grid, window: int) -> Tensor:
     """(B, H, W, D) -> (B n, w w, D)."""
     width, depth = grid[1], x.shape[-1]
     x = ops.reshape(x, (-1, window, width // window, window * depth))
@@ -101,7 +102,7 @@ def to_windows(x, grid, window: int):
     return ops.reshape(x, (-1, window * window, depth))
 
 
-def from_windows(x, grid, window: int):
+def from_windows(x, grid, window: int) -> Tensor:
     """(B n, w w, D) -> (B, H, W, D)."""
     (height, width), depth = grid, x.shape[-1]
     x = ops.reshape(x, (-1, width // window, window, window * depth))

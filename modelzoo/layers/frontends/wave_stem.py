@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from modelzoo.layers.dense import normal
+from modelzoo.signature import Tensor
 
 # (samples or columns of a window, from one to the next) of the three convolutions.
 WINDOWS = ((127, 64), (7, 3), (3, 2))
@@ -64,7 +65,7 @@ class WaveStem(keras.layers.Layer):
 
         self.first, self.second, self.third = map(convolution, range(3))
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         self.first.build((None, None, 1))
         self.second.build((None, None, self.hidden_dim))
         self.third.build((None, None, 2 * self.hidden_dim))
@@ -72,7 +73,7 @@ class WaveStem(keras.layers.Layer):
         self.beta = self.add_weight(shape=(self.hidden_dim,), initializer="zeros", name="beta")
         self.built = True
 
-    def call(self, audio, num_samples=None):
+    def call(self, audio, num_samples=None) -> tuple[Tensor, Tensor]:
         audio = ops.reshape(audio, (-1, self.num_samples, 1))
         x = ops.tanh(self.first(ops.cast(audio, self.compute_dtype)))
         real = tokens = None

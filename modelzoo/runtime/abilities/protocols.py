@@ -1,0 +1,250 @@
+"""What models can do, as types: the methods that a Keras model and a bundle have in common.
+
+Only annotations read this module, so it imports nothing when code runs. A function that takes
+whatever generates text says so:
+
+    def continue_all(model: Generates, texts: list[str]) -> list[str]:
+        return model.generate(texts, max_new_tokens=20)
+
+First arguments have other names in other models, so they are positional here. Which of these
+methods fit a model is decided by its task; the others raise a `ModelzooError`, or are missing from
+a Keras model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Unpack
+
+    import numpy as np
+
+    from modelzoo.runtime.generation.sampling import SamplingOptions
+    from modelzoo.runtime.generation.session import ChatSession
+
+__all__ = [
+    "Captions",
+    "Chats",
+    "Classifies",
+    "Embeds",
+    "EmbedsMedia",
+    "FillsMasks",
+    "Generates",
+    "Transcribes",
+    "ZeroShot",
+]
+
+
+class _Array(Protocol):
+    """A numpy array, or a tensor that becomes one."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class _Picture(Protocol):
+    """An image of Pillow."""
+
+    def tobytes(self, *args: Any, **kwargs: Any) -> bytes: ...
+
+
+# A path, a file's bytes, an array, a Pillow image; of a sound also (samples, rate).
+Medium: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | tuple | _Array | _Picture"
+Labels: TypeAlias = "list[tuple[str, float]]"  # with their probabilities, the likeliest first
+Messages: TypeAlias = "str | Sequence[Mapping[str, Any]]"  # one turn of the user, or all turns
+
+
+class Generates(Protocol):
+    """Continues texts."""
+
+    @overload
+    def generate(
+        self, text: str, /, *, stream: Literal[False] = False, **sampling: Unpack[SamplingOptions]
+    ) -> str: ...
+    @overload
+    def generate(
+        self, text: str, /, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> Iterator[str]: ...
+    @overload
+    def generate(
+        self,
+        texts: Sequence[str],
+        /,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self, texts: Sequence[str], /, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> Iterator[tuple[int, str]]: ...
+
+
+class Chats(Protocol):
+    """Answers in a conversation."""
+
+    @overload
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> Iterator[str]: ...
+
+    def chat_session(self) -> ChatSession: ...
+
+
+class Classifies(Protocol):
+    """Gives labels to texts, or pairs of texts; to images, sounds or videos."""
+
+    @overload
+    def classify(
+        self, one: Medium, /, top: int | None = None, truncate: bool = False
+    ) -> Labels: ...
+    @overload
+    def classify(
+        self, several: Sequence[Medium], /, top: int | None = None, truncate: bool = False
+    ) -> list[Labels]: ...
+
+
+class Embeds(Protocol):
+    """Gives texts vectors: (D,) for one, (N, D) for a list."""
+
+    def embed(
+        self, text: str | Sequence[str | tuple[str, str]], truncate: bool = False
+    ) -> np.ndarray: ...
+
+
+class FillsMasks(Protocol):
+    """Says what may stand where mask tokens do; a text with several masks gives a list each."""
+
+    @overload
+    def fill_mask(
+        self, text: str, top: int = 5, truncate: bool = False
+    ) -> Labels | list[Labels]: ...
+    @overload
+    def fill_mask(
+        self, text: Sequence[str], top: int = 5, truncate: bool = False
+    ) -> list[Labels | list[Labels]]: ...
+
+
+class Captions(Protocol):
+    """Writes what images show, or answers questions about them."""
+
+    @overload
+    def caption(
+        self,
+        image: Medium,
+        prompt: str | None = None,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def caption(
+        self,
+        image: Medium,
+        prompt: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
+    @overload
+    def caption(
+        self,
+        image: Sequence[Medium],
+        prompt: str | Sequence[str | None] | None = None,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def caption(
+        self,
+        image: Sequence[Medium],
+        prompt: str | Sequence[str | None] | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[tuple[int, str]]: ...
+
+
+class Transcribes(Protocol):
+    """Writes down what is said in sounds."""
+
+    @overload
+    def transcribe(
+        self,
+        sound: Medium,
+        language: str | None = None,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Medium,
+        language: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Sequence[Medium],
+        language: str | None = None,
+        *,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Sequence[Medium],
+        language: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[tuple[int, str]]: ...
+
+
+class EmbedsMedia(Protocol):
+    """Gives images, sounds or videos vectors: (D,) for one, (N, D) for a list."""
+
+    def embed_image(self, image: Medium | Sequence[Medium]) -> np.ndarray: ...
+    def embed_audio(
+        self, sound: Medium | Sequence[Medium], truncate: bool = False
+    ) -> np.ndarray: ...
+    def embed_video(self, video: Medium | Sequence[Medium]) -> np.ndarray: ...
+
+
+class ZeroShot(Protocol):
+    """Compares media with texts, and so gives them labels that no training named."""
+
+    def embed_text(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray: ...
+
+    @overload
+    def zero_shot(
+        self,
+        media: Medium,
+        labels: Sequence[str],
+        template: str | None = None,
+        kind: str | None = None,
+    ) -> Labels: ...
+    @overload
+    def zero_shot(
+        self,
+        media: Sequence[Medium],
+        labels: Sequence[str],
+        template: str | None = None,
+        kind: str | None = None,
+    ) -> list[Labels]: ...
