@@ -8,6 +8,18 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelzoo.runtime.generation.loop import (
+        Result,
+        generate_results,
+        generate_text,
+        generate_tokens,
+    )
+    from modelzoo.runtime.generation.sampling import Sampling
+    from modelzoo.runtime.model import Model, load
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
 # Where each public name lives: `modelzoo --help` must not pay for numpy.
 _HOMES = {
@@ -21,7 +33,16 @@ _HOMES = {
     "Tokenizer": "text.tokenizer",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Model",
+    "Result",
+    "Sampling",
+    "Tokenizer",
+    "generate_results",
+    "generate_text",
+    "generate_tokens",
+    "load",
+]
 
 
 def __getattr__(name: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -16,13 +17,16 @@ from modelzoo.runtime.abilities.media import (
     media_abilities,
     medium_of,
 )
+from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
-from modelzoo.runtime.engines.base import plan_steps
+from modelzoo.runtime.engines.base import Engine, SignatureInfo, plan_steps
 from modelzoo.runtime.engines.opening import open_engine
 from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
 from modelzoo.runtime.generation.loop import (
+    ImageStepper,
     Result,
+    Written,
     duplicate_ranks,
     encode_prompt,
     generate_results,
@@ -33,6 +37,12 @@ from modelzoo.runtime.generation.session import ChatSession, Session
 from modelzoo.runtime.text.chat import ChatTemplate, no_template, template_tokens
 from modelzoo.runtime.text.chat_template import read_source
 from modelzoo.runtime.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelzoo.runtime.abilities.protocols import Labels, Medium, Messages, Several
+    from modelzoo.runtime.generation.sampling import SamplingOptions
 
 
 def load(
@@ -67,7 +77,9 @@ def load(
     return Model(bundle, tokenizer, open_engine(bundle, threads, cache))
 
 
-class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
+class Model(
+    MediaAbilities, CaptionAbility, TranscriptionAbility, Generates, Chats, Classifies, FillsMasks
+):
     """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`, and of
     what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos.
 
@@ -85,7 +97,7 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
     of its own. A conversation belongs to one thread: take a `chat_session()` for each.
     """
 
-    def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine):
+    def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine: Engine):
         self.bundle, self.tokenizer, self.engine = bundle, tokenizer, engine
         self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
         self.embedding_signature = _embedding_signature(engine.signatures)
@@ -100,13 +112,45 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
 
     # === Generation ===
 
+    @overload
     def generate(
         self,
-        text: str | Sequence[str],
+        text: str,
+        stream: Literal[False] = False,
+        truncate: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def generate(
+        self,
+        text: str,
+        stream: Literal[True],
+        truncate: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
+    @overload
+    def generate(
+        self,
+        text: Several[str],
+        stream: Literal[False] = False,
+        truncate: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self,
+        text: Several[str],
+        stream: Literal[True],
+        truncate: bool = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[tuple[int, str]]: ...
+    def generate(
+        self,
+        text: str | Several[str],
         stream: bool = False,
         truncate: bool = False,
         **sampling,
-    ) -> str | list[str] | Iterator:
+    ) -> Written:
         """Continue a text, or what an encoder-decoder makes of it; the prompt is not repeated.
 
         Args:
@@ -158,11 +202,13 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             for _, piece in pieces:
                 yield row, piece
 
-    def _begin(self, text: str, options: Sampling, truncate: bool):
+    def _begin(
+        self, text: str, options: Sampling, truncate: bool
+    ) -> tuple[ImageStepper, list[int]]:
         """A stepper that is ready for the prompt, and the prompt's ids."""
         if "encode" in self.engine.signatures:
             length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
-            source = self.tokenizer.encode_source(text, length, truncate=truncate)
+            source = self._text.encode_source(text, length, truncate=truncate)
             return self.engine.stepper(self._padded("encode", source)), [self._start_token()]
         stepper = self.engine.stepper()
         prompt, window = encode_prompt(self.tokenizer, text), stepper.max_length
@@ -183,9 +229,18 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
 
     # === Conversation ===
 
+    @overload
     def chat(
-        self, messages: str | Sequence[Mapping], stream: bool = False, **sampling
-    ) -> str | Iterator[str]:
+        self,
+        messages: Messages,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def chat(
+        self, messages: Messages, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> Iterator[str]: ...
+    def chat(self, messages: Messages, stream: bool = False, **sampling) -> str | Iterator[str]:
         """The model's next turn; what it has read in earlier calls it does not read again.
 
         Args:
@@ -213,12 +268,19 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         if path is None and "generate" in self.abilities and "encode" not in engine.signatures:
             raise no_template(self.bundle.directory)
         self._need("chat")
-        template = ChatTemplate(read_source(path), template_tokens(self.tokenizer), path)
+        assert path is not None  # or it could not
+        template = ChatTemplate(read_source(path), template_tokens(self._text), path)
         session = Session(lambda length: engine.stepper(), plan_steps(engine.signatures).max_length)
-        return ChatSession(session, self.tokenizer, template)
+        return ChatSession(session, self._text, template)
 
     # === One forward pass ===
 
+    @overload
+    def classify(self, text: Medium, top: int | None = None, truncate: bool = False) -> Labels: ...
+    @overload
+    def classify(
+        self, text: Several[Medium], top: int | None = None, truncate: bool = False
+    ) -> list[Labels]: ...
     def classify(self, text, top: int | None = None, truncate: bool = False) -> list:
         """Labels and their probabilities, the likeliest first.
 
@@ -247,13 +309,16 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         def answer(outputs, *_) -> list:
             return _labelled(outputs["logits"], labels, top)
 
-        if medium_of(self.engine.signatures["serve"]) is not None:
-            answers = self._media_answers("serve", text, answer, truncate)
+        kind = medium_of(self.engine.signatures["serve"])
+        if kind is not None:
+            answers = self._media_answers(kind, "serve", text, answer, truncate)
             return answers[0] if is_one_medium(text) else answers
         answers = self._answers("serve", text, truncate, answer)
         return answers[0] if is_one_text(text) else answers
 
-    def embed(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray:
+    def embed(
+        self, text: str | Several[str | tuple[str, str]], truncate: bool = False
+    ) -> np.ndarray:
         """A text's vector (D,) float32; for a list of N texts (N, D).
 
         Raises:
@@ -265,6 +330,7 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             (2, 256)
         """
         self._need("embed")
+        assert self.embedding_signature is not None  # or it could not
         vectors = self._answers(
             self.embedding_signature, text, truncate, lambda outputs, _: outputs["embedding"]
         )
@@ -272,7 +338,15 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
             raise ModelzooError("there is no text to embed: the list is empty")
         return vectors[0] if is_one_text(text) else np.stack(vectors)
 
-    def fill_mask(self, text: str | Sequence[str], top: int = 5, truncate: bool = False) -> list:
+    @overload
+    def fill_mask(
+        self, text: str, top: int = 5, truncate: bool = False
+    ) -> Labels | list[Labels]: ...
+    @overload
+    def fill_mask(
+        self, text: Several[str], top: int = 5, truncate: bool = False
+    ) -> list[Labels | list[Labels]]: ...
+    def fill_mask(self, text: str | Several[str], top: int = 5, truncate: bool = False) -> list:
         """What may stand where the mask token does, the likeliest first.
 
         Args:
@@ -291,14 +365,14 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         """
         self._need("fill_mask")
         _check_top(top)
-        mask = self.tokenizer.role("mask")
+        mask = self._text.role("mask")
         texts = [text] if isinstance(text, str) else many_texts(text)
 
         def check(text, token_ids) -> None:
             if mask not in token_ids:
                 raise ModelzooError(
                     f"the text holds no mask (or it was cut off): {text!r}",
-                    next_step=f"write {self.tokenizer.id_to_token(mask)} where a word is missing",
+                    next_step=f"write {self._text.id_to_token(mask)} where a word is missing",
                 )
 
         def fill(outputs, token_ids) -> list:
@@ -338,7 +412,7 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
     def _encoded(self, text, length: int, truncate: bool, allow=()) -> tuple[list, list]:
         """The token ids of a text, or of a pair of texts, and their segments."""
         a, b = text if isinstance(text, tuple) else (text, None)
-        token_ids, segment_ids = self.tokenizer.encode_pair(
+        token_ids, segment_ids = self._text.encode_pair(
             self._prepared(a),
             None if b is None else self._prepared(b),
             length,
@@ -359,7 +433,7 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
                 next_step="shorten the text, or pass truncate=True to cut it",
             )
         values = {
-            "token_ids": (token_ids, self.tokenizer.role("pad")),
+            "token_ids": (token_ids, self._text.role("pad")),
             "padding_mask": ([1] * len(token_ids), 0),
             "segment_ids": (segment_ids or [0] * len(token_ids), 0),
         }
@@ -375,20 +449,13 @@ class Model(MediaAbilities, CaptionAbility, TranscriptionAbility):
         return text.lower() if self.bundle.processing.get("lowercase") else text
 
     def _word(self, token: int) -> str:
-        text = self.tokenizer.decode([int(token)], skip_special=False)
+        text = self._text.decode([int(token)], skip_special=False)
         return text.strip() or text
 
-    def _need(self, ability: str) -> None:
-        if ability in self.abilities:
-            return
-        able = " and ".join(f"`{name}`" for name in self.abilities) or "run signatures by name"
-        raise ModelzooError(
-            f"{self.manifest['name']} ({self.task}) cannot `{ability}`; it can {able}",
-            where=self.bundle.directory,
-        )
 
-
-def _abilities(signatures, tokenizer, chat_template=None) -> tuple[str, ...]:
+def _abilities(
+    signatures: Mapping[str, SignatureInfo], tokenizer, chat_template=None
+) -> tuple[str, ...]:
     """What fits, as the signatures' outputs tell it."""
     media = media_abilities(signatures, tokenizer)
     logits = signatures["serve"].outputs.get("logits") if "serve" in signatures else None

@@ -14,15 +14,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError, RecipeError
+from modelzoo.runtime.abilities.ability import Ability
 from modelzoo.runtime.abilities.media import is_one_medium, many_media, prepared
+from modelzoo.runtime.abilities.protocols import Captions
 from modelzoo.runtime.engines.base import plan_steps
-from modelzoo.runtime.generation.loop import duplicate_ranks, generate_text
+from modelzoo.runtime.generation.loop import Stepper, Written, duplicate_ranks, generate_text
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelzoo.runtime.abilities.protocols import Medium, Several
+    from modelzoo.runtime.generation.sampling import SamplingOptions
 
 __all__ = ["CaptionAbility", "captions", "captions_images", "frame_of", "framed", "take_in"]
 
@@ -139,10 +148,44 @@ def captions_images(signatures: Mapping) -> bool:
     return "decode" in signatures and (looks or (encode is not None and "images" in encode.inputs))
 
 
-class CaptionAbility:
+class CaptionAbility(Ability, Captions):
     """What `runtime.Model` does with an image and a decoder: mixed into it."""
 
-    def caption(self, image, prompt=None, stream: bool = False, **sampling):
+    @overload
+    def caption(
+        self,
+        image: Medium,
+        prompt: str | None = None,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def caption(
+        self,
+        image: Medium,
+        prompt: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
+    @overload
+    def caption(
+        self,
+        image: Several[Medium],
+        prompt: str | Several[str | None] | None = None,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def caption(
+        self,
+        image: Several[Medium],
+        prompt: str | Several[str | None] | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[tuple[int, str]]: ...
+    def caption(self, image, prompt=None, stream: bool = False, **sampling) -> Written:
         """What the model says of an image, or answers to a question about it.
 
         Args:
@@ -177,7 +220,7 @@ class CaptionAbility:
         plan = plan_steps(self.engine.signatures)
         return captions(
             begin,
-            self.tokenizer,
+            self._text,
             processing,
             image,
             prompt,
@@ -203,7 +246,7 @@ def take_in(stepper, prompts: list[list[int]], frame: Mapping, images: np.ndarra
 
 
 def captions(
-    begin: Callable[[np.ndarray, list[list[int]], Sampling], object],
+    begin: Callable[[np.ndarray, list[list[int]], Sampling], Stepper],
     tokenizer,
     processing: Mapping,
     image,
@@ -213,7 +256,7 @@ def captions(
     rows: int = 1,
     stream: bool = False,
     **sampling,
-):
+) -> Written:
     """What a model says of an image, or of each of a list of them.
 
     Args:
@@ -281,11 +324,11 @@ def is_one_image(image) -> bool:
     return is_one_medium(image) and getattr(image, "ndim", 3) != 4
 
 
-def _prompts(prompt, count: int) -> list[str | None]:
+def _prompts(prompt: Any, count: int) -> list[str | None]:
     if not count:
         raise ModelzooError("there is no image to caption: the list is empty")
     many = isinstance(prompt, Iterable) and not isinstance(prompt, str | bytes)
-    texts = list(prompt) if many else [prompt] * count
+    texts: list = list(prompt) if many else [prompt] * count
     if len(texts) != count:
         raise ModelzooError(f"{len(texts)} prompts for {count} images")
     for text in texts:

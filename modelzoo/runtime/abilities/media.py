@@ -11,12 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from modelzoo.errors import BundleError, DataError, ModelzooError
+from modelzoo.runtime.abilities.ability import Ability
+from modelzoo.runtime.abilities.protocols import Embeds, EmbedsMedia, ZeroShot
 from modelzoo.runtime.cores import usable_cores
+
+if TYPE_CHECKING:
+    from modelzoo.runtime.abilities.protocols import Labels, Medium, Several
 
 __all__ = ["INPUTS", "MediaAbilities", "is_one_medium", "media_abilities", "medium_of"]
 
@@ -94,7 +99,7 @@ def prepared(kind: str, source, processing: Mapping, truncate: bool = False) -> 
         raise
 
 
-class MediaAbilities:
+class MediaAbilities(Ability, Embeds, EmbedsMedia, ZeroShot):
     """What `runtime.Model` does with media: mixed into it, and told from its signatures.
 
     A medium is a path, a file's bytes, an array or a Pillow image; of a sound also (samples, sample
@@ -102,7 +107,7 @@ class MediaAbilities:
     has rows for them.
     """
 
-    def embed_image(self, image) -> np.ndarray:
+    def embed_image(self, image: Medium | Several[Medium]) -> np.ndarray:
         """An image's vector (D,) float32 of length 1; for a list of N images (N, D).
 
         Raises:
@@ -116,7 +121,7 @@ class MediaAbilities:
         """
         return self._embedded("image", image)
 
-    def embed_audio(self, sound, truncate: bool = False) -> np.ndarray:
+    def embed_audio(self, sound: Medium | Several[Medium], truncate: bool = False) -> np.ndarray:
         """A sound's vector (D,), for a list (N, D); see `embed_image`.
 
         Args:
@@ -124,15 +129,31 @@ class MediaAbilities:
         """
         return self._embedded("audio", sound, truncate)
 
-    def embed_video(self, video) -> np.ndarray:
+    def embed_video(self, video: Medium | Several[Medium]) -> np.ndarray:
         """A video's vector (D,), for a list (N, D); see `embed_image`."""
         return self._embedded("video", video)
 
-    def embed_text(self, text, truncate: bool = False) -> np.ndarray:
+    def embed_text(self, text: str | Several[str], truncate: bool = False) -> np.ndarray:
         """A text's vector (D,) in the space of the media, for a list (N, D); see `embed`."""
         self._need("embed_text")
         return self.embed(text, truncate)
 
+    @overload
+    def zero_shot(
+        self,
+        media: Medium,
+        labels: Sequence[str],
+        template: str | None = None,
+        kind: str | None = None,
+    ) -> Labels: ...
+    @overload
+    def zero_shot(
+        self,
+        media: Several[Medium],
+        labels: Sequence[str],
+        template: str | None = None,
+        kind: str | None = None,
+    ) -> list[Labels]: ...
     def zero_shot(
         self, media, labels: Sequence[str], template: str | None = None, kind: str | None = None
     ) -> list:
@@ -193,8 +214,9 @@ class MediaAbilities:
         if len(kinds) == 1:
             return kinds[0]
         found = {kind_of_file(item) for item in items}
-        if len(found) == 1 and found <= {*kinds}:
-            return found.pop()
+        for kind in kinds:
+            if found == {kind}:
+                return kind
         raise ModelzooError(
             f"the model reads {' and '.join(kinds)}, and these media do not say which they are",
             next_step='kind="image" says it',
@@ -203,21 +225,20 @@ class MediaAbilities:
     def _embedded(self, kind: str, media, truncate: bool = False) -> np.ndarray:
         self._need(f"embed_{kind}")
         vectors = self._media_answers(
-            f"encode_{kind}", media, lambda outputs: outputs["embedding"], truncate
+            kind, f"encode_{kind}", media, lambda outputs: outputs["embedding"], truncate
         )
         if not vectors:
             raise ModelzooError(f"there is no {kind} to embed: the list is empty")
         return vectors[0] if is_one_medium(media) else np.stack(vectors)
 
     def _media_answers(
-        self, base: str, media, answer: Callable[[dict], Any], truncate: bool = False
+        self, kind: str, base: str, media, answer: Callable[[dict], Any], truncate: bool = False
     ) -> list:
-        """`answer(outputs)` of each medium, with its own row of the outputs of `base`.
+        """`answer(outputs)` of each medium of a kind, with its own row of the outputs of `base`.
 
         Where there is a signature with more rows, such as `serve_x8`, as many go through at once.
         """
         items = [media] if is_one_medium(media) else many_media(media)
-        kind = medium_of(self.engine.signatures[base])
         calls = _calls(self.engine.signatures, base, INPUTS[kind], len(items))
         answers: list = []
         stream = _prepared_ahead(kind, items, self.bundle.processing, truncate)
@@ -287,4 +308,4 @@ def _ranked(logits: np.ndarray, labels: Sequence[str], how: Mapping) -> list[tup
     else:
         probabilities = softmax(logits)
     order = np.argsort(-logits, kind="stable")
-    return [(labels[n], float(probabilities[n])) for n in order]
+    return [(labels[int(n)], float(probabilities[n])) for n in order]

@@ -1,7 +1,6 @@
 """What models can do, as types: the methods that a Keras model and a bundle have in common.
 
-Only annotations read this module, so it imports nothing when code runs. A function that takes
-whatever generates text says so:
+Nothing is imported for it when code runs. A function that takes whatever generates text says so:
 
     def continue_all(model: Generates, texts: list[str]) -> list[str]:
         return model.generate(texts, max_new_tokens=20)
@@ -13,7 +12,7 @@ a Keras model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +35,17 @@ __all__ = [
     "Transcribes",
     "ZeroShot",
 ]
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Several(Protocol[T_co]):
+    """A list or the like. A str is none: it looks for nothing but str in itself."""
+
+    def __contains__(self, item: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __len__(self) -> int: ...
 
 
 class _Array(Protocol):
@@ -70,7 +80,7 @@ class Generates(Protocol):
     @overload
     def generate(
         self,
-        texts: Sequence[str],
+        texts: Several[str],
         /,
         *,
         stream: Literal[False] = False,
@@ -78,7 +88,7 @@ class Generates(Protocol):
     ) -> list[str]: ...
     @overload
     def generate(
-        self, texts: Sequence[str], /, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+        self, texts: Several[str], /, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
     ) -> Iterator[tuple[int, str]]: ...
 
 
@@ -110,7 +120,7 @@ class Classifies(Protocol):
     ) -> Labels: ...
     @overload
     def classify(
-        self, several: Sequence[Medium], /, top: int | None = None, truncate: bool = False
+        self, several: Several[Medium], /, top: int | None = None, truncate: bool = False
     ) -> list[Labels]: ...
 
 
@@ -118,7 +128,7 @@ class Embeds(Protocol):
     """Gives texts vectors: (D,) for one, (N, D) for a list."""
 
     def embed(
-        self, text: str | Sequence[str | tuple[str, str]], truncate: bool = False
+        self, text: str | Several[str | tuple[str, str]], truncate: bool = False
     ) -> np.ndarray: ...
 
 
@@ -131,7 +141,7 @@ class FillsMasks(Protocol):
     ) -> Labels | list[Labels]: ...
     @overload
     def fill_mask(
-        self, text: Sequence[str], top: int = 5, truncate: bool = False
+        self, text: Several[str], top: int = 5, truncate: bool = False
     ) -> list[Labels | list[Labels]]: ...
 
 
@@ -159,8 +169,8 @@ class Captions(Protocol):
     @overload
     def caption(
         self,
-        image: Sequence[Medium],
-        prompt: str | Sequence[str | None] | None = None,
+        image: Several[Medium],
+        prompt: str | Several[str | None] | None = None,
         *,
         stream: Literal[False] = False,
         **sampling: Unpack[SamplingOptions],
@@ -168,8 +178,8 @@ class Captions(Protocol):
     @overload
     def caption(
         self,
-        image: Sequence[Medium],
-        prompt: str | Sequence[str | None] | None = None,
+        image: Several[Medium],
+        prompt: str | Several[str | None] | None = None,
         *,
         stream: Literal[True],
         **sampling: Unpack[SamplingOptions],
@@ -200,7 +210,7 @@ class Transcribes(Protocol):
     @overload
     def transcribe(
         self,
-        sound: Sequence[Medium],
+        sound: Several[Medium],
         language: str | None = None,
         *,
         stream: Literal[False] = False,
@@ -209,7 +219,7 @@ class Transcribes(Protocol):
     @overload
     def transcribe(
         self,
-        sound: Sequence[Medium],
+        sound: Several[Medium],
         language: str | None = None,
         *,
         stream: Literal[True],
@@ -220,17 +230,17 @@ class Transcribes(Protocol):
 class EmbedsMedia(Protocol):
     """Gives images, sounds or videos vectors: (D,) for one, (N, D) for a list."""
 
-    def embed_image(self, image: Medium | Sequence[Medium]) -> np.ndarray: ...
+    def embed_image(self, image: Medium | Several[Medium]) -> np.ndarray: ...
     def embed_audio(
-        self, sound: Medium | Sequence[Medium], truncate: bool = False
+        self, sound: Medium | Several[Medium], truncate: bool = False
     ) -> np.ndarray: ...
-    def embed_video(self, video: Medium | Sequence[Medium]) -> np.ndarray: ...
+    def embed_video(self, video: Medium | Several[Medium]) -> np.ndarray: ...
 
 
 class ZeroShot(Protocol):
     """Compares media with texts, and so gives them labels that no training named."""
 
-    def embed_text(self, text: str | Sequence[str], truncate: bool = False) -> np.ndarray: ...
+    def embed_text(self, text: str | Several[str], truncate: bool = False) -> np.ndarray: ...
 
     @overload
     def zero_shot(
@@ -243,7 +253,7 @@ class ZeroShot(Protocol):
     @overload
     def zero_shot(
         self,
-        media: Sequence[Medium],
+        media: Several[Medium],
         labels: Sequence[str],
         template: str | None = None,
         kind: str | None = None,

@@ -9,15 +9,24 @@ How a model begins and what it may not say is data, a manifest's `processing.tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
 from modelzoo.errors import BundleError, TokenizerError, nearest
+from modelzoo.runtime.abilities.ability import Ability
 from modelzoo.runtime.abilities.media import is_one_medium, many_media
+from modelzoo.runtime.abilities.protocols import Transcribes
 from modelzoo.runtime.engines.base import plan_steps
-from modelzoo.runtime.generation.loop import generate_text
+from modelzoo.runtime.generation.loop import Stepper, Written, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.media.sounds import open_sound
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from modelzoo.runtime.abilities.protocols import Medium, Several
+    from modelzoo.runtime.generation.sampling import SamplingOptions
 
 __all__ = ["TranscriptionAbility", "cut_windows", "prompt_of", "transcribe", "transcribes"]
 
@@ -32,10 +41,46 @@ def transcribes(signatures: Mapping) -> bool:
     return "decode" in signatures and encode is not None and "audio" in encode.inputs
 
 
-class TranscriptionAbility:
+class TranscriptionAbility(Ability, Transcribes):
     """What `runtime.Model` does with sound and a decoder: mixed into it."""
 
-    def transcribe(self, sound, language: str | None = None, stream: bool = False, **sampling):
+    @overload
+    def transcribe(
+        self,
+        sound: Medium,
+        language: str | None = None,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Medium,
+        language: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Several[Medium],
+        language: str | None = None,
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> list[str]: ...
+    @overload
+    def transcribe(
+        self,
+        sound: Several[Medium],
+        language: str | None = None,
+        *,
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[tuple[int, str]]: ...
+    def transcribe(
+        self, sound, language: str | None = None, stream: bool = False, **sampling
+    ) -> Written:
         """What is said in a sound of any length.
 
         What is longer than the model's window is cut where it is quietest; the texts are joined.
@@ -62,7 +107,7 @@ class TranscriptionAbility:
         encode = self.engine.signatures["encode"]
         return transcribe(
             lambda heard, _: self.engine.stepper({key: heard[key] for key in encode.inputs}),
-            self.tokenizer,
+            self._text,
             self.bundle.processing,
             sound,
             language,
@@ -73,23 +118,23 @@ class TranscriptionAbility:
 
 
 def transcribe(
-    begin: Callable[[Mapping[str, np.ndarray], Sampling], object],
+    begin: Callable[[Mapping[str, np.ndarray], Sampling], Stepper],
     tokenizer,
     processing: Mapping,
     sound,
     language: str | None = None,
     *,
-    max_length: int,
+    max_length: int | None,
     stream: bool = False,
     **sampling,
-):
+) -> Written:
     """What is said in a sound, or in each of a list of them; see `TranscriptionAbility`.
 
     Args:
         begin: `begin({"audio": (1, N), "num_samples": (1,)}, sampling)` gives a stepper that has
             heard it.
         processing: the model's, with `audio` and `transcription`.
-        max_length: positions of the decoder.
+        max_length: positions of the decoder's window, if it has one.
     """
     how = processing.get("transcription")
     if not isinstance(how, Mapping) or "audio" not in processing:
@@ -99,7 +144,9 @@ def transcribe(
         )
     many = not is_one_medium(sound) and not isinstance(sound, Mapping)
     prompt = prompt_of(tokenizer, language or how.get("language"))
-    most = min(how.get("max_new_tokens") or max_length, max_length - len(prompt) + 1)
+    room = None if max_length is None else max_length - len(prompt) + 1
+    limits = [n for n in (how.get("max_new_tokens") or None, room) if n is not None]
+    most = min(limits, default=None)
     options = Sampling.of(**{"max_new_tokens": most, **sampling})
     rate, length = (processing["audio"][key] for key in ("sample_rate", "num_samples"))
 
@@ -173,7 +220,12 @@ class Restrained:
         first: the position of the prompt's last token.
     """
 
-    def __init__(self, stepper, tokenizer, how: Mapping, first: int):
+    batch_size: int
+    max_length: int | None
+    vocab_size: int
+    prefill_length: int
+
+    def __init__(self, stepper: Stepper, tokenizer, how: Mapping, first: int):
         self._stepper, self._first = stepper, first
         size = stepper.vocab_size
         never = {*how.get("suppress_tokens", ()), *(tokenizer.special_ids - tokenizer.stop_tokens)}
@@ -184,6 +236,9 @@ class Restrained:
 
     def __getattr__(self, name):
         return getattr(self._stepper, name)
+
+    def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
+        self._stepper.prefill(token_ids, positions)
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         logits = np.array(self._stepper.decode(token_ids, positions))

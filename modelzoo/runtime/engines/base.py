@@ -1,19 +1,15 @@
-"""What runs a bundle's signatures, whatever its format. numpy only.
-
-An engine has:
-- `signatures`: {name: SignatureInfo}, as the model itself has them;
-- `run(name, inputs) -> outputs`: one call, numpy arrays in and out;
-- `stepper(source=None)`: a fresh state of its own for one generation, a `generation.Stepper`.
-"""
+"""What runs a bundle's signatures, whatever its format. numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, nearest
+from modelzoo.runtime.generation.loop import ImageStepper
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,23 @@ class SignatureInfo:
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
+
+
+class Engine(Protocol):
+    """Runs the signatures of one bundle."""
+
+    @property
+    def signatures(self) -> Mapping[str, SignatureInfo]:
+        """The signatures by name, as the model itself has them."""
+        ...
+
+    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One call of a signature: arrays by name in, arrays by name out."""
+        ...
+
+    def stepper(self, source: Mapping[str, np.ndarray] | None = None) -> ImageStepper:
+        """A fresh state for one generation; `source` holds the inputs of `encode`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,10 @@ class StepPlan:
     def prefill_lengths(self) -> tuple[int, ...]:
         return tuple(sorted({length for window in self.windows for length in window.calls}))
 
-    def image_window(self, positions: np.ndarray, now: Window) -> Window:
-        """The window for an image at these positions (B, P): the first, from `now` on.
+    def image_window(self, positions: np.ndarray, now: Window) -> tuple[Window, str]:
+        """The window for an image at these positions (B, P), and the signature that takes it in.
+
+        It is the first, from `now` on.
 
         Raises:
             ModelzooError: no signature has room for it there.
@@ -94,7 +109,7 @@ class StepPlan:
         for window in self.windows:
             fits = window.slots is None or last < window.slots
             if window.image and fits and (window.slots or 0) >= (now.slots or 0):
-                return window
+                return window, window.image
         raise ModelzooError(
             f"this model takes in no image at positions {int(positions.min())} to {last}",
             next_step="put less text before the image, or export with other windows",

@@ -159,19 +159,19 @@ class LiteRTStepper:
 
     def prefill_image(self, images: np.ndarray, positions: np.ndarray) -> None:
         """Take in an image (1, H, W, 3) at the positions (1, P) that its vectors have."""
-        window = self._plan.image_window(positions, self.window)
+        window, name = self._plan.image_window(positions, self.window)
         self._go_to(window, positions)
-        inputs, outs, index = self._buffers_of(window.image)
-        info = self._engine.signatures[window.image]
+        inputs, outs, index = self._buffers_of(name)
+        info = self._engine.signatures[name]
         given = checked_inputs(
-            window.image,
+            name,
             SignatureInfo({k: v for k, v in info.inputs.items() if k not in self._state}, {}),
             {"images": images, "positions": positions},
         )
         with self._engine._lock:
-            for name, array in given.items():
-                inputs[name].write(array)
-            self._engine._invoke(window.image, index, list(inputs.values()), outs)
+            for key, array in given.items():
+                inputs[key].write(array)
+            self._engine._invoke(name, index, list(inputs.values()), outs)
         self.kept = int(positions.max()) + 1
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from modelzoo.errors import BundleError, ModelzooError, nearest
+from modelzoo.runtime.engines.base import Engine
 
-__all__ = ["ENGINES", "Engine", "engine_of", "open_engine"]
+__all__ = ["ENGINES", "EngineKind", "engine_of", "open_engine"]
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineKind:
     """An engine of this runtime.
 
     Attributes:
@@ -37,8 +38,8 @@ def _saved_model() -> type:
 
 # The manifest names one of these, and never a module.
 ENGINES = {
-    "litert": Engine("ai-edge-litert", _litert),
-    "saved_model": Engine("tensorflow", _saved_model),
+    "litert": EngineKind("ai-edge-litert", _litert),
+    "saved_model": EngineKind("tensorflow", _saved_model),
 }
 # Bundles of modelzoo 0.1 name their format only.
 _OF_FORMAT = {"tflite": "litert", "savedmodel": "saved_model"}
@@ -54,9 +55,7 @@ def engine_of(manifest: Mapping) -> str:
     return manifest.get("engine") or _OF_FORMAT.get(format, format)
 
 
-def open_engine(
-    bundle, threads: int | None = None, weight_cache: str | None = None
-):  # -> LiteRTEngine | SavedModelEngine
+def open_engine(bundle, threads: int | None = None, weight_cache: str | None = None) -> Engine:
     """The engine that runs a bundle.
 
     Args:

@@ -98,9 +98,8 @@ class SavedModelStepper:
 
     def prefill_image(self, images: np.ndarray, positions: np.ndarray) -> None:
         """Take in an image (1, H, W, 3) at the positions (1, P) that its vectors have."""
-        window = self._plan.image_window(positions, self.window)
+        window, name = self._plan.image_window(positions, self.window)
         self._go_to(window, positions)
-        name = window.image
         inputs = {"images": images, "positions": positions}
         wanted = self._engine.signatures[name].inputs
         own = {key: info for key, info in wanted.items() if key not in self._state}

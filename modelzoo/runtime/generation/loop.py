@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.generation.prefill import NOTHING, left_out, prefill
 from modelzoo.runtime.generation.sampling import Sampler, Sampling, greedy
 from modelzoo.runtime.generation.stop_strings import RowText
+
+# For one text its continuation, for a list a list; as a stream pieces, for a list (row, piece).
+Written: TypeAlias = str | list[str] | Iterator[str] | Iterator[tuple[int, str]]
 
 
 class Stepper(Protocol):
@@ -43,9 +46,20 @@ class Stepper(Protocol):
 
     def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
         """Take in token_ids (B, T) int32 at positions (B, T) int32; -1 ids are padding."""
+        ...
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in token_ids (B, 1) at positions (B, 1); the next token's logits (B, V) float32."""
+        ...
+
+
+class ImageStepper(Stepper, Protocol):
+    """A stepper that can also take in images, where the model has a signature for them."""
+
+    kept: int
+
+    def prefill_image(self, images: np.ndarray, positions: np.ndarray) -> None:
+        """Take in images (B, H, W, C) at the positions (B, P) that their vectors have."""
 
 
 class Generation:
@@ -196,10 +210,51 @@ def generate_results(
     pieces: list[list[str]] = [[] for _ in prompts]
     for row, piece in text_pieces(generation, tokenizer, sampling):
         pieces[row].append(piece)
-    rows = zip(pieces, generation.tokens, generation.finish_reasons, strict=True)
+    reasons = [reason for reason in generation.finish_reasons if reason is not None]  # of all rows
+    rows = zip(pieces, generation.tokens, reasons, strict=True)
     return [Result("".join(texts), tuple(tokens), reason) for texts, tokens, reason in rows]
 
 
+@overload
+def generate_text(
+    stepper: Stepper,
+    tokenizer,
+    prompts: str,
+    sampling: Sampling | None = None,
+    stream: Literal[False] = False,
+    *,
+    ranks: Sequence[int] | None = None,
+) -> str: ...
+@overload
+def generate_text(
+    stepper: Stepper,
+    tokenizer,
+    prompts: str,
+    sampling: Sampling | None = None,
+    *,
+    stream: Literal[True],
+    ranks: Sequence[int] | None = None,
+) -> Iterator[str]: ...
+@overload
+def generate_text(
+    stepper: Stepper,
+    tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    sampling: Sampling | None = None,
+    stream: Literal[False] = False,
+    *,
+    ranks: Sequence[int] | None = None,
+) -> list[str]: ...
+@overload
+def generate_text(
+    stepper: Stepper,
+    tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    sampling: Sampling | None = None,
+    *,
+    stream: Literal[True],
+    ranks: Sequence[int] | None = None,
+) -> Iterator[tuple[int, str]]: ...
 def generate_text(
     stepper: Stepper,
     tokenizer,
@@ -208,7 +263,7 @@ def generate_text(
     stream: bool = False,
     *,
     ranks: Sequence[int] | None = None,
-):
+) -> Written:
     """Continue a text, or a list of texts or of id lists. What comes back is the continuation.
 
     The tokenizer's "eos" role is a stop token. An empty text starts from its "bos" or "eos" role.

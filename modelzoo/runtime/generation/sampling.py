@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -18,6 +19,20 @@ from modelzoo.errors import ModelzooError, nearest
 NUCLEUS_GUESS = 256
 
 WHEN_FULL = ("stop", "slide")
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The fields of `Sampling`, as keyword arguments of `generate` and the like."""
+
+    max_new_tokens: int | None
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    repetition_penalty: float
+    stop_tokens: Sequence[int]
+    stop: str | Sequence[str]
+    seed: int
+    when_full: str
 
 
 @dataclass(frozen=True)
@@ -106,13 +121,13 @@ class Sampling:
         return cls(**options)
 
 
-def _check(name, value, kind, meaning, valid, optional=False):
+def _check(name: str, value: Any, kind: type, meaning: str, valid, optional: bool = False) -> None:
     """Refuse a value of another type or out of range; nan fails every comparison."""
     if value is None and optional:
         return
     kinds = {int: (int, np.integer), float: (int, float, np.integer, np.floating), str: str}[kind]
     typed = isinstance(value, kinds) and not isinstance(value, bool)
-    if not typed or not valid(value) or (kind is float and not math.isfinite(value)):
+    if not typed or not valid(value) or (kind is float and value == math.inf):
         article = {int: "a whole number", float: "a number", str: "a string"}[kind]
         raise ModelzooError(f"{name} must be {article}, {meaning}; got {value!r}")
 

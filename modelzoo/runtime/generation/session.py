@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal, Unpack, overload
 
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.generation.loop import Generation, Stepper, text_pieces
 from modelzoo.runtime.generation.prefill import left_out
-from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
 from modelzoo.runtime.text.chat import ChatEncoder, ChatTemplate
 
 MAX_REPLY = 512  # tokens of a reply, unless the caller says otherwise
@@ -74,23 +75,24 @@ class Session:
                 next_step="begin a new one (/clear), leave its first messages out, or let the "
                 'window slide: when_full="slide" (--when-full slide)',
             )
-        self._make_ready(len(ids), sampling.max_new_tokens)
+        stepper = self._ready_stepper(len(ids), sampling.max_new_tokens)
         seen = ids[left_out(len(ids), self.max_length) :]
         start = min(_common(self.tokens, seen), max(len(seen) - 1, 0))
         self._turn += 1
-        return Generation(_Turn(self, self._stepper, self._turn), [ids], sampling, start=start)
+        return Generation(_Turn(self, stepper, self._turn), [ids], sampling, start=start)
 
-    def _make_ready(self, length: int, max_new_tokens: int | None) -> None:
+    def _ready_stepper(self, length: int, max_new_tokens: int | None) -> Stepper:
         """A state that is large enough, and empty unless it can be gone on with."""
         stamp = self._stamp()
         room = None
         if self.max_length is not None:
             room = min(length + (max_new_tokens or self.max_length), self.max_length)
             if self._stepper is not None and stamp == self._stamped:
-                if self._stepper.max_length >= room:
-                    return
+                if (self._stepper.max_length or 0) >= room:
+                    return self._stepper
         self._stepper, self._stamped, self.tokens = None, stamp, []  # frees the old one first
         self._stepper = self._new_stepper(room)
+        return self._stepper
 
 
 class _Turn:
@@ -144,6 +146,20 @@ class ChatSession:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self._encoder = ChatEncoder(tokenizer, template)
 
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Mapping],
+        stream: Literal[False] = False,
+        **sampling: Unpack[SamplingOptions],
+    ) -> str: ...
+    @overload
+    def chat(
+        self,
+        messages: str | Sequence[Mapping],
+        stream: Literal[True],
+        **sampling: Unpack[SamplingOptions],
+    ) -> Iterator[str]: ...
     def chat(
         self, messages: str | Sequence[Mapping], stream: bool = False, **sampling
     ) -> str | Iterator[str]:

@@ -107,7 +107,8 @@ def _covering(image, height: int, width: int, shorter: int | None) -> tuple[int,
 
 
 def _scaled(image, factor: float) -> tuple[int, int]:
-    return tuple(max(1, round(side * factor)) for side in image.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return height, width
 
 
 # === Files ===

@@ -61,8 +61,8 @@ def resize(
     if image.shape[0] - height > max(0, 2 * (image.shape[1] - width)):
         passes.reverse()  # the rows are what makes it smaller
     planes = np.ascontiguousarray(np.moveaxis(image, 2, 0))  # (C, H, W)
-    for axis, *wanted in passes:
-        planes = _resized(planes, axis, *wanted, interpolation)
+    for axis, new, start, stop in passes:
+        planes = _resized(planes, axis, new, start, stop, interpolation)
     return np.ascontiguousarray(np.moveaxis(planes, 0, 2))
 
 

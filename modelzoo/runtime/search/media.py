@@ -50,7 +50,7 @@ def find_media(path: str | os.PathLike, kinds: Sequence[str]) -> list[MediaFile]
     for entry in entries:
         hidden = any(part.startswith(".") for part in entry.relative_to(root).parts)
         kind = kind_of_file(entry)
-        if kind in kinds and not hidden and entry.is_file():
+        if kind is not None and kind in kinds and not hidden and entry.is_file():
             found.append(MediaFile(entry, kind, _sha256(entry)))
     if not found:
         raise DataError(

@@ -43,7 +43,8 @@ def encode_chat(
 
 def template_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     """The tokenizer's roles as templates name them: `{"bos_token": "<s>", ...}`."""
-    return {f"{role}_token": tokenizer.id_to_token(id) for role, id in tokenizer.roles.items()}
+    tokens = {role: tokenizer.id_to_token(id) for role, id in tokenizer.roles.items()}
+    return {f"{role}_token": token for role, token in tokens.items() if token is not None}
 
 
 def no_template(where=None) -> ModelzooError:

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from modelzoo.errors import DataError, MissingDependencyError, WeightsError, require
 
@@ -142,7 +143,7 @@ def checked_messages(messages: str | Sequence[Mapping]) -> list[dict]:
     return [_checked(message, f"message {number}") for number, message in enumerate(messages, 1)]
 
 
-def change_texts(value, change: Callable[[str], str]):
+def change_texts(value, change: Callable[[str], str]) -> Any:
     """A copy of plain data with every str in it changed; the keys of dicts stay."""
     if isinstance(value, str):
         return change(value)
@@ -170,7 +171,7 @@ def _checked(message, where: str) -> dict:
     return _plain({key: value for key, value in message.items() if value is not None}, where)
 
 
-def _plain(value, where: str):
+def _plain(value, where: str) -> Any:
     """A copy that holds nothing but JSON's types: any other object has methods to call."""
     if value is None or isinstance(value, bool):
         return value

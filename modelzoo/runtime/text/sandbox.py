@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
-from jinja2 import nodes
+from jinja2 import Template, nodes
 from jinja2.ext import Extension
 from jinja2.ext import loopcontrols as LoopControls
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -35,7 +36,7 @@ class GenerationTag(Extension):
 
     tags = {"generation"}
 
-    def parse(self, parser):
+    def parse(self, parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.Scope(body, lineno=line)
@@ -57,7 +58,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self._passes = 0
 
-    def compile_template(self, source: str, filename: str):
+    def compile_template(self, source: str, filename: str) -> Template:
         """A template whose loops count their passes."""
         tree = self.parse(source, filename=filename)
         for loop in list(tree.find_all(nodes.For)):
@@ -76,7 +77,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if self._passes > MAX_PASSES:
             raise TooMuch(f"its loops make more than {MAX_PASSES:,} passes")
 
-    def call_binop(self, context, operator, left, right):
+    def call_binop(self, context, operator, left, right) -> Any:
         if operator == "**":
             large = isinstance(right, int | float) and abs(right) > MAX_EXPONENT
         elif operator == "*":

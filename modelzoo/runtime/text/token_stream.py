@@ -20,9 +20,11 @@ _CONTEXT = 4  # tokens before the new one that the decoder sees
 class TokenStream(Protocol):
     def push(self, id: int) -> str:
         """The text that is certain now; often "", and never half a character."""
+        ...
 
     def flush(self) -> str:
         """The rest, once no token follows. A character cut off becomes U+FFFD, as in `decode`."""
+        ...
 
 
 class ByteStream:
@@ -47,7 +49,7 @@ class ByteStream:
             to_byte = _bytes_of_characters()
             # An added token may hold characters outside the alphabet: then it is plain text.
             inside = all(character in to_byte for character in token)
-            self._cache[id] = bytes(map(to_byte.get, token)) if inside else token.encode()
+            self._cache[id] = bytes(map(to_byte.__getitem__, token)) if inside else token.encode()
         return self._cache[id]
 
 

@@ -104,7 +104,7 @@ class Tokenizer:
         # SentencePiece vocabularies hold "</s>" as a piece of text too: the model itself would turn
         # the literal into the control token. Such ids become unk.
         special = sorted(self.special_ids - {self.roles.get("unk")})
-        encoded = self._raw_encode_batch([backend.id_to_token(id) for id in special])
+        encoded = self._raw_encode_batch([backend.id_to_token(id) or "" for id in special])
         self._injected = {id for id, ids in zip(special, encoded, strict=True) if id in ids}
 
     # === Reading and writing ===
@@ -176,7 +176,8 @@ class Tokenizer:
             allow: roles whose literal does count: `("mask",)` for "Paris is the [MASK] of France".
                 One space before it belongs to the token that it stands for, and is dropped.
         """
-        literals = {self._backend.id_to_token(self.role(role)): self.role(role) for role in allow}
+        allowed = [self.role(role) for role in allow]
+        literals = {token: id for id in allowed if (token := self.id_to_token(id)) is not None}
         if not literals:
             return self.encode_batch([text])[0]
         pattern = " ?(" + "|".join(map(re.escape, literals)) + ")"
