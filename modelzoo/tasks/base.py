@@ -6,10 +6,17 @@ which figures), and a `TaskModel`, the `keras.Model` with the task's head over a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
 import keras
 
 from modelzoo.errors import DataError, ModelzooError, TokenizerError
+from modelzoo.recipe import Recipe
 from modelzoo.tasks.profile import Profile
+
+if TYPE_CHECKING:
+    from modelzoo.runtime.text.tokenizer import Tokenizer
 
 
 class TaskModel(keras.Model):
@@ -25,9 +32,9 @@ class TaskModel(keras.Model):
     def __init__(self, backbone: keras.Model, **kwargs):
         super().__init__(**kwargs)
         self.backbone = backbone
-        self.recipe = None
-        self.tokenizer = None
-        self.chat_template = None
+        self.recipe: Recipe | None = None
+        self.tokenizer: Tokenizer | None = None
+        self.chat_template: str | None = None
         self._compiled = {}
 
     def processing(self) -> dict:
@@ -37,33 +44,33 @@ class TaskModel(keras.Model):
         """
         return dict(getattr(self.backbone, "processing", {}))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         backbone = keras.saving.serialize_keras_object(self.backbone)
         return {"backbone": backbone, "name": self.name, "dtype": policy}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config, custom_objects=None) -> Self:
         config = dict(config)
         backbone = keras.saving.deserialize_keras_object(
             config.pop("backbone"), custom_objects=custom_objects
         )
         return cls(backbone, **config)
 
-    def make_train_function(self, force: bool = False):
+    def make_train_function(self, force: bool = False) -> Callable | None:
         # Keras would create the optimizer's variables one by one while it traces the first step,
         # and then trace it again without them.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
-    def compile_once(self, key: str, make):
+    def compile_once(self, key: str, make) -> Any:
         """`make()` the first time, what it made from then on."""
         if key not in self._compiled:
             self._compiled[key] = make()
         return self._compiled[key]
 
-    def need_tokenizer(self):
+    def need_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise TokenizerError(
                 "the model has no tokenizer, so it can read and write token ids only",
@@ -115,7 +122,7 @@ class Task(Profile):
             raise DataError("the data holds no example")
         return found
 
-    def completed(self, recipe, examples):
+    def completed(self, recipe, examples) -> Recipe:
         """The recipe with what only the data can tell: the names of the classes, for one."""
         return recipe
 
@@ -129,12 +136,12 @@ class Task(Profile):
             )
 
 
-def token_loss():
+def token_loss() -> keras.losses.Loss:
     """Cross-entropy, the mean over tokens that count."""
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, reduction="mean_with_sample_weight"
     )
 
 
-def token_accuracy():
+def token_accuracy() -> keras.metrics.Metric:
     return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.runtime.abilities.captioning import captions, frame_of, framed, take_in
+from modelzoo.runtime.generation.loop import Written
 from modelzoo.runtime.generation.sampling import Sampling
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.scores import with_perplexity
 from modelzoo.tasks.shared.step_signatures import (
@@ -42,10 +44,10 @@ class CaptionModel(TaskModel):
         self.template = template
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "template": self.template}
 
     def processing(self) -> dict:
@@ -65,7 +67,7 @@ class CaptionModel(TaskModel):
             getattr(backbone, "image_token", None),
         )
 
-    def caption(self, image, prompt=None, *, stream: bool = False, **sampling):
+    def caption(self, image, prompt=None, *, stream: bool = False, **sampling) -> Written:
         """What the model says of an image, or answers to a question about it.
 
         Args:
@@ -239,7 +241,7 @@ class CaptioningTask(Task):
         self.check_backbone(backbone, "image_tokens")
         return CaptionModel(backbone, self.template)
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
     def batch_options(self, model, options, length: int | None = None) -> dict:
@@ -250,7 +252,7 @@ class CaptioningTask(Task):
             found["length"] = min(found["length"], room)
         return found
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data.captions import caption_batches
 
         return caption_batches(raw, tokenizer, augment=self.augment, **options)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import keras
 
-from modelzoo.runtime.generation.loop import encode_prompt, generate_text, generate_tokens
+from modelzoo.data.batches import Batches
+from modelzoo.runtime.generation.loop import Written, encode_prompt, generate_text, generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.generation.session import ChatSession
+from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.chat import chat_session, fits
 from modelzoo.tasks.shared.checkpoints import generation_config
@@ -37,10 +40,10 @@ class CausalLM(TaskModel):
         self._chat = None
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
 
-    def generate(self, prompts, *, stream: bool = False, **sampling):
+    def generate(self, prompts, *, stream: bool = False, **sampling) -> Written:
         """Continue a text, or a list of texts of any lengths.
 
         Args:
@@ -68,7 +71,7 @@ class CausalLM(TaskModel):
             pass
         return generation.tokens
 
-    def chat(self, messages, *, stream: bool = False, **sampling):
+    def chat(self, messages, *, stream: bool = False, **sampling) -> str | Iterator[str]:
         """The model's next turn; what it has read in earlier calls it does not read again.
 
         Args:
@@ -96,7 +99,7 @@ class CausalLM(TaskModel):
         slots, prefill = window(self.backbone.max_length, longest, sampling.max_new_tokens)
         return KerasStepper(self.backbone, self.steps(), len(prompts), slots, prefill)
 
-    def steps(self):
+    def steps(self) -> tuple[Callable, Callable]:
         """The compiled `prefill` and `decode`; see `KerasStepper`."""
         return self.compile_once("steps", lambda: compile_steps(self.backbone, self))
 
@@ -140,10 +143,10 @@ class CausalLMTask(Task):
         self.check_backbone(backbone, "step")
         return backbone.causal_lm() if hasattr(backbone, "causal_lm") else CausalLM(backbone)
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import causal_lm_batches
 
         return causal_lm_batches(raw, tokenizer, **options)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
 from modelzoo.backbones.contrastive import INPUTS
+from modelzoo.data.batches import Batches
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.contrastive_loss import contrastive_loss
-from modelzoo.signature import Signature
+from modelzoo.signature import Signature, Tensor
 from modelzoo.tasks.base import Task, TaskModel
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.cached_gradients import chunked_gradients
@@ -68,7 +69,7 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
                 "--set model.initial_scale=2.302585092994046",
             )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {
             "pairs": [list(pair) for pair in self.pairs],
             "loss": self.loss_kind,
@@ -96,11 +97,13 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
 
     # === Training ===
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         outputs = self.backbone(inputs, training=training)
         return {kind: outputs[kind] for kind in self.backbone.kinds if kind in outputs}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ) -> Tensor:
         """The contrastive loss; `y` is kind -> (B,) int32, as `data.contrastive` makes it."""
         if isinstance(sample_weight, dict):  # Keras gives each array in `y` a copy of its own
             sample_weight = next(iter(sample_weight.values()))
@@ -118,14 +121,14 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
             loss = loss + self._aggregate_additional_loss(extra)
         return loss
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments) -> Any:
         if self.chunk_size is None:
             return super().train_step(*arguments)
         return chunked_gradients(self, *arguments)
 
     # === On a device ===
 
-    def embed(self, text, truncate: bool = False):
+    def embed(self, text, truncate: bool = False) -> np.ndarray:
         """As `embed_text`: what models of texts alone call it."""
         return self.embed_text(text, truncate)
 
@@ -227,7 +230,7 @@ class ContrastiveTask(Task):
             backbone, self.pairs, self.loss, self.ignore_equal, self.chunk_size, self.max_length
         )
 
-    def losses(self):
+    def losses(self) -> tuple:
         return None, []  # the model's own: it has weights, the scale and the bias
 
     def examples(self, raw) -> list[dict]:
@@ -243,7 +246,7 @@ class ContrastiveTask(Task):
                 found["length"] = model.backbone.max_length
         return {**found, "kinds": tuple(model.backbone.kinds)}
 
-    def batches(self, raw, tokenizer, *, batch_size, shuffle: bool = True, **options):
+    def batches(self, raw, tokenizer, *, batch_size, shuffle: bool = True, **options) -> Batches:
         from modelzoo.data.contrastive import contrastive_batches
 
         if shuffle and self.chunk_size is not None and batch_size % self.chunk_size:

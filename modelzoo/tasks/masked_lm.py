@@ -6,9 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.norms import make_norm
+from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding
@@ -43,7 +45,7 @@ class MaskedLM(Answers, TaskModel):
             self.nsp = projection(2, stddev, dtype=policy, name="nsp")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         width = self.backbone.config.hidden_dim
         self.transform.build((None, None, width))
         self.norm.build((None, None, width))
@@ -51,10 +53,10 @@ class MaskedLM(Answers, TaskModel):
             self.nsp.build((None, width))
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "next_sentence": self.next_sentence}
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> dict[str, Tensor]:
         hidden = self.backbone(inputs, training=training)
         x = hidden["sequence"]
         if isinstance(inputs, dict) and "mask_positions" in inputs:
@@ -100,7 +102,7 @@ class MaskedLMTask(Task):
         self.check_backbone(backbone, "pooler")
         return MaskedLM(backbone, next_sentence=self.next_sentence)
 
-    def losses(self):
+    def losses(self) -> tuple:
         if not self.next_sentence:
             return {"mlm": token_loss()}, {"mlm": [token_accuracy()]}
         return (
@@ -108,7 +110,7 @@ class MaskedLMTask(Task):
             {"mlm": [token_accuracy()], "nsp": [token_accuracy()]},
         )
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import masked_lm_batches
 
         return masked_lm_batches(raw, tokenizer, next_sentence=self.next_sentence, **options)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
 from modelzoo.layers.dense import projection
-from modelzoo.recipe import override
+from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.schema import defaults
-from modelzoo.signature import Signature
+from modelzoo.signature import Signature, Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.checkpoints import labels_of_config
 from modelzoo.tasks.shared.encoder_signatures import unit
@@ -50,13 +51,13 @@ class MediaClassifier(MediaAnswers, TaskModel):
         self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for layer in (self.norm, self.classifier):
             if layer is not None:
                 layer.build((None, self.backbone.hidden_dim))
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {
             "kind": self.kind,
             "num_labels": self.num_labels,
@@ -65,7 +66,7 @@ class MediaClassifier(MediaAnswers, TaskModel):
         }
         return {**super().get_config(), **config}
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         return self._logits(self.backbone(inputs, training=training)["pooled"], training)
 
     def _logits(self, vector, training):
@@ -160,7 +161,7 @@ class MediaClassificationTask(Task):
 
         return read_media_examples(raw, self.fields)
 
-    def completed(self, recipe, examples):
+    def completed(self, recipe, examples) -> Recipe:
         """With the classes of the examples, unless it names its own."""
         from modelzoo.data.media_classification import media_label_names
 
@@ -169,10 +170,10 @@ class MediaClassificationTask(Task):
         names = list(media_label_names(examples, self.kind))
         return override(recipe, {"task_options.labels": names, "task_options.num_labels": None})
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
-    def batches(self, raw, tokenizer=None, **options):
+    def batches(self, raw, tokenizer=None, **options) -> Batches:
         from modelzoo.data.media_classification import media_classification_batches
 
         return media_classification_batches(

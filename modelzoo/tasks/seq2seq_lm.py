@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from modelzoo.data.batches import Batches
 from modelzoo.errors import OverflowTextError, TokenizerError
-from modelzoo.runtime.generation.loop import duplicate_ranks, generate_text
+from modelzoo.runtime.generation.loop import Written, duplicate_ranks, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
@@ -35,10 +36,10 @@ class Seq2SeqLM(TaskModel):
         super().__init__(backbone, **kwargs)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
 
-    def generate(self, sources, *, stream: bool = False, **sampling):
+    def generate(self, sources, *, stream: bool = False, **sampling) -> Written:
         """What the model makes of a source text, or of a list of them.
 
         Arguments and return values as `CausalLM.generate`. The source is read once; its keys and
@@ -139,10 +140,10 @@ class Seq2SeqLMTask(Task):
         self.check_backbone(backbone, "encode")
         return Seq2SeqLM(backbone)
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import seq2seq_batches
 
         return seq2seq_batches(raw, tokenizer, **options)

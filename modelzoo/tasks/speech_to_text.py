@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.runtime.abilities.transcription import prompt_of, transcribe
+from modelzoo.runtime.generation.loop import Written
 from modelzoo.runtime.generation.sampling import Sampling
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
@@ -46,10 +48,10 @@ class SpeechToText(TaskModel):
         self.suppressed = tuple(suppress_tokens), tuple(begin_suppress_tokens)
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         never, not_first = self.suppressed
         config = {
             "language": self.language,
@@ -70,7 +72,9 @@ class SpeechToText(TaskModel):
         }
         return {**super().processing(), "transcription": transcription}
 
-    def transcribe(self, sound, language: str | None = None, *, stream: bool = False, **sampling):
+    def transcribe(
+        self, sound, language: str | None = None, *, stream: bool = False, **sampling
+    ) -> Written:
         """What is said in a sound of any length; see `runtime.Model.transcribe`."""
 
         def begin(heard, sampling):
@@ -180,10 +184,10 @@ class SpeechToTextTask(Task):
         self.check_backbone(backbone, "step")
         return SpeechToText(backbone, **self.options)
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data.speech import speech_batches
 
         return speech_batches(raw, tokenizer, **options)

@@ -7,10 +7,12 @@ from typing import Literal
 import keras
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
-from modelzoo.recipe import override
+from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.schema import defaults
+from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.checkpoints import labels_of_config
@@ -53,13 +55,13 @@ class TextClassifier(Answers, TaskModel):
         self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
         self.build()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape=None) -> None:
         for layer in (self.hidden, self.classifier):
             if layer is not None:
                 layer.build((None, self.width))
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {
             "num_labels": self.num_labels,
             "dropout": self.dropout_rate,
@@ -67,7 +69,7 @@ class TextClassifier(Answers, TaskModel):
         }
         return {**super().get_config(), **config}
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         mask = inputs.get("padding_mask") if isinstance(inputs, dict) else None
         vector = pool(self.backbone(inputs, training=training), mask)
         vector = self.dropout(vector, training=training)
@@ -119,7 +121,7 @@ class TextClassificationTask(Task):
         count = len(self.labels or ("0", "1"))
         return TextClassifier(backbone, count, self.dropout, self.hidden_activation)
 
-    def completed(self, recipe, examples):
+    def completed(self, recipe, examples) -> Recipe:
         """With the classes of the examples, unless it names its own."""
         from modelzoo.data.classification import label_names
 
@@ -127,10 +129,10 @@ class TextClassificationTask(Task):
             return recipe
         return override(recipe, {"task_options.labels": list(label_names(examples))})
 
-    def losses(self):
+    def losses(self) -> tuple:
         return token_loss(), [token_accuracy()]
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import classification_batches
 
         return classification_batches(raw, tokenizer, labels=self.labels, **options)

@@ -7,9 +7,11 @@ from typing import Literal
 import keras
 from keras import ops
 
+from modelzoo.data.batches import Batches
 from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.contrastive_loss import in_batch_nll
 from modelzoo.layers.masks import HIDDEN
+from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.encoder_signatures import POOLINGS, embedding, unit
@@ -47,11 +49,11 @@ class TextEmbedder(Answers, TaskModel):
             backbone.pooler.trainable = False  # no embedding passes through it
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("pooling", "normalize", "max_length")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> Tensor:
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         texts = inputs["token_ids"].shape[1:-1]  # () or (2,)
         if texts:
@@ -82,10 +84,10 @@ class InBatchLoss(keras.losses.Loss):
         super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.scale = scale
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "scale": self.scale}
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true, y_pred) -> Tensor:
         first, second, twins = _in_batch(y_true, y_pred)
         return in_batch_nll(first, second, second, twins, self.scale)
 
@@ -101,7 +103,7 @@ def _in_batch(y_true, y_pred):
     return first, second, ops.cast(ops.logical_and(same, other), "float32")
 
 
-def in_batch_accuracy(y_true, y_pred):
+def in_batch_accuracy(y_true, y_pred) -> Tensor:
     """(B,): 1 where no wrong text of the batch is as near as the right one."""
     first, second, twins = _in_batch(y_true, y_pred)
     own = ops.sum(first * second, axis=-1)
@@ -152,11 +154,11 @@ class TextEmbeddingTask(Task):
             )
         return TextEmbedder(backbone, self.pooling, self.normalize, self.max_length)
 
-    def losses(self):
+    def losses(self) -> tuple:
         accuracy = keras.metrics.MeanMetricWrapper(in_batch_accuracy, name="accuracy")
         return InBatchLoss(self.scale), [accuracy]
 
-    def batches(self, raw, tokenizer, **options):
+    def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import pair_batches
 
         return pair_batches(raw, tokenizer, **options)

@@ -8,12 +8,15 @@ those of the whole batch; dropout falls as it did the first time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from modelzoo.errors import ModelzooError
+from modelzoo.signature import Tensor
 
 
-def chunked_gradients(model, *arguments):
+def chunked_gradients(model, *arguments) -> Any:
     """One training step of a `ContrastiveModel`, `model.chunk_size` rows at a time.
 
     Args:
@@ -54,7 +57,7 @@ def _step_on_tensorflow(model, data):
     return model.compute_metrics(x, y, None, sample_weight=sample_weight)
 
 
-def tensorflow_gradients(model, x, y, sample_weight=None):
+def tensorflow_gradients(model, x, y, sample_weight=None) -> tuple[Tensor, list[Tensor | None]]:
     """The loss of a batch, and its gradient at each trainable weight (None where there is none)."""
     import tensorflow as tf
 
@@ -150,7 +153,7 @@ def _step_on_jax(model, state, data):
     return logs, (trainable, non_trainable, of_optimizer, of_metrics)
 
 
-def jax_loss(model, trainable, non_trainable, x, y, sample_weight=None):
+def jax_loss(model, trainable, non_trainable, x, y, sample_weight=None) -> tuple[Tensor, tuple]:
     """The loss of a batch, whose gradient JAX takes chunk by chunk, and the state after it."""
     import jax
 

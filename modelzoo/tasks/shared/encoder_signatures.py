@@ -8,10 +8,10 @@ from keras import ops
 
 from modelzoo.errors import ExportError
 from modelzoo.layers.pooling import POOLINGS, last_token, unit
-from modelzoo.signature import Signature, TensorSpec
+from modelzoo.signature import Signature, Tensor, TensorSpec
 
 
-def pool(outputs, padding_mask):
+def pool(outputs, padding_mask) -> Tensor:
     """One vector a text, (B, width), of a backbone's outputs: what a classifier reads.
 
     BERT's pooler where there is one, else the first token of an encoder, else the last real token
@@ -22,7 +22,7 @@ def pool(outputs, padding_mask):
     return last_token(outputs, padding_mask)
 
 
-def embedding(outputs, padding_mask, pooling: str = "mean", normalize: bool = True):
+def embedding(outputs, padding_mask, pooling: str = "mean", normalize: bool = True) -> Tensor:
     """One vector a text, (B, width) float32, of a backbone's outputs: what texts are compared by.
 
     Args:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from modelzoo.errors import ModelzooError
 from modelzoo.runtime.abilities.media import INPUTS, is_one_medium, many_media, medium_of
 from modelzoo.runtime.model import Model
@@ -43,15 +45,15 @@ class MediaAnswers:
         """The names of the methods that fit this model, as a bundle of it has them."""
         return self._device().abilities
 
-    def embed_image(self, image):
+    def embed_image(self, image) -> np.ndarray:
         """An image's vector (D,), for a list (N, D); see `runtime.Model.embed_image`."""
         return self._device(image).embed_image(image)
 
-    def embed_audio(self, sound, truncate: bool = False):
+    def embed_audio(self, sound, truncate: bool = False) -> np.ndarray:
         """A sound's vector (D,), for a list (N, D); see `runtime.Model.embed_audio`."""
         return self._device(sound).embed_audio(sound, truncate)
 
-    def embed_video(self, video):
+    def embed_video(self, video) -> np.ndarray:
         """A video's vector (D,), for a list (N, D); see `runtime.Model.embed_video`."""
         return self._device(video).embed_video(video)
 
@@ -74,7 +76,7 @@ class MediaAnswers:
 class SharedSpaceAnswers(MediaAnswers):
     """For a model that puts media and texts into one space: with what compares the two."""
 
-    def embed_text(self, text, truncate: bool = False):
+    def embed_text(self, text, truncate: bool = False) -> np.ndarray:
         """A text's vector (D,), for a list (N, D); see `runtime.Model.embed_text`."""
         return self._device().embed_text(text, truncate)
 

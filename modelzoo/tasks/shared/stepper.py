@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
+import numpy as np
+
+from modelzoo.signature import Tensor
 
 
-def compiled(function, model: keras.Model):
+def compiled(function, model: keras.Model) -> Callable:
     """`function(*tensors) -> tensors`, traced once for each set of shapes.
 
     The weights are not constants of what is compiled: training goes on and the function sees it.
@@ -53,14 +58,14 @@ class KerasStepper:
             int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
         )
 
-    def decode(self, token_ids, positions):
+    def decode(self, token_ids, positions) -> np.ndarray:
         logits, self._cache = self._decode(
             int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
         )
         return keras.ops.convert_to_numpy(logits)[:, -1]
 
 
-def compile_steps(backbone, model: keras.Model):
+def compile_steps(backbone, model: keras.Model) -> tuple[Callable, Callable]:
     """`prefill`, which gives the cache alone and so never computes logits, and `decode`."""
 
     def prefill(*tensors):
@@ -73,7 +78,9 @@ def compile_steps(backbone, model: keras.Model):
     return compiled(prefill, model), compiled(decode, model)
 
 
-def window(max_length: int | None, longest_prompt: int, max_new_tokens: int | None):
+def window(
+    max_length: int | None, longest_prompt: int, max_new_tokens: int | None
+) -> tuple[int | None, int]:
     """Slots for a generation and tokens of a prefill call, of few sizes, so that few are compiled.
 
     >>> window(1024, longest_prompt=10, max_new_tokens=64)
@@ -95,5 +102,5 @@ def power_of_two(number: int, least: int) -> int:
     return max(least, 1 << max(number - 1, 0).bit_length())
 
 
-def int_tensor(array):
+def int_tensor(array) -> Tensor:
     return keras.ops.convert_to_tensor(array, dtype="int32")

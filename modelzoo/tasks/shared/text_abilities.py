@@ -47,7 +47,7 @@ class Answers:
             self.backbone, functions, max_length or limit, lengths, batch_sizes
         )
 
-    def embed(self, text, truncate: bool = False):
+    def embed(self, text, truncate: bool = False) -> np.ndarray:
         """A text's vector, for a list of N texts (N, width); see `runtime.Model.embed`.
 
         A list is worked through in batches of texts of similar length.
