@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import ExportError, require
 from modelzoo.exporting.bundle.readme_code import program
@@ -19,6 +20,9 @@ from modelzoo.exporting.formats.artifact import Artifact
 from modelzoo.exporting.formats.format import Format
 from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from modelzoo.runtime.engines.litert import LiteRTEngine
 
 NAME = "model.litertlm"
 # Put before a template. LiteRT-LM gives each message's content as a list of parts, such as
@@ -182,7 +186,7 @@ def _widened(signature: Signature, spare: int) -> Signature:
     return Signature(signature.function, inputs)
 
 
-def metadata(model, window: int):
+def metadata(model, window: int) -> Any:
     """LiteRT-LM's protocol buffer: the window, where texts begin and end, the chat template."""
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
@@ -228,7 +232,7 @@ def graph_place(path: Path) -> tuple[int, int]:
     raise ExportError(f"there is no TFLite graph in {path}")
 
 
-def open_packed(bundle, window: int):
+def open_packed(bundle, window: int) -> LiteRTEngine:
     """An engine over the very bytes of the TFLite graph that lie in the bundle's file.
 
     Args:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelzoo import registry
 from modelzoo.building.build import build
@@ -20,6 +21,9 @@ from modelzoo.exporting.quantization.prepare import prepare
 from modelzoo.exporting.quantization.quantize import quantization_of
 from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
+
+if TYPE_CHECKING:
+    import keras
 
 Progress = Callable[[str], None]
 
@@ -118,7 +122,7 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     }
 
 
-def open_model(name: str, progress: Progress):
+def open_model(name: str, progress: Progress) -> keras.Model:
     """A model directory's model, or a recipe's with random weights; all float32."""
     progress(f"loading {name}")
     if Path(name).is_dir():

@@ -5,7 +5,7 @@ T tokens of a signature's static length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -109,7 +109,9 @@ def inputs_for(
     return arrays, count
 
 
-def signature_calls(signatures: Mapping[str, SignatureInfo], samples: Samples):
+def signature_calls(
+    signatures: Mapping[str, SignatureInfo], samples: Samples
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The calls that a verification makes: (signature, inputs), to be answered with outputs.
 
     A generator: send it each call's outputs, which later signatures of the same round take in. A

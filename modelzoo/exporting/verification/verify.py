@@ -17,7 +17,7 @@ from modelzoo.exporting.verification import quality as held_out
 from modelzoo.exporting.verification.first_layer import compare_layers, first_difference
 from modelzoo.exporting.verification.parity import Difference, complaint, difference
 from modelzoo.exporting.verification.samples import Samples, inputs_for, signature_calls
-from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.loop import Stepper, generate_tokens
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature
@@ -243,7 +243,7 @@ class Generation:
         self.source = {"token_ids": padded, "padding_mask": mask}
         self.source = {key: value for key, value in self.source.items() if key in info}
 
-    def stepper(self):
+    def stepper(self) -> Stepper:
         if not self.kept:
             return self.engine.stepper(self.source)
         stepper = self.engine.stepper()
