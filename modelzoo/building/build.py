@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from modelzoo import registry
 from modelzoo.building.directory import load
@@ -27,6 +28,9 @@ from modelzoo.weights import (
 )
 from modelzoo.weights.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from modelzoo.building.zoo_model import ZooModel
+
 __all__ = ["build"]
 
 
@@ -37,7 +41,7 @@ def build(
     weights: str | os.PathLike | None = None,
     compile: bool = True,
     **overrides,
-):
+) -> ZooModel:
     """Build a model from its recipe: a `keras.Model`, compiled, with random weights.
 
     Args:

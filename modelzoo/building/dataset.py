@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modelzoo.building.vocabulary import train_tokenizer_for
 from modelzoo.errors import (
     DataError,
 )
 from modelzoo.registry.of_recipe import recipe_of, task_of
 
+if TYPE_CHECKING:
+    import keras
 
-def dataset(model, raw, *, batch_size: int | None = None, length: int | None = None, seed: int = 0):
+
+def dataset(
+    model, raw, *, batch_size: int | None = None, length: int | None = None, seed: int = 0
+) -> keras.utils.PyDataset:
     """Raw data as a `keras.utils.PyDataset` for `model.fit`.
 
     A model that has no tokenizer yet gets one, trained on this text as its recipe says.

@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelzoo import registry
 from modelzoo.building.keras_backend import need_keras
@@ -20,10 +21,13 @@ from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.runtime.text.chat_template import read_source
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from modelzoo.building.zoo_model import ZooModel
+
 MODEL_FILE, TOKENIZER_FILE = "model.keras", "tokenizer.json"
 
 
-def load(directory: str | os.PathLike, *, compile: bool = True):
+def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
     """Open a model directory that `build` or `train` wrote.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import ModuleType
 
 from modelzoo.errors import (
     require,
@@ -10,7 +11,7 @@ from modelzoo.errors import (
 from modelzoo.runtime.engines.native_log import native_log
 
 
-def need_keras():
+def need_keras() -> ModuleType:
     """Keras, on JAX where that is installed and TensorFlow is not and nobody chose a backend."""
     from importlib.util import find_spec
 
