@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from modelzoo.cli.common import examples
 from modelzoo.cli.media_inputs import ability_for
@@ -136,7 +137,9 @@ def chat(model, args: argparse.Namespace) -> int:
     return converse(model.chat_session(), args, options, _write)
 
 
-def open_model(path: str, threads: int | None, weight_cache: str | None = None):
+def open_model(
+    path: str, threads: int | None, weight_cache: str | None = None
+) -> tuple[Any, tuple[str, ...]]:
     """The model behind a bundle or a model directory, and all that it can do.
 
     Raises:

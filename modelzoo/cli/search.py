@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from modelzoo.cli.common import examples, print_json, printable
 from modelzoo.cli.search_index import Progress, open_index
@@ -125,7 +127,7 @@ def _check(args: argparse.Namespace) -> None:
 # === The model ===
 
 
-def open_embedder(path: str, threads: int | None = None):
+def open_embedder(path: str, threads: int | None = None) -> tuple[Any, tuple[str, ...]]:
     """The model behind a bundle or a model directory, and what it can do.
 
     Raises:
@@ -148,7 +150,7 @@ def _task(model) -> str:
     return recipe.task if recipe else getattr(model, "task", type(model).__name__)
 
 
-def fits_in(model):
+def fits_in(model) -> Callable[[str], bool]:
     """Whether a text is short enough for a model: a function of it."""
     if hasattr(model, "engine"):
         inputs = model.engine.signatures[model.embedding_signature].inputs

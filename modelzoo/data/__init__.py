@@ -8,6 +8,20 @@ Each name here is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelzoo.data.batches import Batches
+    from modelzoo.data.causal_lm import causal_lm_batches
+    from modelzoo.data.classification import classification_batches
+    from modelzoo.data.masked_lm import masked_lm_batches
+    from modelzoo.data.media import read_media_examples
+    from modelzoo.data.media_classification import media_classification_batches
+    from modelzoo.data.packing import pack_tokens
+    from modelzoo.data.raw import iterate_texts, read_examples
+    from modelzoo.data.seq2seq import seq2seq_batches
+    from modelzoo.data.splitting import split
+    from modelzoo.data.text_pairs import pair_batches
 
 # No name here may be that of a module of this package: importing the module would take its place.
 _HOMES = {
@@ -25,7 +39,20 @@ _HOMES = {
     "split": "splitting",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "Batches",
+    "causal_lm_batches",
+    "classification_batches",
+    "iterate_texts",
+    "masked_lm_batches",
+    "media_classification_batches",
+    "pack_tokens",
+    "pair_batches",
+    "read_examples",
+    "read_media_examples",
+    "seq2seq_batches",
+    "split",
+]
 
 
 def __getattr__(name: str):

@@ -6,11 +6,14 @@ So a training that was killed goes on with exactly the batch that it would have 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelzoo.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["Batch", "Batches"]
 
@@ -101,7 +104,7 @@ class Batches:
 
     def as_pydataset(
         self, start_step: int = 0, steps: int | None = None, *, evaluation: bool = False
-    ):
+    ) -> keras.utils.PyDataset:
         """A `keras.utils.PyDataset`, for `model.fit(dataset, shuffle=False)`.
 
         Args:

@@ -48,7 +48,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         decayed = self.FLOOR + (1.0 - self.FLOOR) * left
         return self.peak * (rise if self.warmup_steps else 1.0) * decayed
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "peak": self.peak,
             "total_steps": self.total_steps,
@@ -124,7 +124,7 @@ class AdamW(MatricesDecay, keras.optimizers.AdamW):
         super()._backend_update_step(grads, trainable_variables, learning_rate)
         self._scalars = self._decay = None  # they belong to the graph that was just traced
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable, learning_rate) -> None:
         if not self._fused():
             return super().update_step(gradient, variable, learning_rate)
         import tensorflow as tf
@@ -141,7 +141,9 @@ class AdamW(MatricesDecay, keras.optimizers.AdamW):
         )
 
 
-def make_optimizer(options: TrainOptions, total_steps: int | None = None):
+def make_optimizer(
+    options: TrainOptions, total_steps: int | None = None
+) -> keras.optimizers.Optimizer:
     """The optimizer of a `[train]` table. Without `total_steps` the learning rate is constant."""
     shape = options.schedule if total_steps else "constant"
     rate = options.learning_rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def outputs_of(model, x) -> dict[str, np.ndarray]:
     return flat(model(as_tensors(x), training=False))
 
 
-def as_tensors(x):
+def as_tensors(x) -> Any:
     import keras
 
     return keras.tree.map_structure(keras.ops.convert_to_tensor, x)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo import registry
 from modelzoo.errors import ModelzooError
@@ -153,7 +153,7 @@ class Subject:
     # === Its data ===
 
     @cached_property
-    def task(self):
+    def task(self) -> Any:
         """The task of the recipe, or `None`."""
         from modelzoo.registry.of_recipe import task_of
 

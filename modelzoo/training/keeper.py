@@ -42,7 +42,7 @@ class Keeper(keras.callbacks.Callback):
         """Whether enough validations brought nothing better."""
         return self.options.patience is not None and self.state["waited"] >= self.options.patience
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None) -> None:
         self.state["done"] = self.progress.done
         self._refuse_divergence(logs["loss"])
         if self.validate is not None:

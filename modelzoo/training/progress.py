@@ -28,17 +28,17 @@ class Progress(keras.callbacks.Callback):
         self.bar = self._task = self._rate = None
         self._since, self._since_done, self._said = time.monotonic(), done, time.monotonic()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         if self.stream.isatty() and self.bar is None:
             self.bar, self._task = _bar(self.total // self.accumulate, self.stream)
             self.bar.start()
         self._since, self._since_done = time.monotonic(), self.done
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None) -> None:
         if self.writer is not None:  # afterwards the optimizer tells the next step's
             self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None) -> None:
         self.done += 1
         if self.done % self.accumulate:
             return
