@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from modelzoo.errors import RecipeError
 from modelzoo.recipe.values import Values, merge
@@ -25,7 +26,7 @@ __all__ = ["begin_afresh", "parts_of", "renamed", "resolve_parts"]
 _TAKEN = ("of", "architecture", "model")  # what a part takes from the recipe that it names
 
 
-def parts_of(values: Mapping) -> Iterator[tuple[str, Values]]:
+def parts_of(values: Mapping) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(name, table) of each part in a recipe's values: "image", "text", "audio", "decoder" …"""
     for name, table in values.get("model", {}).items():
         if isinstance(table, Mapping) and ("recipe" in table or "architecture" in table):
@@ -59,7 +60,7 @@ def resolve_parts(values: Values, resolve: Callable, source: str) -> Values:
     return values
 
 
-def renamed(changes: Mapping[str, object]) -> Values:
+def renamed(changes: Mapping[str, Any]) -> Values:
     """What changes such as `{"image.recipe": "vit-small"}` name anew, as recipe's values."""
     keys = (key.removeprefix("model.").split(".") for key in changes)
     return {"model": {key[0]: {"recipe": ""} for key in keys if key[1:] == ["recipe"]}}

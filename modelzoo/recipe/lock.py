@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelzoo.about import UPGRADE, VERSION
 from modelzoo.errors import ModelDirectoryError, RecipeError
@@ -20,7 +21,7 @@ FORMAT_VERSION = 1
 
 def lock_text(recipe: Recipe, *, keras: str | None = None, backend: str | None = None) -> str:
     """The text of the lock file: the resolved values, and a table `[lock]`."""
-    lock: Mapping[str, object] = {
+    lock: Mapping[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": recipe.name,
         "digest": recipe.digest,
@@ -42,7 +43,7 @@ def write_lock(
     )
 
 
-def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, object]]:
+def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
     """The recipe and the table `[lock]` of a model directory or bundle.
 
     Raises:

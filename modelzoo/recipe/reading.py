@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import RecipeError, UnknownNameError, nearest
 from modelzoo.plugins.catalogue import RecipeText
@@ -86,7 +87,7 @@ def _values(text: RecipeText) -> Values:
 
 
 def from_values(
-    values: Mapping[str, object],
+    values: Mapping[str, Any],
     *,
     name: str,
     source: str = "<registered>",
@@ -122,7 +123,7 @@ def from_values(
 
 def override(
     recipe: Recipe,
-    changes: Mapping[str, object] | None,
+    changes: Mapping[str, Any] | None,
     resolve: Callable[[str], Recipe] | None = None,
 ) -> Recipe:
     """A recipe with some values changed.

@@ -10,6 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from typing import Any
 
 from modelzoo.errors import ModelzooError, RecipeError, nearest
 
@@ -19,7 +20,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["arguments", "defaults", "validate_against"]
 
 
-def validate_against(recipe: Recipe, function: Callable, table: str = "model") -> dict[str, object]:
+def validate_against(recipe: Recipe, function: Callable, table: str = "model") -> dict[str, Any]:
     """Holds one table of a recipe against the keyword-only signature of `function`.
 
     Args:
@@ -88,7 +89,7 @@ def arguments(function: Callable) -> dict[str, tuple[object, bool]]:
     }
 
 
-def defaults(function: Callable) -> dict[str, object]:
+def defaults(function: Callable) -> dict[str, Any]:
     """The keyword-only parameters of `function` that have a default: name -> default."""
     return {
         item.name: item.default
@@ -97,7 +98,7 @@ def defaults(function: Callable) -> dict[str, object]:
     }
 
 
-def _hints(function: Callable, annotations: dict[str, object]) -> dict[str, object]:
+def _hints(function: Callable, annotations: dict[str, Any]) -> dict[str, Any]:
     # Only the parameters: the return annotation is `keras.Model`, and Keras is not imported yet.
     body = function.__init__ if isinstance(function, type) else inspect.unwrap(function)
     holder = types.SimpleNamespace(__annotations__=annotations)
@@ -147,7 +148,7 @@ def _fits(value: object, hint: object) -> bool:
     return False  # None, and objects that a recipe cannot write
 
 
-def _convert(value: object, hint: object) -> object:
+def _convert(value: Any, hint: object) -> object:
     """`value`, which fits `hint`, as the function expects it."""
     for one in _alternatives(hint):
         if not _fits(value, one):

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import RecipeError, nearest
 
@@ -34,7 +35,7 @@ def is_plain(value: object) -> bool:
     return isinstance(value, str | bool | int | float)
 
 
-def read_toml(path: str | Path) -> dict[str, object]:
+def read_toml(path: str | Path) -> dict[str, Any]:
     """The plain values of a TOML file; every way to fail is a `RecipeError` that names the line."""
     path = Path(path)
     try:
@@ -71,7 +72,7 @@ _LINE = re.compile(
 )
 
 
-def read_lines(text: str) -> dict[str, object] | None:
+def read_lines(text: str) -> dict[str, Any] | None:
     """The values of TOML text that is nothing but lines such as `key = "text"` and `key = 1_000`.
 
     What most heads of recipes are, at a tenth of the time of a whole TOML reader.
@@ -79,7 +80,7 @@ def read_lines(text: str) -> dict[str, object] | None:
     Returns:
         What `tomllib.loads` gives; or `None` for any other text, sound or not.
     """
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     text = text if text.endswith("\n") else text + "\n"
     place = 0
     while place < len(text):
@@ -95,7 +96,7 @@ def read_lines(text: str) -> dict[str, object] | None:
     return values
 
 
-def dumps(values: Mapping[str, object]) -> str:
+def dumps(values: Mapping[str, Any]) -> str:
     """The TOML text of `values`: scalars first, then one `[table]` for each nested mapping.
 
     Raises:
@@ -104,7 +105,7 @@ def dumps(values: Mapping[str, object]) -> str:
     return "\n".join(_table(values, ())).lstrip("\n") + "\n"
 
 
-def _table(values: Mapping[str, object], path: tuple[str, ...]) -> list[str]:
+def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     tables = {key: item for key, item in values.items() if isinstance(item, Mapping)}
     lines = [
         f"{_key(key)} = {_value(item, (*path, key))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.recipe.toml import is_plain
@@ -20,7 +21,7 @@ __all__ = [
     "without_stale_count",
 ]
 
-Values = dict[str, object]
+Values = dict[str, Any]
 
 SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extends")
 TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
@@ -28,7 +29,7 @@ TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
 _SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
 
 
-def changed(values: Values, changes: Mapping[str, object]) -> Values:
+def changed(values: Values, changes: Mapping[str, Any]) -> Values:
     """A checked copy of `values` with some of them changed. See `recipe.override`."""
     where = "an override"
     out = copy.deepcopy(values)
@@ -97,7 +98,7 @@ def _override_path(key: str, value: object, model: Mapping) -> list[str]:
     return path
 
 
-def _listed(value: object) -> object:
+def _listed(value: object) -> Any:
     """Tuples as lists, all the way down: TOML and JSON know one kind of sequence."""
     if isinstance(value, Mapping):
         return {key: _listed(item) for key, item in value.items()}
@@ -106,7 +107,7 @@ def _listed(value: object) -> object:
     return value
 
 
-def checked(values: Mapping[str, object], source: str) -> Values:
+def checked(values: Mapping[str, Any], source: str) -> Values:
     """A deep copy of `values` after its top level was held against what a recipe has."""
     known = (*SCALARS, *TABLES)
     out = {}
@@ -125,19 +126,21 @@ def checked(values: Mapping[str, object], source: str) -> Values:
         if not isinstance(value, kind) or isinstance(value, bool):
             word = {dict: f"a table, [{key}]", int: "a whole number", str: "a string"}[kind]
             raise RecipeError(f"{key} must be {word}, not {value!r}", where=source)
-        if key == "parameters" and value < 0:
+        if key == "parameters" and isinstance(value, int) and value < 0:
             raise RecipeError(f"parameters must not be negative: {value}", where=source)
         out[key] = value  # `_listed` has made it ours
     return out
 
 
-def merge(base: Mapping[str, object], over: Mapping[str, object]) -> Values:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     """Tables merge, everything else of `over` replaces. Neither argument is changed."""
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else copy.deepcopy(value)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = copy.deepcopy(value)
     return merged
 
 
