@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from modelzoo import plugins
 from modelzoo.about import install_command
@@ -45,7 +46,7 @@ CORE = {
 KINDS = {"architecture": "architectures", "task": "tasks", "exporter": "exporters"}
 
 # What was registered in this process: group -> name -> object.
-_registered: dict[str, dict[str, object]] = {group: {} for group in CORE}
+_registered: dict[str, dict[str, Any]] = {group: {} for group in CORE}
 
 
 def architecture(name: str) -> Callable:
@@ -119,7 +120,7 @@ def where(name: str, kind: str) -> tuple[str, int]:
     return place
 
 
-def _object(kind: str, name: str) -> object:
+def _object(kind: str, name: str) -> Any:
     group = KINDS[kind]
     if name in _registered[group]:
         return _registered[group][name]

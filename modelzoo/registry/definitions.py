@@ -25,9 +25,10 @@ def locate_function(function: Callable) -> tuple[str, int] | None:
     import inspect
 
     try:
-        return inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+        file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
     except (TypeError, OSError):  # built in, or typed at a prompt
         return None
+    return (file, line) if file else None
 
 
 def _locate(module: str, name: str, seen: tuple[str, ...]) -> tuple[str, int] | None:

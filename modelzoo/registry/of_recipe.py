@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modelzoo.errors import (
     ModelzooError,
     RecipeError,
@@ -27,7 +29,7 @@ def recipe_of(model) -> Recipe:
     return model.recipe
 
 
-def task_of(recipe: Recipe):
+def task_of(recipe: Recipe) -> Any:
     """The recipe's task, made with its `[task_options]`."""
     if recipe.task is None:
         raise RecipeError(

@@ -144,7 +144,7 @@ def _by_name(name: str) -> Recipe:
         raise _unknown(name)
     plugin = plugins.get(name.partition("/")[0]) if not name.startswith((".", "/")) else None
     text = plugin.recipes().get(name) if plugin else None
-    if text is None:
+    if plugin is None or text is None:
         raise _unknown(name)
     return _read(text, name, plugin.title)
 
@@ -185,8 +185,8 @@ def _text_entry(
     head = glance(text, find)
     if head is None:
         return _entry(name, text.path, lambda: _read(text, name, plugin), plugin)
-    keys = ("task", "architecture", "parameters")
-    return Entry(name, head.get("summary", ""), *map(head.get, keys), plugin, text.path)
+    task, architecture, parameters = map(head.get, ("task", "architecture", "parameters"))
+    return Entry(name, head.get("summary", ""), task, architecture, parameters, plugin, text.path)
 
 
 def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | None = None) -> Entry:
