@@ -9,10 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from modelzoo.about import DISTRIBUTION, FOREIGN, VERSION
 from modelzoo.plugins.catalogue import CATALOGUE, NAME, read_catalogue
 from modelzoo.plugins.plugin import GROUPS, Plugin, package_folder
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 __all__ = ["CLAIMS", "VARIABLE", "discover"]
 
@@ -62,7 +66,8 @@ def _claims() -> Iterator[Plugin]:
         entries = [entry for entry in entries if entry.group in ours]
     by_distribution: dict[str, list] = {}
     for entry in entries:
-        by_distribution.setdefault(normalized(entry.dist.name or "?"), []).append(entry)
+        name = (entry.dist and entry.dist.name) or "?"
+        by_distribution.setdefault(normalized(name), []).append(entry)
     for name in sorted(by_distribution):
         yield from _plugins_of(by_distribution[name])
 
@@ -99,7 +104,7 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
         problem = _installed_twice(distribution, name) or problem
     except Exception as error:  # metadata is foreign input, and listing goes on without it
         problem = f"its metadata cannot be read: {type(error).__name__}: {error}"
-    groups: dict[str, dict[str, str]] = {group: {} for group in GROUPS}
+    groups: dict[str, Any] = {group: {} for group in GROUPS}
     for entry in entries:
         group = entry.group.partition(".")[2]
         if group not in groups:
@@ -198,7 +203,7 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _installed_twice(distribution: object, name: str) -> str | None:
+def _installed_twice(distribution: Distribution, name: str) -> str | None:
     """Two versions in one folder: an upgrade broke off, and which of them a name means is luck.
 
     One in a folder that comes earlier on the path than another's shadows it, as it should.

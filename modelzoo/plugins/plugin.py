@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 from modelzoo.plugins.catalogue import RecipeText, recipe_texts
 
@@ -85,7 +89,7 @@ def _search_folders(top: str) -> list[Path]:
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
-def _find_spec(top: str) -> object:
+def _find_spec(top: str) -> ModuleSpec | None:
     from importlib.util import find_spec
 
     try:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import ModelzooError, PluginError, UnknownNameError, nearest
 from modelzoo.plugins import discovery
@@ -39,7 +40,7 @@ def get(namespace: str) -> Plugin | None:
     return None
 
 
-def load(group: str, name: str) -> object:
+def load(group: str, name: str) -> Any:
     """Imports what the plugin's entry point `name` names.
 
     Args:
@@ -71,7 +72,7 @@ def target_of(group: str, name: str) -> tuple[Plugin, str]:
     namespace, _, short = name.partition("/")
     plugin = get(namespace)
     targets = getattr(plugin, group) if plugin else {}
-    if short not in targets:
+    if plugin is None or short not in targets:
         near = nearest(short, targets)
         word = group[:-1].replace("_", " ")
         raise UnknownNameError(
@@ -84,7 +85,7 @@ def target_of(group: str, name: str) -> tuple[Plugin, str]:
     return plugin, targets[short]
 
 
-def load_weight_table(model_type: str) -> object | None:
+def load_weight_table(model_type: str) -> Any:
     """The `weights.table.Table` that a plugin brings for a model type, or `None`.
 
     Raises:
@@ -203,7 +204,7 @@ def _no_model(
 # === Importing ===
 
 
-def _import(plugin: Plugin, entry_point: str, target: str) -> object:
+def _import(plugin: Plugin, entry_point: str, target: str) -> Any:
     from importlib import import_module
 
     module, _, attribute = target.partition(":")
@@ -218,7 +219,7 @@ def _import(plugin: Plugin, entry_point: str, target: str) -> object:
     return found
 
 
-def _refusal(plugin: Plugin, problem: str, entry_point: str | None = None) -> PluginError:
+def _refusal(plugin: Plugin, problem: str | None, entry_point: str | None = None) -> PluginError:
     entry_point = entry_point or f"{plugin.namespace} = {plugin.package}"
     everyone = {other.namespace for other in discovery.discover()}
     others = ",".join(sorted(everyone - {plugin.namespace}))
