@@ -17,7 +17,7 @@ _OURS = ("recipe.lock.toml", "manifest.json", "model.safetensors")
 _ROOM = "check its folder and free space"
 
 
-def write_atomic(path: str | Path, content: str | bytes) -> Path:
+def write_atomic(path: str | os.PathLike, content: str | bytes) -> Path:
     """Write `content` (text as UTF-8, newlines as they are) to `path`, all of it or nothing.
 
     Raises:
@@ -66,7 +66,7 @@ def replacing(
 
 
 @contextmanager
-def new_directory(path: str | Path, force: bool = False) -> Iterator[Path]:
+def new_directory(path: str | os.PathLike, force: bool = False) -> Iterator[Path]:
     """A directory to fill, beside `path`; it takes that name when the block ends without an error.
 
     A reader sees the old directory or the new one, never a half of either.

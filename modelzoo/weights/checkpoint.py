@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ class Checkpoint:
     """
 
     where: str
-    config: Mapping[str, object]
+    config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     tokenizer: TokenizerFiles | None = None
-    extras: Mapping[str, object] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)

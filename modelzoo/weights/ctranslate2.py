@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -229,7 +230,7 @@ def _parts(name: str, rows: int) -> list[str]:
 # === Configuration ===
 
 
-def _config(path: Path, variables: dict[str, _Stored]) -> dict[str, object]:
+def _config(path: Path, variables: dict[str, _Stored]) -> dict[str, Any]:
     """A `config.json` in Hugging Face's words, from shapes and from the file of this name."""
     own = {}
     if (path.parent / "config.json").is_file():

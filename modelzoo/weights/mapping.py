@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def model_values(recipe: Recipe) -> dict[str, object]:
+def model_values(recipe: Recipe) -> dict[str, Any]:
     """All `[model]` values of a recipe, its architecture's defaults among them.
 
     Those of a part stand under its name: `image.model.hidden_dim`.
@@ -34,17 +34,16 @@ def model_values(recipe: Recipe) -> dict[str, object]:
     return values
 
 
-def _completed(recipe: Recipe) -> dict[str, object]:
+def _completed(recipe: Recipe) -> dict[str, Any]:
     architecture = registry.architecture(recipe.architecture)
     values = {**defaults(architecture), **validate_against(recipe, architecture)}
-    heads, width = values.get("num_heads"), values.get("hidden_dim")
     # What a default leaves to be worked out, worked out, so that two recipes can be compared.
     if "num_kv_heads" in values:
-        values["num_kv_heads"] = values["num_kv_heads"] or heads
+        values["num_kv_heads"] = values["num_kv_heads"] or values.get("num_heads")
     if "head_dim" in values:
-        values["head_dim"] = values["head_dim"] or width // heads
+        values["head_dim"] = values["head_dim"] or values["hidden_dim"] // values["num_heads"]
     if "ffn_dim" in values:
-        values["ffn_dim"] = values["ffn_dim"] or 4 * width
+        values["ffn_dim"] = values["ffn_dim"] or 4 * values["hidden_dim"]
     if "num_decoder_layers" in values:
         values["num_decoder_layers"] = values["num_decoder_layers"] or values["num_layers"]
     if "attention_scale" in values:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import LOCK_NAME
@@ -145,7 +146,8 @@ def _pickled(path: Path) -> WeightsError:
     )
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> Any:
+    """The table, or the list, that a JSON file holds."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -39,8 +39,10 @@ def fit_grids(
         size, patch = values[f"{prefix}image_size"], values[f"{prefix}patch_size"]
         new = tuple(side // patch for side in ((size, size) if isinstance(size, int) else size))
         tensor, wanted = found[rule.theirs], tuple(weights[path].shape)
+        if len(tensor.shape) < 2:
+            continue
         extra = wanted[0] - new[0] * new[1]  # a class token, which has no place in the grid
-        side = math.isqrt(max(0, tensor.shape[-2] - extra)) if len(tensor.shape) > 1 else 0
+        side = math.isqrt(max(0, tensor.shape[-2] - extra))
         square = side > 0 and side**2 + extra == tensor.shape[-2]
         if (side, side) == new or not square or tensor.shape[-1] != wanted[-1]:
             continue

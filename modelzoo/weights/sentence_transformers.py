@@ -10,6 +10,7 @@ Each is plain JSON of a few lines (Reimers & Gurevych 2019, Sentence-BERT).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
 
@@ -28,7 +29,7 @@ _POOLINGS = {
 _MODULES = ("Transformer", "Pooling", "Normalize")
 
 
-def embedding_options(extras: Mapping[str, object]) -> dict[str, object] | None:
+def embedding_options(extras: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values that the task text-embedding needs, from a checkpoint's small JSON files.
 
     Args:
@@ -76,8 +77,8 @@ def embedding_options(extras: Mapping[str, object]) -> dict[str, object] | None:
 
 
 def sentence_transformers_files(
-    task_options: Mapping[str, object], max_length: int | None, width: int | None = None
-) -> dict[str, object]:
+    task_options: Mapping[str, Any], max_length: int | None, width: int | None = None
+) -> dict[str, Any]:
     """The files of a text embedder, by name: what `embedding_options` reads, written.
 
     Args:
@@ -139,7 +140,7 @@ def _modules(content: object) -> list[tuple[str, str]]:
     return modules
 
 
-def _pooling(config: Mapping[str, object], place: str) -> str:
+def _pooling(config: Mapping[str, Any], place: str) -> str:
     """Ours, of a Pooling's config in either of its two forms."""
     mode = config.get("pooling_mode")
     if mode is None:
@@ -162,7 +163,7 @@ def _pooling(config: Mapping[str, object], place: str) -> str:
     return _POOLINGS[on[0]][1]
 
 
-def _check_text(extras: Mapping[str, object], sentence: Mapping[str, object], path: str) -> None:
+def _check_text(extras: Mapping[str, Any], sentence: Mapping[str, Any], path: str) -> None:
     """Refuses what would change the text before it is tokenized: it would be left out here."""
     tokenizer = _table(extras, _beside(path, "tokenizer_config.json"), {})
     if sentence.get("do_lower_case") and not tokenizer.get("do_lower_case"):
@@ -183,7 +184,7 @@ def _check_text(extras: Mapping[str, object], sentence: Mapping[str, object], pa
         )
 
 
-def _table(extras: Mapping[str, object], name: str, default: dict | None = None) -> dict:
+def _table(extras: Mapping[str, Any], name: str, default: dict | None = None) -> dict:
     content = extras.get(name, default)
     if not isinstance(content, dict):
         what = "is missing" if content is None else "is not a JSON object"

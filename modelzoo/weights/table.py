@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
 
@@ -92,7 +93,7 @@ def rules(*groups: Iterable[Rule], theirs: str = "", ours: str = "") -> tuple[Ru
 # === Configuration ===
 
 
-def nested(flat: Mapping[str, object]) -> dict[str, object]:
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Keys with dots as tables within tables.
 
     >>> nested({"a": 1, "b.c": 2, "b.d": 3})
@@ -122,12 +123,12 @@ class Value:
 
     theirs: str
     ours: str
-    default: object = ...
-    names: Mapping[object, object] | None = None
+    default: Any = ...
+    names: Mapping[Any, Any] | None = None
     shift: int = 0
 
-    def read(self, config: Mapping, where: str) -> object:
-        value = config
+    def read(self, config: Mapping, where: str) -> Any:
+        value: Any = config
         for key in self.theirs.split("."):
             value = value.get(key, ...) if isinstance(value, Mapping) else ...
         value = self.default if value is ... else value
@@ -142,9 +143,9 @@ class Value:
                     next_step=f"there is {', '.join(map(str, self.names))}",
                 )
             value = self.names[value]
-        return value + self.shift if self.shift else value
+        return value + self.shift if self.shift and value is not None else value
 
-    def write(self, value: object) -> object:
+    def write(self, value: Any) -> Any:
         if self.names is not None:
             value = next((a for a, b in self.names.items() if b == value), value)
         return value - self.shift if self.shift else value
@@ -173,7 +174,7 @@ class Head:
     classes: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     copies: Mapping[str, str | None] = field(default_factory=dict)
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,8 @@ class Table:
     heads: Mapping[str, Head]
     decoder_rules: tuple[Rule, ...] = ()
     part_rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    fixed: Mapping[str, object] = field(default_factory=dict)
-    assumed: Mapping[str, object] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    assumed: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     read: Callable[[Mapping, frozenset[str]], dict] = _nothing
     write: Callable[[Mapping], dict] = _nothing
@@ -217,7 +218,7 @@ class Table:
     write_media: Callable[[Mapping], dict] = _nothing
     roles: Mapping[str, str] = field(default_factory=dict)
 
-    def read_config(self, config: Mapping, names: frozenset[str], where: str) -> dict[str, object]:
+    def read_config(self, config: Mapping, names: frozenset[str], where: str) -> dict[str, Any]:
         """Our `[model]` values of their configuration.
 
         Raises:
@@ -233,7 +234,7 @@ class Table:
         values = {value.ours: value.read(config, where) for value in self.values}
         return {**self.fixed, **values, **self.read(config, names)}
 
-    def write_config(self, values: Mapping[str, object]) -> dict[str, object]:
+    def write_config(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Their keys for all our `[model]` values; see `mapping.model_values`.
 
         Raises:
@@ -257,7 +258,7 @@ class Table:
             }
         )
 
-    def can_say(self, values: Mapping[str, object]) -> bool:
+    def can_say(self, values: Mapping[str, Any]) -> bool:
         """Whether their model type knows a model with these `[model]` values."""
         try:
             self.write_config(values)
@@ -265,7 +266,7 @@ class Table:
             return False
         return True
 
-    def all_rules(self, task: str, values: Mapping[str, object]) -> list[Rule]:
+    def all_rules(self, task: str, values: Mapping[str, Any]) -> list[Rule]:
         """The rules of a model with these `[model]` values and this task, layer by layer."""
         head = self.heads.get(task, Head(()))
         replaced = {path for rule in head.rules for path in rule.ours}

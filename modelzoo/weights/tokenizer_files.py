@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.checkpoint import TokenizerFiles
@@ -72,7 +73,7 @@ def _settings(folder: Path) -> dict:
     return found
 
 
-def _token(value: object) -> str | None:
+def _token(value: Any) -> str | None:
     """A token, which may be written as an object with its properties."""
     return value.get("content") if isinstance(value, dict) else value
 
@@ -99,7 +100,7 @@ def _template(folder: Path, settings: Mapping) -> str | None:
 
 
 def _wordpiece(path: Path, settings: Mapping) -> str:
-    from tokenizers.implementations import BertWordPieceTokenizer
+    from tokenizers import BertWordPieceTokenizer
 
     lowercase = bool(settings.get("do_lower_case", True))
     strip = settings.get("strip_accents")
@@ -107,7 +108,7 @@ def _wordpiece(path: Path, settings: Mapping) -> str:
 
 
 def _byte_level(folder: Path) -> str:
-    from tokenizers.implementations import ByteLevelBPETokenizer
+    from tokenizers import ByteLevelBPETokenizer
 
     files = (str(folder / "vocab.json"), str(folder / "merges.txt"))
     tokenizer = ByteLevelBPETokenizer(*files)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
@@ -102,6 +103,7 @@ def _chosen(rules: list[Rule], values: Mapping) -> list[Rule]:
 
 
 def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
+    import numpy as np
     from keras import ops
 
     weights = weights_by_path(model)
@@ -109,7 +111,7 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
     tensors = {}
     for rule in rules:
         name = rule.theirs.removeprefix(table.prefix) if bare else rule.theirs
-        arrays = [ops.convert_to_numpy(weights[path]) for path in rule.ours]
+        arrays = [np.asarray(ops.convert_to_numpy(weights[path])) for path in rule.ours]
         tensors[name] = to_theirs(rule, arrays)
     return tensors
 
@@ -120,18 +122,25 @@ def _config(model, head: Head) -> dict:
 
     roles = {} if model.tokenizer is None else model.tokenizer.roles
     config = {"architectures": [head.classes[0]], "dtype": "float32"}
+    """What config.json says beside the sizes: the class, the special tokens, the labels."""
+    recipe, tokenizer = model.recipe, model.tokenizer
+    second = recipe.task == "masked-lm" and len(head.classes) > 1 and not model.next_sentence
+    config: dict[str, Any] = {"architectures": [head.classes[int(second)]], "dtype": "float32"}
+    roles = {} if tokenizer is None else tokenizer.roles
     config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
     if "start" in roles:
         config["decoder_start_token_id"] = roles["start"]
     return {**config, **said(model.recipe.task, "config_of")(model, head.classes)}
 
 
-def _extras(model, config: Mapping) -> dict[str, object]:
+def _extras(model, config: Mapping) -> dict[str, Any]:
     """The other small JSON files, by name."""
     from modelzoo.tasks.profile import said
 
     tokenizer = model.tokenizer
     found: dict[str, object] = {}
+    tokenizer, recipe = model.tokenizer, model.recipe
+    found: dict[str, Any] = {}
     if tokenizer is not None:
         names = {
             f"{role}_token": tokenizer.id_to_token(tokenizer.roles[role])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.gguf.names import ARCHITECTURES, Architecture
@@ -46,7 +46,7 @@ def find_architecture(file: GgufFile) -> tuple[str, Architecture]:
     return name, ARCHITECTURES[name]
 
 
-def derive_config(file: GgufFile, name: str, architecture: Architecture) -> dict[str, object]:
+def derive_config(file: GgufFile, name: str, architecture: Architecture) -> dict[str, Any]:
     """The `config.json` of a file, under the keys of its `model_type`.
 
     Raises:
@@ -69,7 +69,7 @@ def derive_config(file: GgufFile, name: str, architecture: Architecture) -> dict
     return config
 
 
-def _gpt2(metadata: _Metadata) -> dict[str, object]:
+def _gpt2(metadata: _Metadata) -> dict[str, Any]:
     context = metadata.count("context_length")
     return {
         "n_positions": context,
@@ -83,7 +83,7 @@ def _gpt2(metadata: _Metadata) -> dict[str, object]:
     }
 
 
-def _decoder(metadata: _Metadata, name: str) -> dict[str, object]:
+def _decoder(metadata: _Metadata, name: str) -> dict[str, Any]:
     tensors = metadata.file.tensors
     if metadata.get("expert_count", int, 0):
         raise metadata.wrong("expert_count", "mixtures of experts cannot be read")
@@ -115,7 +115,7 @@ def _decoder(metadata: _Metadata, name: str) -> dict[str, object]:
     return config
 
 
-def _gemma3(metadata: _Metadata, config: Mapping) -> dict[str, object]:
+def _gemma3(metadata: _Metadata, config: Mapping) -> dict[str, Any]:
     """What Gemma 3 has besides, and where it differs."""
     layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
     pattern = metadata.count("attention.sliding_window_pattern", _GEMMA3_PATTERN)
@@ -136,7 +136,7 @@ def _gemma3(metadata: _Metadata, config: Mapping) -> dict[str, object]:
     }
 
 
-def _rope_scaling(metadata: _Metadata) -> dict[str, object] | None:
+def _rope_scaling(metadata: _Metadata) -> dict[str, Any] | None:
     file = metadata.file
     if "rope_freqs.weight" in file.tensors:
         return _llama3_scaling(metadata)
@@ -162,7 +162,7 @@ def _rope_scaling(metadata: _Metadata) -> dict[str, object] | None:
     return scaling
 
 
-def _llama3_scaling(metadata: _Metadata) -> dict[str, object] | None:
+def _llama3_scaling(metadata: _Metadata) -> dict[str, Any] | None:
     """The scaling whose factors `rope_freqs.weight` holds, one a rotary pair."""
     tensor = metadata.file.tensors["rope_freqs.weight"]
     factors = [float(factor) for factor in metadata.file.values(tensor).ravel()]
@@ -210,7 +210,7 @@ class _Metadata:
     def __init__(self, file: GgufFile, prefix: str) -> None:
         self.file, self.prefix = file, prefix
 
-    def get(self, key: str, kind: type, default: object = _REQUIRED):
+    def get(self, key: str, kind: type, default: object = _REQUIRED) -> Any:
         value = self.file.metadata.get(f"{self.prefix}.{key}", default)
         if value is _REQUIRED:
             raise WeightsError(

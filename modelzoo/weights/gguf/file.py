@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsError, require
 
@@ -62,7 +62,7 @@ class GgufFile:
 
     path: Path
     data: mmap.mmap
-    metadata: Mapping[str, object]
+    metadata: Mapping[str, Any]
     tensors: Mapping[str, StoredTensor]
 
     def values(self, tensor: StoredTensor) -> np.ndarray:
@@ -100,7 +100,7 @@ def read_file(path: str | os.PathLike) -> GgufFile:
     num_tensors, num_keys = header.number("Q"), header.number("Q")
     # At the least; so lying numbers are found before they are followed.
     header.expect(32 * num_tensors + 13 * num_keys, "what it counts")
-    metadata: dict[str, object] = {}
+    metadata: dict[str, Any] = {}
     for _ in range(num_keys):
         key = header.string("the name of a metadata key")
         if key in metadata:
@@ -182,7 +182,8 @@ class _Header:
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.at = path, data, 8
 
-    def number(self, code: str) -> int | float | bool:
+    def number(self, code: str) -> Any:
+        """An int, a float or a bool, as the code of `struct` says."""
         start = self._advance(struct.calcsize(code), "a number")
         return struct.unpack_from("<" + code, self.data, start)[0]
 

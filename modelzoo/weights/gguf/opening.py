@@ -85,12 +85,17 @@ def _tensors(file: GgufFile, architecture: Architecture, config: dict) -> dict[s
     return tensors
 
 
+# How many heads the rows of a tensor are, that are interleaved so.
+_COUNTS: dict[str | None, str] = {
+    INTERLEAVED_HEADS: "num_attention_heads",
+    INTERLEAVED_KV_HEADS: "num_key_value_heads",
+}
+
+
 def _tensor(file: GgufFile, stored: StoredTensor, change: str | None, config: dict) -> Tensor:
-    heads = {
-        INTERLEAVED_HEADS: config.get("num_attention_heads"),
-        INTERLEAVED_KV_HEADS: config.get("num_key_value_heads"),
-    }.get(change, 1)
-    if change in (INTERLEAVED_HEADS, INTERLEAVED_KV_HEADS) and stored.shape[0] % (2 * heads):
+    key = _COUNTS.get(change)
+    heads = config[key] if key else 1
+    if key and stored.shape[0] % (2 * heads):
         what = f"its {stored.shape[0]} rows are not {heads} heads of rotary pairs"
         raise WeightsError(
             what, where=f"{file.path}: {stored.name}", next_step="download the file again"

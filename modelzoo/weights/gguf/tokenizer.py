@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.checkpoint import TokenizerFiles
@@ -85,7 +85,7 @@ PRE_TOKENIZERS = {
 }
 
 
-def read_tokenizer(metadata: Mapping[str, object], where: str) -> TokenizerFiles | None:
+def read_tokenizer(metadata: Mapping[str, Any], where: str) -> TokenizerFiles | None:
     """The tokenizer of a GGUF file; `None` where it has none.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from modelzoo.errors import WeightsError
 
@@ -16,7 +17,7 @@ OTHER = "take the tokenizer.json of the model instead: open_gguf(path, tokenizer
 class Vocabulary:
     """The tokens of a file, and what its metadata say of them."""
 
-    def __init__(self, metadata: Mapping[str, object], where: str) -> None:
+    def __init__(self, metadata: Mapping[str, Any], where: str) -> None:
         self.metadata, self.where = metadata, where
         self.tokens = self.strings("tokens")
         self.ids = {token: id for id, token in enumerate(self.tokens)}

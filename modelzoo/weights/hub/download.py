@@ -80,7 +80,9 @@ def download(source: str) -> Path:
         commit = api.resolve_revision(address.repo, revision=address.revision)
         names, on_disk = _names(api, address, commit)
         wanted = (
-            _one_file(names, address) if address.file else _directory(api, names, address, commit)
+            _one_file(names, address, address.file)
+            if address.file
+            else _directory(api, names, address, commit)
         )
         patterns = [escape(name) for name in wanted]
         folder = api.snapshot_download(
@@ -131,7 +133,7 @@ def _names(api: HfApi, address: Address, commit: ResolvedRevision) -> tuple[list
         return sorted(api.list_repo_files(address.repo, revision=commit.resolved)), False
     except (errors.RevisionNotFoundError, errors.RepositoryNotFoundError):
         raise
-    except (errors.HTTPError, OSError) as unreachable:
+    except (errors.HTTPError, OSError) as unreachable:  # pyright: ignore[reportPrivateImportUsage]
         # Another program filled the cache, file by file: no list came with them.
         try:
             folder = api.snapshot_download(address.repo, revision=commit, local_files_only=True)
@@ -158,20 +160,20 @@ def _directory(
     return _small(names) + (modules if "modules.json" in names else []) + weights
 
 
-def _one_file(names: Sequence[str], address: Address) -> list[str]:
-    if address.file not in names:
+def _one_file(names: Sequence[str], address: Address, file: str) -> list[str]:
+    if file not in names:
         same_kind = [name for name in names if name.lower().endswith(_WEIGHTS)]
-        near = nearest(address.file, same_kind)
+        near = nearest(file, same_kind)
         raise WeightsError(
-            f"{address.repo} has no file {address.file}",
+            f"{address.repo} has no file {file}",
             where=address.source,
             did_you_mean=near and address.at(file=near),
             next_step=f"it has: {_some(same_kind)}" if same_kind else FORMS,
         )
-    if address.file.lower().endswith(".gguf"):  # it holds its own configuration and tokenizer
-        return [address.file]
-    folder = address.file.rpartition("/")[0]
-    return _small(names, f"{folder}/" if folder else "") + [address.file]
+    if file.lower().endswith(".gguf"):  # it holds its own configuration and tokenizer
+        return [file]
+    folder = file.rpartition("/")[0]
+    return _small(names, f"{folder}/" if folder else "") + [file]
 
 
 def _small(names: Sequence[str], folder: str = "") -> list[str]:

@@ -111,7 +111,7 @@ def _reason(error: BaseException, address: Address) -> tuple[str, str]:
             return _status(error, hub)
         case errors.HFValidationError():
             return f"{repo} is no name of a repository: {error}", FORMS
-        case errors.HTTPError():
+        case errors.HTTPError():  # pyright: ignore[reportPrivateImportUsage]
             return (
                 f"the connection to {hub} failed, and {repo} is not whole in the cache: {said}",
                 f"check the network and run it again: {_AGAIN}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from modelzoo.weights.table import (
     ACTIVATIONS,
@@ -62,8 +63,8 @@ def _write(values: Mapping) -> dict:
 
 def _read_media(config: Mapping) -> dict:
     """Of the whole image; theirs is resized by Lanczos, which ours has not."""
-    found = {"resize": "squash"}
-    found["interpolation"] = INTERPOLATIONS.get(config.get("resample"), "bicubic")
+    interpolation = INTERPOLATIONS.get(config.get("resample", 3), "bicubic")
+    found: dict[str, Any] = {"resize": "squash", "interpolation": interpolation}
     for key in ("image_mean", "image_std"):
         found[key] = list(map(float, config.get(key, HALF)))
     return {_IMAGE + key: value for key, value in found.items()}

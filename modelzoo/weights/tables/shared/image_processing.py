@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
 
@@ -20,15 +21,15 @@ def reader(prefix: str = "", **defaults: object) -> Callable[[Mapping], dict]:
         defaults: our values where there is no such file.
     """
 
-    def read(config: Mapping) -> dict[str, object]:
+    def read(config: Mapping) -> dict[str, Any]:
         found = {**defaults, **_read(config)} if config else defaults
         return {prefix + key: value for key, value in found.items()}
 
     return read
 
 
-def _read(config: Mapping) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _read(config: Mapping) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     if not config.get("do_normalize", True):
         found = {"image_mean": [0.0, 0.0, 0.0], "image_std": [1.0, 1.0, 1.0]}
     elif "image_mean" in config:
@@ -55,7 +56,7 @@ def _read(config: Mapping) -> dict[str, object]:
 def writer(kind: str, prefix: str = "") -> Callable[[Mapping], dict]:
     """The function `write_media` of a table; `kind` is their class."""
 
-    def write(values: Mapping) -> dict[str, object]:
+    def write(values: Mapping) -> dict[str, Any]:
         size = values[f"{prefix}image_size"]
         height, width = (size, size) if isinstance(size, int) else size
         whole = {"height": height, "width": width}

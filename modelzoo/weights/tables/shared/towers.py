@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modelzoo.weights.table import ACTIVATIONS, Rule, Value, layer_norm, linear, rules, same
 from modelzoo.weights.tables.shared.sides import attention
 
@@ -37,7 +39,7 @@ TOWER_LAYERS = {
 IGNORED = (r"(vision|text)_model\.embeddings\.position_ids",)
 
 
-def values(image: dict[str, object], text: dict[str, object]) -> tuple[Value, ...]:
+def values(image: dict[str, Any], text: dict[str, Any]) -> tuple[Value, ...]:
     """The keys of both towers.
 
     Args:
