@@ -89,7 +89,7 @@ class _Moved:
     """The last finder of all: what plugins of 0.1 import, under its new name."""
 
     @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> object:
+    def find_spec(name: str, path=None, target=None):
         if not name.startswith("modelzoo."):
             return None
         from modelzoo.plugins import moved
