@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelzoo.data.files import READERS, Record, reader_of
+from modelzoo.data.files import READERS, reader_of
 from modelzoo.data.media_folders import METADATA, captioned_files, holds_media, labelled_files
 from modelzoo.data.raw import (
     alternatives,
@@ -169,7 +169,7 @@ def _record(item: object, where: str, wanted) -> dict:
 
 
 def _example(
-    record: Record, where: str, base: Path | None, columns: dict[str, str], wanted
+    record: dict[str, Any], where: str, base: Path | None, columns: dict[str, str], wanted
 ) -> dict[str, Any]:
     for column in columns.values():
         if column not in record:

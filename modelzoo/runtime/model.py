@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from modelzoo.runtime.abilities.media import (
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
-from modelzoo.runtime.engines.base import Engine, SignatureInfo, plan_steps
+from modelzoo.runtime.engines.base import Engine, SignatureInfo, SteppingEngine, plan_steps
 from modelzoo.runtime.engines.opening import open_engine
 from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
 from modelzoo.runtime.generation.loop import (
@@ -98,7 +98,8 @@ class Model(
     """
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer | None, engine: Engine):
-        self.bundle, self.tokenizer, self.engine = bundle, tokenizer, engine
+        self.bundle, self.tokenizer = bundle, tokenizer
+        self.engine = cast(SteppingEngine, engine)  # one without a stepper does not generate
         self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
         self.embedding_signature = _embedding_signature(engine.signatures)
         able = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)

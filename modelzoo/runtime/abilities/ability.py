@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelzoo.errors import ModelzooError
 from modelzoo.runtime.bundle import Bundle
-from modelzoo.runtime.engines.base import Engine
+from modelzoo.runtime.engines.base import SteppingEngine
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
 
@@ -15,7 +15,7 @@ class Ability:
     manifest: dict
     task: str
     tokenizer: Tokenizer | None
-    engine: Engine
+    engine: SteppingEngine
     abilities: tuple[str, ...]
 
     def _need(self, ability: str) -> None:

@@ -29,7 +29,7 @@ class SignatureInfo:
 
 
 class Engine(Protocol):
-    """Runs the signatures of one bundle."""
+    """Runs the signatures of a bundle."""
 
     @property
     def signatures(self) -> Mapping[str, SignatureInfo]:
@@ -39,6 +39,10 @@ class Engine(Protocol):
     def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One call of a signature: arrays by name in, arrays by name out."""
         ...
+
+
+class SteppingEngine(Engine, Protocol):
+    """An engine that also holds the state of a generation, where the signatures decode."""
 
     def stepper(self, source: Mapping[str, np.ndarray] | None = None) -> ImageStepper:
         """A fresh state for one generation; `source` holds the inputs of `encode`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from modelzoo.errors import BundleError, ModelzooError, nearest
-from modelzoo.runtime.engines.base import Engine
+from modelzoo.runtime.engines.base import SteppingEngine
 
 __all__ = ["ENGINES", "EngineKind", "engine_of", "open_engine"]
 
@@ -57,6 +57,10 @@ def engine_of(manifest: Mapping) -> str:
 
 def open_engine(bundle, threads: int | None = None, weight_cache: str | None = None) -> Engine:
     """The engine that runs a bundle.
+def open_engine(
+    bundle, threads: int | None = None, weight_cache: str | None = None
+) -> SteppingEngine:
+    """The engine for a bundle's format.
 
     Args:
         threads: CPU threads; None is one a core that this process may use, four at most.

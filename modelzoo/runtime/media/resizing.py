@@ -97,7 +97,7 @@ def _part(array: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:
 
 def _matrix(firsts: np.ndarray, weights: np.ndarray) -> tuple[int, np.ndarray]:
     """(n,) and (n, K) of `_weights` as one matrix (n, N), from the first old pixel on."""
-    first, taps = firsts[0], weights.shape[1]
+    first, taps = int(firsts[0]), weights.shape[1]
     matrix = np.zeros((len(firsts), firsts[-1] - first + taps))
     places = (firsts - first)[:, None] + np.arange(taps)
     np.put_along_axis(matrix, places, weights, axis=1)
