@@ -6,6 +6,7 @@ Every room asks through `said`, so that no room but the task's own knows its nam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from modelzoo import registry
 from modelzoo.tasks.shared.checkpoints import config_of_labels
@@ -77,7 +78,7 @@ class Profile:
         return {}
 
 
-def said(task: str | object, attribute: str):
+def said(task: str | object, attribute: str) -> Any:
     """What a task says under one of the attributes of `Profile`, or the default there.
 
     Args:

@@ -121,12 +121,7 @@ def _config(model, head: Head) -> dict:
     from modelzoo.tasks.profile import said  # which imports Keras
 
     roles = {} if model.tokenizer is None else model.tokenizer.roles
-    config = {"architectures": [head.classes[0]], "dtype": "float32"}
-    """What config.json says beside the sizes: the class, the special tokens, the labels."""
-    recipe, tokenizer = model.recipe, model.tokenizer
-    second = recipe.task == "masked-lm" and len(head.classes) > 1 and not model.next_sentence
-    config: dict[str, Any] = {"architectures": [head.classes[int(second)]], "dtype": "float32"}
-    roles = {} if tokenizer is None else tokenizer.roles
+    config: dict[str, Any] = {"architectures": [head.classes[0]], "dtype": "float32"}
     config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
     if "start" in roles:
         config["decoder_start_token_id"] = roles["start"]
@@ -138,8 +133,6 @@ def _extras(model, config: Mapping) -> dict[str, Any]:
     from modelzoo.tasks.profile import said
 
     tokenizer = model.tokenizer
-    found: dict[str, object] = {}
-    tokenizer, recipe = model.tokenizer, model.recipe
     found: dict[str, Any] = {}
     if tokenizer is not None:
         names = {

@@ -51,16 +51,15 @@ def engine_of(manifest: Mapping) -> str:
     >>> engine_of({"format": "acme/labelled", "engine": "litert"}), engine_of({"format": "tflite"})
     ('litert', 'litert')
     """
-    format = manifest["format"]
-    return manifest.get("engine") or _OF_FORMAT.get(format, format)
+    format: str = manifest["format"]
+    engine: str | None = manifest.get("engine")
+    return engine or _OF_FORMAT.get(format, format)
 
 
-def open_engine(bundle, threads: int | None = None, weight_cache: str | None = None) -> Engine:
-    """The engine that runs a bundle.
 def open_engine(
     bundle, threads: int | None = None, weight_cache: str | None = None
 ) -> SteppingEngine:
-    """The engine for a bundle's format.
+    """The engine that runs a bundle.
 
     Args:
         threads: CPU threads; None is one a core that this process may use, four at most.
