@@ -6,12 +6,29 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
+from packaging.requirements import Requirement
 
-from modelzoo.about import WHEEL
+from modelzoo.about import DISTRIBUTION, VERSION, WHEEL
 from tests.plugin_site import ROOT
+
+
+def test_extras_and_our_plugins_name_the_distribution_as_it_is_called():
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert ours["name"] == DISTRIBUTION
+    found = []
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")):
+        project = tomllib.loads(path.read_text("utf-8"))["project"]
+        groups = (project["dependencies"], *project["optional-dependencies"].values())
+        found += [Requirement(text) for group in groups for text in group]
+    named = [one for one in found if one.name.startswith("modelzoo")]
+    assert {one.name for one in named} == {DISTRIBUTION}
+    for one in named:
+        assert VERSION in one.specifier, one
+        assert one.extras <= {*ours["optional-dependencies"]}, one
 
 
 @pytest.mark.slow

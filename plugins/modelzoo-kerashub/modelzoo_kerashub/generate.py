@@ -1,6 +1,7 @@
 """The recipes of this package, from KerasHub's source: `python -m modelzoo_kerashub.generate`.
 
-One file a backbone and a task, and one catalogue, `recipes.toml`, of all presets. They are
+One file for each backbone, and one catalogue, `recipes.toml`, of what has no values of its own: the
+presets, the tasks over a backbone, and the other names of one. They are
 committed and packed, so that listing reads plain files; this is run again for another version of
 KerasHub. With `--count` the small models are built, and their parameters counted, which imports it.
 """
@@ -78,13 +79,13 @@ def recipes() -> dict[str, dict]:
 
 
 def texts() -> dict[str, str]:
-    """Path in the package -> TOML text: the catalogue of the presets, a file for each other."""
+    """Path in the package -> TOML text: the catalogue, and a file for each recipe with values."""
     from modelzoo.recipe import dumps
 
     found = recipes()
-    presets = {name: found.pop(name) for name in list(found) if _is_preset(name, found[name])}
+    short = {name: found.pop(name) for name in list(found) if _is_short(name, found[name])}
     files = {f"recipes/{name}.toml": dumps(values) for name, values in found.items()}
-    return {"recipes.toml": dumps(presets), **files}
+    return {"recipes.toml": dumps(short), **files}
 
 
 def write(package: Path) -> list[Path]:
@@ -173,10 +174,10 @@ def _preset(preset: index.Preset) -> dict:
     }
 
 
-def _is_preset(name: str, values: dict) -> bool:
-    """Whether it is a built-in preset's, which says no more in its tables than its own name."""
+def _is_short(name: str, values: dict) -> bool:
+    """Whether its tables say nothing, or no more than the name of a built-in preset."""
     tables = {key: item for key, item in values.items() if isinstance(item, dict)}
-    return tables == {"model": {"preset": name}}
+    return tables in ({}, {"model": {"preset": name}})
 
 
 def _short(text: str) -> str:
