@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,20 @@ def test_what_gguf_writes_is_read_as_gguf_reads_it(kind, tmp_path):
     assert tensor.read().dtype.name == tensor.dtype
     np.testing.assert_array_equal(tensor.read(), wanted)
     np.testing.assert_allclose(tensor.read(), values[DOWN], atol=0.6)
+
+
+def test_a_large_tensor_is_never_in_memory_twice(tmp_path):
+    rows = np.zeros((2048, 8 * 34), np.uint8)
+    path = write(
+        tmp_path / "m.gguf", "qwen2", tensors("qwen2") | {DOWN: rows}, kinds={DOWN: "Q8_0"}
+    )
+    tensor = open_gguf(path).tensors[DOWN_HF]
+    tracemalloc.start()
+    try:
+        values = tensor.read()
+        assert tracemalloc.get_traced_memory()[1] < values.nbytes + 1.5e6 < 2 * values.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_float32_is_a_view_of_the_file(tmp_path):

@@ -35,6 +35,9 @@ _SCALARS |= {10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MAX_DIMENSIONS = 4
 _AGAIN = "copy or download the file again; it is not what its writer wrote"
+# Values that are dequantized at once: they stay in the processor's cache, and `gguf` would keep a
+# second copy of the whole tensor.
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,13 @@ class GgufFile:
         if tensor.quantization in ("F32", "F16"):
             return raw.view("<f4" if tensor.quantization == "F32" else "<f2").reshape(tensor.shape)
         kind = gguf.GGMLQuantizationType[tensor.quantization]
-        rows = raw.reshape(*tensor.shape[:-1], -1)
-        return gguf.quants.dequantize(rows, kind).reshape(tensor.shape)
+        rows = raw.reshape(math.prod(tensor.shape[:-1]), -1)
+        values = np.empty((len(rows), tensor.shape[-1]), np.float32)
+        step = max(1, _AT_ONCE // tensor.shape[-1])
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            values[part] = gguf.quants.dequantize(rows[part], kind)
+        return values.reshape(tensor.shape)
 
 
 def read_file(path: str | os.PathLike) -> GgufFile:
