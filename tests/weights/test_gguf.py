@@ -9,7 +9,8 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
-from modelzoo.weights.gguf.file import QUANTIZATIONS, read_file  # noqa: E402
+from modelzoo.weights.gguf import file as gguf_file  # noqa: E402
+from modelzoo.weights.gguf.file import quantizations, read_file  # noqa: E402
 from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
 from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
 from tests.weights.small_gguf import (  # noqa: E402
@@ -111,17 +112,70 @@ def test_a_quantized_tensor_has_the_values_of_its_blocks(kind, tmp_path):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [k for k in QUANTIZATIONS if not k.endswith("_K")])
-def test_what_gguf_writes_is_read_as_gguf_reads_it(kind, tmp_path):
-    values = tensors("qwen2")
-    path = write(tmp_path / "m.gguf", "qwen2", values, kinds={DOWN: kind})
-    type_ = gguf.GGMLQuantizationType[kind]
-    wanted = gguf.dequantize(gguf.quantize(values[DOWN], type_), type_)
-    tensor = open_gguf(path).tensors[DOWN_HF]
-    assert tensor.dtype == ("float16" if kind == "F16" else "float32")
-    assert tensor.read().dtype.name == tensor.dtype
-    np.testing.assert_array_equal(tensor.read(), wanted)
-    np.testing.assert_allclose(tensor.read(), values[DOWN], atol=0.6)
+def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Row 2j + s of each head to row j + s * half, one by one."""
+    half = len(rows) // heads // 2
+    out = np.empty_like(rows)
+    for head in range(heads):
+        for j in range(half):
+            for side in (0, 1):
+                start = head * 2 * half
+                out[start + j + side * half] = rows[start + 2 * j + side]
+    return out
+
+
+# Architecture, GGUF's name, shape (rows of whole blocks), Hugging Face's name, what is undone.
+PLACES = {
+    "as it is": ("qwen2", DOWN, (WIDTH, FFN), DOWN_HF, lambda values: values),
+    "interleaved heads": (
+        "llama",
+        "blk.0.attn_q.weight",
+        (HEADS * HEAD, 256),
+        "model.layers.0.self_attn.q_proj.weight",
+        lambda values: half_split(values, HEADS),
+    ),
+    "1 + w": (
+        "gemma3",
+        "blk.0.attn_norm.weight",
+        (256,),
+        "model.layers.0.input_layernorm.weight",
+        lambda values: values - np.float32(1),
+    ),
+    "transposed": (
+        "gpt2",
+        "blk.1.ffn_down.weight",
+        (WIDTH, FFN),
+        "transformer.h.1.mlp.c_proj.weight",
+        lambda values: values.T,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # random scales are not all finite
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", quantizations())
+def test_every_quantization_has_the_bits_that_gguf_gives(kind, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_file, "_AT_ONCE", 1000)  # three rows at once, and one in the end
+    arch, name, shape, theirs, restored = PLACES[place]
+    quantization = gguf.GGMLQuantizationType[kind]
+    block, size = gguf.GGML_QUANT_SIZES[quantization]
+    blocks = np.random.default_rng(7).integers(
+        0, 256, (*shape[:-1], shape[-1] // block * size), np.uint8
+    )
+    path = write(tmp_path / "m.gguf", arch, tensors(arch) | {name: blocks}, kinds={name: kind})
+    tensor = open_gguf(path).tensors[theirs]
+    got, wanted = tensor.read(), restored(gguf.quants.dequantize(blocks, quantization))
+    assert (got.shape, got.dtype.name) == (tensor.shape, tensor.dtype)
+    assert tensor.dtype == ("float16" if kind == "F16" and place != "1 + w" else "float32")
+    assert got.astype("float32").tobytes() == wanted.astype("float32").tobytes()
+
+
+def test_the_quantizations_of_llama_cpp_are_read():
+    plain = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0"]
+    k = [f"Q{bits}_K" for bits in (2, 3, 4, 5, 6)]
+    i = ["1_S", "1_M", "2_XXS", "2_XS", "2_S", "3_XXS", "3_S", "4_NL", "4_XS"]
+    assert {*plain, *k, *(f"IQ{name}" for name in i)} <= set(quantizations())
+    assert not {"I32", "Q8_1", "Q8_K"} & set(quantizations())
 
 
 def test_a_large_tensor_is_never_in_memory_twice(tmp_path):
@@ -144,18 +198,6 @@ def test_float32_is_a_view_of_the_file(tmp_path):
 
 
 # === Names and orientation ===
-
-
-def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
-    """Row 2j + s of each head to row j + s * half, one by one."""
-    half = len(rows) // heads // 2
-    out = np.empty_like(rows)
-    for head in range(heads):
-        for j in range(half):
-            for side in (0, 1):
-                start = head * 2 * half
-                out[start + j + side * half] = rows[start + 2 * j + side]
-    return out
 
 
 def test_llama_gets_its_queries_and_keys_for_half_split_rotation(tmp_path):

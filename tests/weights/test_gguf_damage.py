@@ -8,11 +8,12 @@ import struct
 import numpy as np
 import pytest
 
-pytest.importorskip("gguf")
+gguf = pytest.importorskip("gguf")
 
-from modelzoo.errors import WeightsError
-from modelzoo.weights.gguf.opening import open_gguf
-from tests.weights.small_gguf import BPE, TOKENS, VOCAB, WIDTH, tensors, write
+from modelzoo.errors import WeightsError  # noqa: E402
+from modelzoo.weights.gguf.file import quantizations, read_file  # noqa: E402
+from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
+from tests.weights.small_gguf import BPE, TOKENS, VOCAB, WIDTH, tensors, write  # noqa: E402
 
 
 def refused(path) -> WeightsError:
@@ -128,11 +129,28 @@ def test_no_flipped_byte_of_the_header_is_a_traceback(whole, tmp_path):
 # === What it holds ===
 
 
-def test_an_unknown_quantization_is_refused_with_those_that_are_known(tmp_path):
+@pytest.mark.parametrize(
+    "kind", [k.name for k in gguf.GGMLQuantizationType if k.name not in quantizations()]
+)
+def test_a_type_that_gguf_names_and_cannot_dequantize_is_refused(kind, tmp_path):
     name = "blk.0.ffn_up.weight"
-    error = refused(write(tmp_path / "m.gguf", kinds={name: "Q5_1"}))
-    assert "Q5_1" in error.what and "Q4_K" in error.what and name in error.where
-    assert "1 of" in error.where
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    values = tensors("llama") | {name: np.zeros((2, 256 // block * size), np.uint8)}
+    error = refused(write(tmp_path / "m.gguf", values=values, kinds={name: kind}))
+    assert f"the quantization {kind} is" in error.what and "Q4_K" in error.what
+    assert name in error.where and "1 of" in error.where
+
+
+@pytest.mark.parametrize("kind", quantizations())
+def test_a_file_that_ends_in_a_tensor_of_any_quantization_is_refused(kind, tmp_path):
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    name = "blk.1.ffn_down.weight"
+    values = {name: np.zeros((WIDTH, 256 // block * size), np.uint8)}
+    path = write(tmp_path / "m.gguf", values=tensors("llama") | values, kinds={name: kind})
+    stored = read_file(path).tensors[name]
+    path.write_bytes(path.read_bytes()[: stored.start + stored.size - 1])
+    error = refused(path)
+    assert "cut off" in error.what and name in error.where
 
 
 def test_a_quantization_without_a_name_is_refused_too(whole, damaged):

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 from modelzoo.errors import WeightsError, require
 
 if TYPE_CHECKING:
+    import gguf
     import numpy as np
 
-__all__ = ["QUANTIZATIONS", "GgufFile", "StoredTensor", "read_file"]
-
-QUANTIZATIONS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q5_K", "Q6_K")
+__all__ = ["GgufFile", "StoredTensor", "quantizations", "read_file"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -40,6 +39,32 @@ _AGAIN = "copy or download the file again; it is not what its writer wrote"
 _AT_ONCE = 1 << 16
 
 
+def quantizations() -> list[str]:
+    """The names of the quantizations that are read: those that `gguf` dequantizes.
+
+    Raises:
+        MissingDependencyError: the package `gguf` is not installed.
+
+    Example:
+        >>> {"F16", "Q4_K", "Q5_0"} <= set(quantizations())
+        True
+    """
+    gguf = require("gguf", "tensorflow")
+    return [kind.name for kind in gguf.GGMLQuantizationType if _is_read(kind)]
+
+
+def _is_read(kind: gguf.GGMLQuantizationType) -> bool:
+    """Whether `gguf` dequantizes this type; it names some that it does not."""
+    import numpy as np
+
+    gguf = require("gguf", "tensorflow")
+    try:
+        gguf.quants.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+    except NotImplementedError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """One tensor of the file.
@@ -47,7 +72,7 @@ class StoredTensor:
     Attributes:
         name: GGUF's own: `blk.0.attn_q.weight`.
         shape: rows first, as numpy has it. The file has it the other way round.
-        quantization: one of `QUANTIZATIONS`.
+        quantization: one of `quantizations()`.
         start: its first byte in the file.
         size: in bytes.
     """
@@ -146,14 +171,17 @@ def _placed(header: _Header, metadata: Mapping, infos: list[tuple]) -> dict[str,
     """The tensors with their places in the file, all checked to lie inside it."""
     gguf = require("gguf", "tensorflow")
     names = {int(kind): kind.name for kind in gguf.GGMLQuantizationType}
-    foreign = [(name, names.get(kind, f"number {kind}")) for name, _, kind, _ in infos]
-    foreign = [(name, kind) for name, kind in foreign if kind not in QUANTIZATIONS]
+    present = {kind for _, _, kind, _ in infos}
+    read = {k for k in present & names.keys() if _is_read(gguf.GGMLQuantizationType(k))}
+    foreign = [(name, kind) for name, _, kind, _ in infos if kind not in read]
     if foreign:
         name, kind = foreign[0]
         raise WeightsError(
-            f"the quantization {kind} is not supported; those that are: {', '.join(QUANTIZATIONS)}",
+            f"the quantization {names.get(kind, f'number {kind}')} is not supported; "
+            f"those that are: {', '.join(quantizations())}",
             where=f"{header.path}: {name}, {len(foreign)} of {len(infos)} tensors",
-            next_step="take a file of the same model in one of these, for example Q8_0",
+            next_step="take a file of the same model in one of these, for example Q8_0; a newer "
+            "version of the package gguf may read more",
         )
     alignment = metadata.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):

@@ -1,7 +1,7 @@
 """GGUF files, llama.cpp's: one file that holds configuration, weights and tokenizer.
 
-`gguf_file` reads the file, `gguf_names` says what its tensors are called and how they are kept,
-`gguf_config` makes a `config.json` of its metadata, `gguf_tokenizer` a `tokenizer.json`.
+`file` reads the file, `names` says what its tensors are called and how they are kept, `config`
+makes a `config.json` of its metadata, `tokenizer` a `tokenizer.json`.
 """
 
 from __future__ import annotations
