@@ -274,7 +274,7 @@ def test_a_module_without_a_format_has_the_defaults_and_one_of_another_name_is_n
 NAMED = {
     "cli/tokenizer.py": {"causal-lm"},
     "exporting/formats/format.py": {"tflite"},
-    "runtime/engines/opening.py": {"tflite", "savedmodel"},
+    "runtime/engines/opening.py": {"litertlm", "tflite", "savedmodel"},
     "testing/device_checks.py": {"tflite", "savedmodel"},
     "testing/plan.py": {"tflite", "savedmodel"},
     "weights/derive.py": {"text-embedding"},

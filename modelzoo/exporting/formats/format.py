@@ -30,8 +30,8 @@ class Format:
             those that it has not.
         default: the mode where neither the user nor the recipe names one.
         engine: what runs its files, written into the manifest: "litert" or "saved_model" of
-            `modelzoo.runtime`, or the name of something else; `None` for what the exporter's
-            artifact brings.
+            `modelzoo.runtime`, or the distribution that pip installs to run them; `None` for what
+            the exporter's artifact brings.
         readme: manifest -> Markdown for a bundle's README: programs that do without modelzoo.
         driving: manifest -> Markdown, in place of what a README says of driving signatures.
         reopen: `reopen(model, signatures, mode) -> Artifact` verifies a bundle once more, where

@@ -314,7 +314,7 @@ FORMAT = Format(
     "litertlm",
     tflite.PRECISIONS,
     tflite.DEFAULT,
-    engine="litert_lm",
+    engine="litert-lm-api",
     readme=_programs,
     driving=_driving,
     reopen=reopen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ ENGINES = {
     "saved_model": EngineKind("tensorflow", _saved_model),
 }
 # Bundles of modelzoo 0.1 name their format only.
-_OF_FORMAT = {"tflite": "litert", "savedmodel": "saved_model"}
+_OF_FORMAT = {"tflite": "litert", "savedmodel": "saved_model", "litertlm": "litert-lm-api"}
 
 
 def engine_of(manifest: Mapping) -> str:
@@ -54,6 +55,11 @@ def engine_of(manifest: Mapping) -> str:
     format: str = manifest["format"]
     engine: str | None = manifest.get("engine")
     return engine or _OF_FORMAT.get(format, format)
+
+
+def _outside(engine: str) -> str:
+    """What installs an engine that the runtime lacks, where its name is one of pip's."""
+    return f"pip install {engine}; " if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", engine) else ""
 
 
 def open_engine(
@@ -79,8 +85,8 @@ def open_engine(
             f"has {' and '.join(ENGINES)}",
             where=bundle.directory,
             did_you_mean=nearest(name, (*ENGINES, *_OF_FORMAT)),
-            next_step="the bundle's README.md says what runs it; or export the model in another "
-            "format",
+            next_step=f"{_outside(name)}the bundle's README.md says how to run it; or export the "
+            "model in another format",
         )
     engine = ENGINES[name].load()(bundle, threads, weight_cache)
     missing = [name for name in bundle.manifest["signatures"] if name not in engine.signatures]
