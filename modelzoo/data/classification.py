@@ -11,7 +11,6 @@ from modelzoo.data.lengths import check_lengths
 from modelzoo.data.packing import Ragged, encode_texts
 from modelzoo.data.raw import CLASSIFICATION, read_examples
 from modelzoo.errors import DataError, nearest
-from modelzoo.runtime.text.framing import join_pair
 
 __all__ = ["classification_batches", "framed_texts", "label_names"]
 
@@ -89,10 +88,10 @@ def framed_texts(
     tokens, segments, lengths = [], [], []
     for row, a in enumerate(a_ids):
         b = b_ids[row] if b_ids else None
-        ids, segment = join_pair(tokenizer.roles, a, b)
+        ids, segment = tokenizer.frame_pair(a, b)
         lengths.append(len(ids))
         if truncate and len(ids) > length:
-            ids, segment = join_pair(tokenizer.roles, a, b, length, truncate=True)
+            ids, segment = tokenizer.frame_pair(a, b, length, truncate=True)
         tokens.append(ids)
         segments.append(segment)
     check_lengths(lengths, length, truncate)

@@ -8,7 +8,6 @@ from modelzoo.data.batches import Batch, Batches
 from modelzoo.data.lengths import check_lengths
 from modelzoo.data.packing import Ragged, encode_texts
 from modelzoo.data.raw import SEQ2SEQ, read_examples
-from modelzoo.runtime.text.framing import frame_source
 
 __all__ = ["seq2seq_batches"]
 
@@ -53,13 +52,12 @@ def seq2seq_batches(
     pairs = list(read_examples(examples, fields=SEQ2SEQ))
     sources = [pair["source"] for pair in pairs]
     targets = [pair["target"] for pair in pairs]
-    source_ids = [
-        frame_source(tokenizer.roles, ids.tolist()) for ids in encode_texts(tokenizer, sources)
-    ]
+    source_ids = [ids.tolist() for ids in encode_texts(tokenizer, sources)]
+    framed = [tokenizer.frame_source(ids) for ids in source_ids]
     target_ids = [[*ids.tolist(), eos] for ids in encode_texts(tokenizer, targets)]
-    check_lengths([len(ids) for ids in source_ids], length, truncate, what="source")
+    check_lengths([len(ids) for ids in framed], length, truncate, what="source")
     check_lengths([len(ids) for ids in target_ids], target_length, truncate, what="target")
-    source = Ragged(_fit(ids, length) for ids in source_ids)
+    source = Ragged(tokenizer.frame_source(ids, length, truncate=True) for ids in source_ids)
     target = Ragged(_fit(ids, target_length) for ids in target_ids)
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:

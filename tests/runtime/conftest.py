@@ -147,7 +147,7 @@ class PieceTokenizer:
             text = text[len(piece) :]
         return ids
 
-    def stream(self):
+    def stream(self, after=()):
         return SimpleNamespace(push=lambda token: self.pieces[token], flush=lambda: "")
 
 

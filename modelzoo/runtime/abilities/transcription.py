@@ -8,6 +8,7 @@ How a model begins and what it may not say is data, a manifest's `processing.tra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -32,6 +33,12 @@ __all__ = ["TranscriptionAbility", "cut_windows", "prompt_of", "transcribe", "tr
 
 START, WRITE, PLAIN = "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"
 _SILENCE = 1e-4  # a window with no sample above it, -80 dB, holds nothing to write down
+# Languages written without spaces between words, and their scripts.
+_WITHOUT_SPACES = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo"}
+_SCRIPTS = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3000-\u312f\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff01-\uff65\U00020000-\U0003ffff]"
+)
 _LOOK_BACK, _PAUSE = 0.25, 0.2  # share of a window to look for a pause in, and its seconds
 
 
@@ -83,7 +90,8 @@ class TranscriptionAbility(Ability, Transcribes):
     ) -> Written:
         """What is said in a sound of any length.
 
-        What is longer than the model's window is cut where it is quietest; the texts are joined.
+        What is longer than the model's window is cut where it is quietest. The texts are joined
+        with a space, in languages that have spaces.
 
         Args:
             sound: a path, the bytes of a file, samples, (samples, rate), or a list of these.
@@ -143,7 +151,8 @@ def transcribe(
             next_step="export the model again",
         )
     many = not is_one_medium(sound) and not isinstance(sound, Mapping)
-    prompt = prompt_of(tokenizer, language or how.get("language"))
+    language = language or how.get("language")
+    prompt = prompt_of(tokenizer, language)
     room = None if max_length is None else max_length - len(prompt) + 1
     limits = [n for n in (how.get("max_new_tokens") or None, room) if n is not None]
     most = min(limits, default=None)
@@ -151,7 +160,7 @@ def transcribe(
     rate, length = (processing["audio"][key] for key in ("sample_rate", "num_samples"))
 
     def pieces_of(source) -> Iterator[str]:
-        written = False
+        end = ""  # the last character written
         for window in cut_windows(open_sound(source, rate), length, rate):
             if np.abs(window).max() < _SILENCE:
                 continue
@@ -160,13 +169,17 @@ def transcribe(
                 "num_samples": np.array([len(window)], np.int32),
             }
             stepper = Restrained(begin(heard, options), tokenizer, how, len(prompt) - 1)
-            starts = True
+            starts, spaced = True, False
             for _, piece in generate_text(stepper, tokenizer, [prompt], options, stream=True):
-                piece = piece.lstrip() if starts else piece
+                if starts:
+                    spaced |= piece[:1].isspace()
+                    piece = piece.lstrip()
                 if not piece:
                     continue
-                yield f" {piece}" if starts and written else piece
-                starts, written = False, True
+                if starts and end and (spaced or has_spaces(language, end, piece[0])):
+                    piece = f" {piece}"
+                yield piece
+                starts, end = False, piece[-1]
 
     sounds = many_media(sound) if many else [sound]
     if stream:
@@ -174,6 +187,20 @@ def transcribe(
         return pieces if many else (piece for _, piece in pieces)
     texts = ["".join(pieces_of(one)).strip() for one in sounds]
     return texts if many else texts[0]
+
+
+def has_spaces(language: str | None, before: str, after: str) -> bool:
+    """Whether a space belongs between two characters that end and begin texts in a language.
+
+    Args:
+        language: as Whisper writes it, "en" or "zh"; `None` if only the characters tell.
+
+    >>> has_spaces("en", "a", "b"), has_spaces("ja", "a", "b"), has_spaces(None, "你", "好")
+    (True, False, False)
+    """
+    if language is not None:
+        return language not in _WITHOUT_SPACES
+    return not (_SCRIPTS.match(before) or _SCRIPTS.match(after))
 
 
 def prompt_of(tokenizer, language: str | None = None) -> list[int]:

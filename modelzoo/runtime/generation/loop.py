@@ -70,6 +70,7 @@ class Generation:
             that is longer than a window that slides, those that are not left out.
 
     Attributes:
+        prompts: the ids that each row continues.
         tokens: the tokens generated so far, one list a row.
         finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
             (`max_new_tokens` reached, or the window full and not to slide).
@@ -86,18 +87,18 @@ class Generation:
         sampling = sampling or Sampling()
         self._stepper, self._start = stepper, max(start, getattr(stepper, "kept", 0))
         self._slides = sampling.when_full == "slide" and stepper.max_length is not None
-        self._prompts = [[int(token) for token in prompt] for prompt in prompts]
-        self._limits = _limits(stepper, self._prompts, sampling)
+        self.prompts = [[int(token) for token in prompt] for prompt in prompts]
+        self._limits = _limits(stepper, self.prompts, sampling)
         self._stop_tokens = frozenset(sampling.stop_tokens)
         if ranks is None:
-            ranks = duplicate_ranks(self._prompts)
+            ranks = duplicate_ranks(self.prompts)
         self._samplers = [
             Sampler(sampling, prompt, rank)
-            for prompt, rank in zip(self._prompts, ranks, strict=True)
+            for prompt, rank in zip(self.prompts, ranks, strict=True)
         ]
         self._plain = sampling.temperature == 0 and sampling.repetition_penalty == 1.0
-        self.tokens: list[list[int]] = [[] for _ in self._prompts]
-        self.finish_reasons: list[str | None] = [None] * len(self._prompts)
+        self.tokens: list[list[int]] = [[] for _ in self.prompts]
+        self.finish_reasons: list[str | None] = [None] * len(self.prompts)
         self._run = self._loop()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -111,7 +112,7 @@ class Generation:
         self.finish_reasons[row] = "stop"
 
     def _loop(self) -> Iterator[tuple[int, int]]:
-        stepper, rows = self._stepper, [self._window(prompt) for prompt in self._prompts]
+        stepper, rows = self._stepper, [self._window(prompt) for prompt in self.prompts]
         prefill(stepper, rows, self._start)
         current = [row[-1] for row in rows]
         positions = [len(row) - 1 for row in rows]
@@ -141,7 +142,7 @@ class Generation:
 
     def _slide(self, positions: list[int]) -> None:
         """Take in anew the rows whose next position lies outside the window."""
-        histories = [p + t for p, t in zip(self._prompts, self.tokens, strict=True)]
+        histories = [p + t for p, t in zip(self.prompts, self.tokens, strict=True)]
         full = [row for row, place in enumerate(positions) if place == self._stepper.max_length]
         rows = [self._window(history) for history in histories]
         for row in full:
@@ -208,7 +209,7 @@ def generate_results(
     """Continue texts (or lists of ids): one Result a prompt, its text without the prompt."""
     generation = _start(stepper, tokenizer, prompts, sampling, ranks)
     pieces: list[list[str]] = [[] for _ in prompts]
-    for row, piece in text_pieces(generation, tokenizer, sampling):
+    for row, piece in text_pieces(generation, tokenizer, sampling, generation.prompts):
         pieces[row].append(piece)
     reasons = [reason for reason in generation.finish_reasons if reason is not None]  # of all rows
     rows = zip(pieces, generation.tokens, reasons, strict=True)
@@ -284,7 +285,7 @@ def generate_text(
     prompts = [prompts] if single else prompts
     if stream:
         generation = _start(stepper, tokenizer, prompts, sampling, ranks)
-        pieces = text_pieces(generation, tokenizer, sampling)
+        pieces = text_pieces(generation, tokenizer, sampling, generation.prompts)
         return (piece for _, piece in pieces) if single else pieces
     results = generate_results(stepper, tokenizer, prompts, sampling, ranks=ranks)
     return results[0].text if single else [result.text for result in results]
@@ -372,10 +373,18 @@ def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
     return Generation(stepper, token_ids, sampling, ranks)
 
 
-def text_pieces(generation: Generation, tokenizer, sampling) -> Iterator[tuple[int, str]]:
-    """(row, piece of text) as soon as a piece is certain."""
+def text_pieces(
+    generation: Generation, tokenizer, sampling, after: Sequence[Sequence[int]] = ()
+) -> Iterator[tuple[int, str]]:
+    """(row, piece of text) as soon as a piece is certain.
+
+    Args:
+        after: the ids that each row's text continues: SentencePiece's first space belongs to the
+            continuation. A reply in a chat continues nothing.
+    """
     stop = sampling.stop if sampling else ()
-    rows = [RowText(tokenizer.stream(), stop) for _ in generation.tokens]
+    before = after or [()] * len(generation.tokens)
+    rows = [RowText(tokenizer.stream(after=ids), stop) for ids in before]
     for row, token in generation:
         piece = rows[row].push(token)
         if rows[row].stopped:

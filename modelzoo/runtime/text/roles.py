@@ -22,9 +22,11 @@ WELL_KNOWN = {
 
 
 def find_roles(
-    vocabulary: Mapping[str, int], given: Mapping[str, str | int] | None = None
+    vocabulary: Mapping[str, int], given: Mapping[str, str | int | None] | None = None
 ) -> dict[str, int]:
     """role -> id, by the well-known names; `given` names (or ids) come first.
+
+    A given role of "" or `None` is one that no token has, whatever the names say.
 
     Raises:
         TokenizerError: a given role or token does not exist.
@@ -41,6 +43,9 @@ def find_roles(
                 f"no such role: {role}; the roles are {', '.join(WELL_KNOWN)}",
                 did_you_mean=nearest(role, WELL_KNOWN),
             )
+        if token is None or token == "":
+            roles.pop(role, None)
+            continue
         id = vocabulary.get(token) if isinstance(token, str) else int(token)
         if id not in ids:
             raise TokenizerError(

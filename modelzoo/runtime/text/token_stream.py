@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import codecs
 import functools
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
@@ -32,7 +33,7 @@ class ByteStream:
 
     def __init__(self, tokenizer, skip_special: bool, prefix: str, cache: dict[int, bytes]):
         self._tokenizer = tokenizer
-        self._skip = tokenizer.special_ids if skip_special else frozenset()
+        self._skip = tokenizer.silent_ids if skip_special else frozenset()
         self._prefix = prefix
         self._cache = cache
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -54,22 +55,30 @@ class ByteStream:
 
 
 class WindowStream:
-    """For all other decoders: WordPiece, Metaspace, byte fallback, none."""
+    """For all other decoders: WordPiece, Metaspace, byte fallback, none.
 
-    def __init__(self, tokenizer, skip_special: bool, decoder: dict | None):
+    Args:
+        after: ids of the text before. The last of them that are text decide what the decoder makes
+            of the first new one.
+    """
+
+    def __init__(
+        self, tokenizer, skip_special: bool, decoder: dict | None, after: Sequence[int] = ()
+    ):
         self._tokenizer = tokenizer
         self._skip_special = skip_special
         parts = {part["type"] for part in _parts(decoder)}
         self._has_byte_fallback = "ByteFallback" in parts
         self._has_byte_level = "ByteLevel" in parts  # in an order that ByteStream does not know
-        self._context: list[int] = []
+        text = (id for id in reversed(after) if self._is_text(id))
+        self._context = [*itertools.islice(text, _CONTEXT)][::-1]
         self._pending: list[int] = []
 
     def push(self, id: int) -> str:
         id = int(id)
-        token = self._tokenizer.id_to_token(id)
-        if token is None or (self._skip_special and id in self._tokenizer.special_ids):
+        if not self._is_text(id):
             return ""  # must not push visible tokens out of the context
+        token = self._tokenizer.id_to_token(id)
         self._pending.append(id)
         if self._has_byte_fallback and _BYTE_TOKEN.fullmatch(token):
             return ""  # bytes are judged as one run: wait for its end
@@ -77,6 +86,10 @@ class WindowStream:
 
     def flush(self) -> str:
         return self._emit(hold_incomplete=False)
+
+    def _is_text(self, id: int) -> bool:
+        silent = self._skip_special and id in self._tokenizer.silent_ids
+        return not silent and self._tokenizer.id_to_token(id) is not None
 
     def _emit(self, hold_incomplete: bool) -> str:
         if not self._pending:

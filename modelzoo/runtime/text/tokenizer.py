@@ -22,9 +22,14 @@ from tokenizers import decoders
 
 from modelzoo.errors import TokenizerError
 from modelzoo.files import write_atomic
-from modelzoo.runtime.text import framing
 from modelzoo.runtime.text.cutting import can_be_cut, cut
-from modelzoo.runtime.text.roles import find_roles, missing_role
+from modelzoo.runtime.text.framing import (
+    frame_of,
+    pair_frame,
+    source_frame,
+    unknown_post_processor,
+)
+from modelzoo.runtime.text.roles import WELL_KNOWN, find_roles, missing_role
 from modelzoo.runtime.text.token_stream import (
     ByteStream,
     TokenStream,
@@ -45,6 +50,9 @@ _CJK += "\U00020000-\U0003ffff"
 _SPACE_IN_CJK = re.compile(
     f"(?<=[{_CJK}]) (?=[{_CJK}])|(?<=[{_PUNCTUATION}]) | (?=[{_PUNCTUATION}])"
 )
+# Whisper's added tokens for seconds. They are not marked special, and are no part of the text.
+_TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
+_HEARS = "<|startoftranscript|>"
 
 
 class Tokenizer:
@@ -53,7 +61,8 @@ class Tokenizer:
     Args:
         backend: the Hugging Face tokenizer to wrap. It is taken over: truncation and padding are
             switched off, and special tokens in text are encoded as the text they are.
-        roles: role -> token or id, over what the well-known names give: `{"eos": "<|im_end|>"}`.
+        roles: role -> token or id, over what the well-known names give: `{"eos": "<|im_end|>"}`;
+            "" or `None` for a role that no token has.
         stop_tokens: tokens that end a text, besides eos.
 
     Attributes:
@@ -61,6 +70,8 @@ class Tokenizer:
         stop_tokens: ids that end a text, eos among them.
         prefix: ids that the file itself puts before a text, a bos for one.
         special_ids: ids of all control tokens.
+        silent_ids: ids that `decode` leaves out: control tokens, and Whisper's timestamps.
+        frame: what the file puts around one text and around two; `None` where it does not say.
         vocab_size: highest id + 1, what an embedding table needs.
 
     Example:
@@ -72,7 +83,7 @@ class Tokenizer:
     def __init__(
         self,
         backend: tokenizers.Tokenizer,
-        roles: Mapping[str, str | int] | None = None,
+        roles: Mapping[str, str | int | None] | None = None,
         stop_tokens: Iterable[str] = (),
     ) -> None:
         backend.no_truncation()
@@ -83,10 +94,16 @@ class Tokenizer:
             backend.decoder = decoders.WordPiece(prefix=prefix, cleanup=True)
         self._backend = backend
         vocabulary = backend.get_vocab()
+        added = backend.get_added_tokens_decoder()
         self.vocab_size: int = max(vocabulary.values(), default=-1) + 1
         self.special_ids: frozenset[int] = frozenset(
-            id for id, token in backend.get_added_tokens_decoder().items() if token.special
+            id for id, token in added.items() if token.special
         )
+        hears = _HEARS in vocabulary
+        self.silent_ids: frozenset[int] = self.special_ids | {
+            id for id, token in added.items() if hears and _TIMESTAMP.fullmatch(token.content)
+        }
+        self.frame = frame_of(backend)
         self.roles: dict[str, int] = find_roles(vocabulary, roles)
         self.stop_tokens: frozenset[int] = frozenset(
             find_roles(vocabulary, {"eos": token})["eos"] for token in stop_tokens
@@ -113,7 +130,7 @@ class Tokenizer:
     def load(
         cls,
         path: str | os.PathLike,
-        roles: Mapping[str, str | int] | None = None,
+        roles: Mapping[str, str | int | None] | None = None,
         stop_tokens: Iterable[str] = (),
     ) -> Tokenizer:
         """Reads a `tokenizer.json`, or the one in a directory.
@@ -139,7 +156,7 @@ class Tokenizer:
     def from_str(
         cls,
         text: str,
-        roles: Mapping[str, str | int] | None = None,
+        roles: Mapping[str, str | int | None] | None = None,
         stop_tokens: Iterable[str] = (),
         *,
         where: object = None,
@@ -149,7 +166,7 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # tokenizers raises the bare base class
             raise TokenizerError(
-                f"not a tokenizer.json, or cut off: {error}",
+                unknown_post_processor(text) or f"not a tokenizer.json, or cut off: {error}",
                 where=where,
                 next_step="copy it from its source again, or `modelzoo tokenizer train` one",
             ) from error
@@ -212,40 +229,69 @@ class Tokenizer:
     ) -> tuple[list[int], list[int]]:
         """[CLS] a [SEP], or [CLS] a [SEP] b [SEP], and the segment of each token (0 or 1).
 
+        The file's post-processor says what stands where: RoBERTa's pairs have two separators.
+
         Raises:
             OverflowTextError: longer than `max_length`, and `truncate` was not asked for.
-            TokenizerError: a pair, and no token has the role "sep".
+            TokenizerError: a pair, no post-processor, and no token has the role "sep".
         """
         b = None if text_b is None else self.encode(text_b, allow=allow)
         a = self.encode(text_a, allow=allow)
-        return framing.join_pair(self.roles, a, b, max_length, truncate=truncate)
+        return self.frame_pair(a, b, max_length, truncate=truncate)
+
+    def frame_pair(
+        self,
+        a: Sequence[int],
+        b: Sequence[int] | None = None,
+        max_length: int | None = None,
+        *,
+        truncate: bool = False,
+    ) -> tuple[list[int], list[int]]:
+        """As `encode_pair`, of ids without control tokens."""
+        frame = self.frame or pair_frame(self.roles)
+        return frame.join(a, b, max_length, truncate=truncate)
 
     def encode_source(
         self, text: str, max_length: int | None = None, *, truncate: bool = False
     ) -> list[int]:
         """[bos] text eos, what an encoder-decoder reads; bos where it is not eos itself.
 
+        A file with a post-processor has its frame instead.
+
         Raises:
             OverflowTextError: longer than `max_length`, and `truncate` was not asked for.
+            TokenizerError: no post-processor, and no token has the role "eos".
         """
-        return framing.frame_source(self.roles, self.encode(text), max_length, truncate=truncate)
+        return self.frame_source(self.encode(text), max_length, truncate=truncate)
+
+    def frame_source(
+        self, ids: Sequence[int], max_length: int | None = None, *, truncate: bool = False
+    ) -> list[int]:
+        """As `encode_source`, of ids without control tokens."""
+        frame = self.frame or source_frame(self.roles)
+        return frame.join(ids, None, max_length, truncate=truncate)[0]
 
     # === Ids to text ===
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """The text of ids; ids that the vocabulary does not hold are left out."""
-        ids = [int(id) for id in ids if 0 <= id < self.vocab_size]
+        silent = self.silent_ids if skip_special else ()
+        ids = [int(id) for id in ids if 0 <= id < self.vocab_size and id not in silent]
         text = self._backend.decode(ids, skip_special_tokens=skip_special)
         return _SPACE_IN_CJK.sub("", text) if self._is_wordpiece else text
 
-    def stream(self, skip_special: bool = True) -> TokenStream:
+    def stream(self, skip_special: bool = True, after: Sequence[int] = ()) -> TokenStream:
         """Decodes one token at a time: `push(id)` and, at the end, `flush()`.
 
         All that they return, joined, is exactly `decode` of all the ids.
+
+        Args:
+            after: ids that the text continues. Their text is not returned; it decides whether the
+                first word has a space before it.
         """
         if self._byte_level is not None:
             return ByteStream(self, skip_special, self._byte_level, self._token_bytes)
-        return WindowStream(self, skip_special, self._decoder)
+        return WindowStream(self, skip_special, self._decoder, after)
 
     # === Vocabulary ===
 
@@ -254,6 +300,16 @@ class Tokenizer:
 
     def id_to_token(self, id: int) -> str | None:
         return self._backend.id_to_token(id) if 0 <= id < self.vocab_size else None
+
+    @property
+    def stated_roles(self) -> dict[str, int | None]:
+        """`roles`, and `None` for each that a well-known name would give and no token has."""
+        denied = [
+            role
+            for role, names in WELL_KNOWN.items()
+            if role not in self.roles and any(self.token_to_id(name) is not None for name in names)
+        ]
+        return {**self.roles, **dict.fromkeys(denied)}
 
     def role(self, role: str) -> int:
         """The id that has a role.
@@ -277,7 +333,7 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple:
         stops = [self.id_to_token(id) for id in self.stop_tokens]
-        return _restore, (self.to_str(), self.roles, stops)
+        return _restore, (self.to_str(), self.stated_roles, stops)
 
     # === Helpers ===
 
@@ -291,7 +347,7 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
 
-def _restore(text: str, roles: dict[str, int], stop_tokens: list[str]) -> Tokenizer:
+def _restore(text: str, roles: dict[str, int | None], stop_tokens: list[str]) -> Tokenizer:
     return Tokenizer.from_str(text, roles, stop_tokens)
 
 
