@@ -198,6 +198,7 @@ class ContrastiveTask(Task):
     media = ("image", "audio")
     does = "turns media and texts into vectors that can be compared"
     special_tokens = ENCODER_TOKENS
+    frame = "pair"
     abilities = ("embed", "embed_image", "embed_audio", "embed_text", "zero_shot")
 
     @staticmethod

@@ -92,6 +92,7 @@ class MaskedLMTask(Task):
     name = "masked-lm"
     does = "guesses masked tokens, and turns a text into a vector"
     special_tokens = ENCODER_TOKENS
+    frame = "pair"
     example = 'print(model.embed("In the beginning"))'
     abilities = ("fill_mask", "embed")
 

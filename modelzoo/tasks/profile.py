@@ -24,6 +24,8 @@ class Profile:
         does: what a model of it does, in the third person: "writes down what is said".
         reads_text: whether it needs a tokenizer.
         special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids.
+        frame: what stands around the texts that it reads, where the tokenizer does not say: "pair"
+            ([CLS] a [SEP] b [SEP]), "source" ([bos] text eos), or "" for nothing.
         example: a line of Python for a bundle's README, which uses `model` and may use `np`; or a
             static method that gives one for the abilities of a bundle. It is left out where the
             bundle lacks the ability that it calls.
@@ -34,6 +36,7 @@ class Profile:
     does = ""
     reads_text = True
     special_tokens: tuple[str, ...] = ("<pad>", "</s>", "<unk>", "<mask>")
+    frame: str = ""
     example: str | Callable[[tuple[str, ...]], str] = ""
     abilities: tuple[str, ...] | None = None
 

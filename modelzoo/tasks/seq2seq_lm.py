@@ -133,6 +133,7 @@ class Seq2SeqLMTask(Task):
     fields = (("source", "target"),)
     does = "writes a target text for a source text"
     special_tokens = ("<pad>", "</s>", "<unk>")
+    frame = "source"
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'
     abilities = ("generate",)
 

@@ -102,6 +102,7 @@ class TextClassificationTask(Task):
     fields = (("text", "label"), ("text_a", "text_b", "label"))
     does = "gives a text one of its labels"
     special_tokens = ENCODER_TOKENS
+    frame = "pair"
     example = 'print(model.classify("a fine film", top=1))'
     abilities = ("classify", "embed")
 

@@ -127,6 +127,7 @@ class TextEmbeddingTask(Task):
     fields = (("text_a", "text_b"),)
     does = "turns a text into a vector"
     special_tokens = ENCODER_TOKENS
+    frame = "pair"
     example = 'print(model.embed("In the beginning"))'
     abilities = ("embed",)
 

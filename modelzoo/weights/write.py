@@ -14,8 +14,8 @@ from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
 from modelzoo.weights.table import Head, Rule, Table, nested
 from modelzoo.weights.tables import TABLES
+from modelzoo.weights.tokenizer_writing import tokenizer_config, tokenizer_json
 
-_ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
 _IDS = ("pad", "bos", "eos")  # what config.json names by id
 
 
@@ -36,11 +36,15 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
         >>> write_checkpoint(modelzoo.load("my-gpt"), "my-gpt-hf")
         PosixPath('my-gpt-hf')
     """
+    from modelzoo.tasks.profile import said  # which imports Keras
+
     save_file = require("safetensors.numpy", "tensorflow").save_file
     table, values, rules = _table_for(model)
     head = table.heads[model.recipe.task]
     tensors = _tensors(model, table, head, rules)
     config = {**table.write_config(values), **_config(model, head)}
+    if "pad_token_id" in table.assumed:  # positions count from it, whatever the tokenizer pads with
+        config["pad_token_id"] = table.assumed["pad_token_id"]
     for role, theirs in table.roles.items():  # the text tower's own table names these
         if model.tokenizer is not None and role in model.tokenizer.roles:
             config["text_config"][f"{theirs}_token_id"] = model.tokenizer.roles[role]
@@ -56,7 +60,9 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
             path.parent.mkdir(exist_ok=True)
             _write_json(path, content)
         if model.tokenizer is not None:
-            model.tokenizer.save(folder / "tokenizer.json")
+            frame = said(model.recipe.task, "frame")
+            text = tokenizer_json(model.tokenizer, frame, config)
+            (folder / "tokenizer.json").write_text(text, "utf-8")
         if model.chat_template is not None:
             (folder / "chat_template.jinja").write_text(model.chat_template, "utf-8")
     return Path(directory)
@@ -132,19 +138,10 @@ def _extras(model, config: Mapping) -> dict[str, Any]:
     """The other small JSON files, by name."""
     from modelzoo.tasks.profile import said
 
-    tokenizer = model.tokenizer
     found: dict[str, Any] = {}
-    if tokenizer is not None:
-        names = {
-            f"{role}_token": tokenizer.id_to_token(tokenizer.roles[role])
-            for role in _ROLES
-            if role in tokenizer.roles
-        }
-        found["tokenizer_config.json"] = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": model.backbone.max_length,
-            **names,
-        }
+    if model.tokenizer is not None:
+        length = model.backbone.max_length
+        found["tokenizer_config.json"] = tokenizer_config(model.tokenizer, length, config)
     return {**found, **said(model.recipe.task, "extras_of")(model, config)}
 
 

@@ -78,7 +78,7 @@ def with_abilities(manifest: dict, abilities: tuple[str, ...]) -> dict:
 
 def tokenizer_entry(model) -> dict:
     """The tokenizer's files and what a reader must know about it."""
-    entry = {"file": TOKENIZER, "roles": dict(model.tokenizer.roles)}
+    entry = {"file": TOKENIZER, "roles": model.tokenizer.stated_roles}
     stops = sorted(model.tokenizer.stop_tokens - {model.tokenizer.roles.get("eos")})
     if stops:
         entry["stop_tokens"] = [model.tokenizer.id_to_token(id) for id in stops]

@@ -77,7 +77,8 @@ def _driving(manifest: dict) -> str:
     signatures, tokenizer = manifest["signatures"], manifest["tokenizer"]
     lines = []
     if tokenizer:
-        roles = ", ".join(f"{role} {token}" for role, token in sorted(tokenizer["roles"].items()))
+        stated = sorted(tokenizer["roles"].items())
+        roles = ", ".join(f"{role} {token}" for role, token in stated if token is not None)
         lines.append(
             "- `tokenizer.json` (Hugging Face `tokenizers`) turns text into `token_ids`; control "
             f"tokens: {roles or 'none'}."
