@@ -131,7 +131,7 @@ class Family:
         single, pair = frames[self.frame]
         around = [one for one in single if one != "$A"]
         ids = [(one, id) for one in around if one and (id := backend.token_to_id(one)) is not None]
-        if (whole and self.frame == "ends") or not ids or len(ids) < len(around):
+        if (whole and self.frame == "ends") or len(ids) < len(around):
             return
         if self.frame == "roberta":
             space = bool(settings.get("add_prefix_space", False))

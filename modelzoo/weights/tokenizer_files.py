@@ -62,6 +62,7 @@ def read_tokenizer_files(folder: Path, config: Mapping) -> TokenizerFiles | None
     _add_stated(backend, settings, folder)
     _add_named(backend, family, settings, config)
     vocabulary = backend.get_vocab()
+    _check_rows(vocabulary, config, folder)
     tokens = {} if family is None else dict(family.tokens)
     for role in _ROLES:
         if f"{role}_token" in settings:  # an explicit null: no token has the role
@@ -190,7 +191,7 @@ def _add_named(
     special = {token.content for token in added.values() if token.special}
     ours = () if family is None else family.tokens.values()
     known = {token: None for token in ours if backend.token_to_id(token) is not None}
-    rows = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
+    rows = _rows(config)
     count = backend.get_vocab_size()
     new = []
     for token, value in {**known, **_named(settings)}.items():
@@ -204,6 +205,24 @@ def _add_named(
         new.append(AddedToken(token, **{flag: bool(flags.get(flag)) for flag in _FLAGS}))
     if new:
         backend.add_special_tokens(new)
+
+
+def _rows(config: Mapping) -> int | None:
+    """The tokens that the model has vectors of, where config.json says."""
+    rows = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
+    return rows if isinstance(rows, int) else None
+
+
+def _check_rows(vocabulary: Mapping[str, int], config: Mapping, folder: Path) -> None:
+    rows = _rows(config)
+    last = max(vocabulary, key=vocabulary.__getitem__, default=None)
+    if rows is not None and last is not None and vocabulary[last] >= rows:
+        raise WeightsError(
+            f"the token {last!r} has the id {vocabulary[last]:,}, and the model {rows:,} tokens "
+            "(vocab_size in config.json)",
+            where=folder,
+            next_step="fetch config.json and the tokenizer's files again: they are of two models",
+        )
 
 
 def _named(settings: Mapping) -> dict[str, Any]:

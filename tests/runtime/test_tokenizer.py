@@ -8,6 +8,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from modelzoo.data.train_tokenizer import KINDS, train_tokenizer
 from modelzoo.errors import OutputError, OverflowTextError, TokenizerError
+from modelzoo.runtime.text.token_stream import byte_characters
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
 CORPUS = [
@@ -333,3 +334,108 @@ def test_source_ends_with_eos_and_keeps_it_when_cut():
     assert tokenizer.encode_source("abc", 3, truncate=True) == [*tokenizer.encode("ab"), 1]
     with pytest.raises(OverflowTextError):
         tokenizer.encode_source("abc", 3)
+
+
+# === Frames ===
+
+
+def framed(processor):
+    """A tokenizer of words whose file has a post-processor, or none."""
+    words = ["[CLS]", "[SEP]", "a", "b", "c"]
+    backend = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.add_special_tokens(words[:2])
+    if processor is not None:
+        backend.post_processor = processor
+    return Tokenizer.from_str(backend.to_str())
+
+
+_CLS, _SEP, _BYTES = ("[CLS]", 0), ("[SEP]", 1), processors.ByteLevel()
+_TEMPLATE = processors.TemplateProcessing(
+    single="[CLS] $A", pair="$B:1 [SEP]:1 $A:0", special_tokens=[_CLS, _SEP]
+)
+FRAMES = {
+    "bert": (
+        processors.BertProcessing(_SEP, _CLS),
+        [0, 2, 1],
+        [0, 2, 1, 3, 4, 1],
+        [0] * 3 + [1] * 3,
+    ),
+    "roberta": (
+        processors.RobertaProcessing(_SEP, _CLS),
+        [0, 2, 1],
+        [0, 2, 1, 1, 3, 4, 1],
+        [0] * 7,
+    ),
+    "template": (_TEMPLATE, [0, 2], [3, 4, 1, 2], [1, 1, 1, 0]),
+    "sequence": (processors.Sequence([_BYTES, _TEMPLATE]), [0, 2], [3, 4, 1, 2], [1, 1, 1, 0]),
+    "bytes alone": (_BYTES, [0, 2, 1], [0, 2, 1, 3, 4, 1], [0] * 3 + [1] * 3),
+    "none": (None, [0, 2, 1], [0, 2, 1, 3, 4, 1], [0] * 3 + [1] * 3),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_text_is_framed_as_the_post_processor_says(name):
+    processor, single, pair, segments = FRAMES[name]
+    tokenizer = framed(processor)
+    assert tokenizer.encode_pair("a")[0] == single
+    assert tokenizer.encode_pair("a", "b c") == (pair, segments)
+    if tokenizer.frame is not None:
+        assert tokenizer.encode_source("a") == single
+
+
+def test_a_framed_pair_is_cut_inside_its_frame():
+    tokenizer = framed(processors.RobertaProcessing(_SEP, _CLS))
+    ids, segments = tokenizer.encode_pair("a b c", "a", 6, truncate=True)
+    assert ids == [0, 2, 1, 1, 2, 1]
+    assert len(segments) == 6
+    with pytest.raises(OverflowTextError, match="8 tokens; the model reads 6"):
+        tokenizer.encode_pair("a b c", "a", 6)
+
+
+def test_two_frames_in_one_file_are_refused():
+    with pytest.raises(TokenizerError, match="frames a text 2 times"):
+        framed(processors.Sequence([_TEMPLATE, processors.BertProcessing(_SEP, _CLS)]))
+
+
+def test_a_post_processor_of_an_unknown_kind_is_named():
+    state = json.loads(framed(None).to_str()) | {"post_processor": {"type": "Wraps"}}
+    with pytest.raises(TokenizerError, match="the post-processor Wraps is not known; choose"):
+        Tokenizer.from_str(json.dumps(state))
+
+
+def test_a_denied_role_stays_denied_in_a_copy():
+    backend = tokenizers.Tokenizer.from_str(framed(None).to_str())
+    tokenizer = Tokenizer(backend, {"sep": "", "eos": "c"})
+    assert tokenizer.roles == {"cls": 0, "eos": 4}
+    assert tokenizer.stated_roles == {"cls": 0, "eos": 4, "sep": None}
+    assert pickle.loads(pickle.dumps(tokenizer)).roles == tokenizer.roles
+
+
+# === Text joined right ===
+
+
+@pytest.mark.parametrize(
+    ("make", "word"), [(bert, "hello"), (sentencepiece, "▁hello"), (llama, "▁hi")]
+)
+def test_a_continuation_has_the_space_before_its_first_word(make, word):
+    tokenizer = make()
+    ids = [tokenizer.token_to_id(word)] * 3
+    stream = tokenizer.stream(after=[*tokenizer.special_ids, ids[0]])
+    found = "".join([*map(stream.push, ids[1:]), stream.flush()])
+    assert tokenizer.decode(ids[:1]) + found == tokenizer.decode(ids)
+    assert found.startswith(" ")
+
+
+def test_timestamps_of_a_whisper_are_no_text():
+    backend = tokenizers.Tokenizer(models.BPE({c: i for i, c in enumerate(byte_characters())}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_tokens(["<|0.00|>"])
+    plain = Tokenizer.from_str(backend.to_str())
+    backend.add_special_tokens(["<|startoftranscript|>"])
+    whisper = Tokenizer(backend)
+    ids = [256, *whisper.encode("hi"), 256]
+    assert plain.decode(ids) == "<|0.00|>hi<|0.00|>"
+    assert whisper.decode(ids) == "".join(streamed(whisper, ids)) == "hi"
+    assert whisper.decode(ids, skip_special=False) == "<|0.00|>hi<|0.00|>"

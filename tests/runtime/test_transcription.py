@@ -67,6 +67,22 @@ def test_windows_are_written_down_in_turn_and_joined():
     assert sum(float(window.sum()) for window in audio) == pytest.approx(0.5 * 1900)
 
 
+@pytest.mark.parametrize(
+    ("language", "texts", "joined"),
+    [
+        ("zh", ["你好", "世界"], "你好世界"),
+        ("ja", ["これは", "iPhone"], "これはiPhone"),
+        ("zh", ["你好", " OK"], "你好 OK"),  # the model's own space
+        (None, ["สวัสดี", "ครับ"], "สวัสดีครับ"),
+        (None, ["안녕", "하세요"], "안녕 하세요"),
+        ("en", ["press one", "to go on"], "press one to go on"),
+    ],
+)
+def test_windows_are_joined_as_the_language_is_written(language, texts, joined):
+    tokens = [] if language is None else [f"<|{language}|>", "<|transcribe|>"]
+    assert heard(tokenizer_with(*tokens), texts, language=language)[0] == joined
+
+
 def test_pieces_joined_are_the_text():
     tokenizer = tokenizer_with()
 

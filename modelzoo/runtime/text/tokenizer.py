@@ -287,11 +287,12 @@ class Tokenizer:
 
         Args:
             after: ids that the text continues. Their text is not returned; it decides whether the
-                first word has a space before it.
+                first word has a space before it (SentencePiece, WordPiece).
         """
         if self._byte_level is not None:
             return ByteStream(self, skip_special, self._byte_level, self._token_bytes)
-        return WindowStream(self, skip_special, self._decoder, after)
+        before = after if self._decoder else ()  # without a decoder tokens are but listed
+        return WindowStream(self, skip_special, self._decoder, before)
 
     # === Vocabulary ===
 
