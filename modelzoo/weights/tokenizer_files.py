@@ -62,13 +62,13 @@ def read_tokenizer_files(folder: Path, config: Mapping) -> TokenizerFiles | None
     _add_stated(backend, settings, folder)
     _add_named(backend, family, settings, config)
     vocabulary = backend.get_vocab()
-    _check_rows(vocabulary, config, folder)
     tokens = {} if family is None else dict(family.tokens)
     for role in _ROLES:
         if f"{role}_token" in settings:  # an explicit null: no token has the role
             tokens[role] = _token(settings[f"{role}_token"]) or ""
     roles = {role: token for role, token in tokens.items() if not token or token in vocabulary}
     by_id = {id: token for token, id in vocabulary.items()}
+    _check_rows(by_id, config, folder)
     ends = config.get("eos_token_id")
     ends = [by_id[id] for id in (ends if isinstance(ends, list) else [ends]) if id in by_id]
     if ends and roles.get("eos") not in ends:
@@ -213,12 +213,11 @@ def _rows(config: Mapping) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
-def _check_rows(vocabulary: Mapping[str, int], config: Mapping, folder: Path) -> None:
-    rows = _rows(config)
-    last = max(vocabulary, key=vocabulary.__getitem__, default=None)
-    if rows is not None and last is not None and vocabulary[last] >= rows:
+def _check_rows(by_id: Mapping[int, str], config: Mapping, folder: Path) -> None:
+    rows, last = _rows(config), max(by_id, default=0)
+    if rows is not None and last >= rows:
         raise WeightsError(
-            f"the token {last!r} has the id {vocabulary[last]:,}, and the model {rows:,} tokens "
+            f"the token {by_id[last]!r} has the id {last:,}, and the model {rows:,} tokens "
             "(vocab_size in config.json)",
             where=folder,
             next_step="fetch config.json and the tokenizer's files again: they are of two models",

@@ -209,9 +209,13 @@ def _finished(backend: tokenizers.Tokenizer, vocabulary: Vocabulary, bos: bool) 
         if role not in roles:
             raise vocabulary.wrong(_ROLES[role], f"a text gets a {role} token, and there is none")
     if first or last:
-        single = [*(roles[role] for role in first), "$A", *(roles[role] for role in last)]
+        before, after = [roles[role] for role in first], [roles[role] for role in last]
+        single = [*before, "$A", *after]
+        pair = [*single, *(f"{one}:1" for one in before), "$B:1", *(f"{one}:1" for one in after)]
         ids = [(token, vocabulary.ids[token]) for token in {roles[role] for role in first + last}]
-        backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
+        backend.post_processor = processors.TemplateProcessing(
+            single=single, pair=pair, special_tokens=ids
+        )
 
     stops = [vocabulary.token(key) for key in _STOPS]
     control = vocabulary.of_type(CONTROL)
