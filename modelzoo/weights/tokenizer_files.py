@@ -150,6 +150,12 @@ def _add_stated(backend: tokenizers.Tokenizer, settings: Mapping, folder: Path) 
     path = folder / _CONFIG
     for key, value in (settings.get("added_tokens_decoder") or {}).items():
         value = {"content": value} if isinstance(value, str) else value
+        if not isinstance(value, dict) or not isinstance(value.get("content"), str):
+            raise WeightsError(
+                f"the added token {key} has no content: expected a table with one, got {value!r}",
+                where=path,
+                next_step="fetch the file again, whole",
+            )
         content, special = value["content"], bool(value.get("special", False))
         flags = {flag: bool(value[flag]) for flag in _FLAGS if flag in value}
         id = _id(key, content, path)
