@@ -73,6 +73,10 @@ def test_booleans_are_black_and_white():
         (np.full((2, 2), 256), "not 256 to 256"),
         (np.full((2, 2), -1), "not -1 to -1"),
         (np.full((2, 2), 0.7), "nothing above 0.7"),
+        (np.array([[0, 1.0001]]), "nothing above 1"),
+        (np.full((2, 2), 200, "uint16"), "16 bits holds 0 to 65535(.|\\n)*nothing above 200"),
+        (pillow.fromarray(np.full((2, 2), 200, "int32")), "nothing above 200"),
+        (pillow.fromarray(np.full((2, 2), 70_000, "int32")), "not 70000 to 70000"),
         (np.full((2, 2), "a"), "holds numbers"),
         (None, "height, width"),
     ],
@@ -93,6 +97,83 @@ def test_every_orientation_stands_upright():
         exif = pillow.Exif()
         exif[0x0112] = orientation
         same(open_image(encoded(RGB, exif=exif)), wanted)
+
+
+def with_block(image: bytes, block: bytes) -> bytes:
+    """A PNG or a JPEG with a block put where the first one may stand."""
+    at = 33 if image.startswith(b"\x89PNG") else 2
+    return image[:at] + block + image[at:]
+
+
+def exif_of(*entries: bytes, rest: bytes = b"") -> bytes:
+    """A JPEG's EXIF segment of little-endian entries, 12 bytes each."""
+    body = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(entries)
+    return b"\xff\xe1" + struct.pack(">H", len(body + rest) + 6) + body + bytes(4) + rest
+
+
+TURN = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack("<HHII", 0x10E, 11, 1, 0),  # a description that is a float
+        struct.pack("<HHII", 0x11A, 11, 2, 38),  # a resolution that is not a number
+        struct.pack("<HHII", 0x8769, 4, 1, 2**32 - 1),  # a pointer to nowhere
+        struct.pack("<HHII", 0x9286, 99, 1, 0),  # a type that there is not
+        struct.pack("<HHII", 0x927C, 7, 2**31, 38),  # more bytes than there are
+    ],
+)
+def test_a_damaged_tag_beside_the_orientation_leaves_it_readable(entry):
+    data = with_block(encoded(RGB, "JPEG"), exif_of(TURN, entry, rest=b"\xff" * 40))
+    plain = np.asarray(pillow.open(io.BytesIO(encoded(RGB, "JPEG"))))
+    same(open_image(data), np.ascontiguousarray(np.rot90(plain, -1)))
+
+
+def chunk(name: bytes, content: bytes, wrong: int = 0) -> bytes:
+    check = struct.pack(">I", zlib.crc32(name + content) ^ wrong)
+    return struct.pack(">I", len(content)) + name + content + check
+
+
+PNG_BLOCKS = {
+    "a wrong checksum": chunk(b"tEXt", b"a\0b", 1),
+    "a gamma of one byte": chunk(b"gAMA", b"a"),
+    "no animation": chunk(b"acTL", b"a"),
+    "a note that fills the memory": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**7))),
+    "no EXIF": chunk(b"eXIf", b"zz"),
+    "EXIF with a wrong checksum": chunk(b"eXIf", b"II*\0\x08\0\0\0\1\0" + TURN, 1),
+}
+
+
+@pytest.mark.parametrize("name", PNG_BLOCKS)
+def test_a_damaged_chunk_beside_the_pixels_is_passed_over(name, tmp_path):
+    data = with_block(encoded(RGB), PNG_BLOCKS[name])
+    same(open_image(data), RGB)
+    same(open_image(io.BytesIO(data)), RGB)
+    (tmp_path / "a.png").write_bytes(data)
+    same(open_image(tmp_path / "a.png"), RGB)
+
+
+def test_a_good_orientation_counts_beside_a_damaged_chunk():
+    exif = chunk(b"eXIf", b"II*\0\x08\0\0\0\1\0" + TURN + bytes(4))
+    data = with_block(with_block(encoded(RGB), exif), PNG_BLOCKS["a wrong checksum"])
+    same(open_image(data), np.ascontiguousarray(np.rot90(RGB, -1)))
+
+
+def test_damage_that_changes_the_picture_is_an_error():
+    for block in (chunk(b"tRNS", b"\0\1\0\2\0\3", 1), chunk(b"PLTE", b"abc", 1)):
+        with pytest.raises(DataError):
+            open_image(with_block(encoded(RGB), block))
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe2\0\x0eICC_PROFILE\0", b"\xff\xee\0\7Adobe"])
+def test_a_damaged_segment_beside_the_pixels_is_passed_over(segment):
+    plain = encoded(RGB, "JPEG")
+    same(open_image(with_block(plain, segment)), np.asarray(pillow.open(io.BytesIO(plain))))
+
+
+def test_damaged_exif_of_a_webp_leaves_the_picture():
+    same(open_image(encoded(RGB, "WEBP", lossless=True, exif=b"Exif\0\0zzzzzz")), RGB)
 
 
 def test_what_is_transparent_is_white():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import wave
 
 import numpy as np
@@ -120,6 +121,80 @@ def test_formats_of_soundfile_are_read_through_it(tmp_path):
         kind = {"subtype": "FLOAT"} if name == "float.wav" else {}
         soundfile.write(tmp_path / name, sound, RATE, **kind)
         assert np.abs(open_sound(tmp_path / name, RATE) - sound).max() < 1e-4
+
+
+def patched(data: bytes, at: int, number: int) -> bytes:
+    return data[:at] + struct.pack("<I", number) + data[at + 4 :]
+
+
+def test_a_length_in_the_header_that_is_wrong_does_not_cut_the_sound():
+    """By the layout of a plain file: its own length at 4, the samples' length at 40."""
+    data = wav(tone(800, RATE), RATE, 2)
+    notes = b"LIST" + struct.pack("<I", 7) + b"INFOabc"
+    wanted = open_sound(data, RATE)
+    for changed in (
+        patched(data, 4, 0),
+        patched(data, 4, 2**32 - 1),
+        patched(data, 40, 0),
+        patched(patched(data, 4, 36), 40, 0),  # a recorder that was switched off
+        patched(data, 40, 2**32 - 1),
+        patched(data, 40, 1700),  # the file's length is that of the file: it is whole
+        patched(data, 40, 100),
+        data + notes,
+        data + b"junk" * 3,
+        data[:36] + notes + data[36:],  # an odd block without its pad
+        data[:36] + patched(notes, 4, 900) + data[36:],
+    ):
+        np.testing.assert_array_equal(open_sound(changed, RATE), wanted)
+    assert soundfile_reads(patched(data, 4, 0), wanted)
+
+
+def soundfile_reads(data: bytes, wanted: np.ndarray) -> bool:
+    soundfile = pytest.importorskip("soundfile")
+    return bool(np.allclose(soundfile.read(io.BytesIO(data), dtype="float32")[0], wanted))
+
+
+def test_extensible_headers_are_plain_ones():
+    data = wav(tone(800, RATE), RATE, 2)
+    body = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, 2 * RATE, 2, 16) + struct.pack("<HHI", 22, 16, 4)
+    body += b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    changed = data[:16] + struct.pack("<I", len(body)) + body + data[36:]
+    np.testing.assert_array_equal(open_sound(changed, RATE), open_sound(data, RATE))
+
+
+WHOLE = np.round(tone(400, RATE) * 32_767).astype("int16")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (WHOLE.tolist(), "type int64 up to 16,38.* full scale"),
+        (WHOLE.astype("int64"), "type int64"),
+        (WHOLE.astype("uint64"), "type uint64"),
+        (WHOLE.astype("int32"), "type int32 up to 16,38"),
+        (WHOLE.astype("float32"), "from -1 to 1, got samples up to 16,38"),
+        (WHOLE.astype("float64") + 0.25, "got samples up to 16,38"),
+        ((WHOLE // 4096).astype("float32"), "got samples up to 4"),
+    ],
+)
+def test_samples_whose_scale_is_not_known_are_refused(samples, message):
+    with pytest.raises(DataError, match=message):
+        open_sound(samples, RATE)
+
+
+def test_samples_whose_type_says_their_scale_are_scaled():
+    wanted = WHOLE / 32_768
+    for samples, factor in (
+        (WHOLE, 1),
+        (WHOLE.astype("int32") * 2**16, 1),
+        (WHOLE.astype("int32") // 64 * 256, 2.0**-14),  # quiet, of 24 bits
+        (wanted, 1),
+        (wanted.astype("float16"), 1),
+        ((wanted * 1.4).astype("float32"), 1.4),  # over full scale, as decoders give it
+        (np.zeros(400, "int64"), 0),  # silence has no scale
+        ((WHOLE.astype("int32") + 32_768).astype("uint16"), 1),
+    ):
+        np.testing.assert_allclose(open_sound(samples, RATE), wanted * factor, atol=4e-3 * factor)
 
 
 BAD = {

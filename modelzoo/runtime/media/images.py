@@ -10,16 +10,28 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
 from modelzoo.errors import DataError, ModelzooError, nearest, require
 from modelzoo.runtime.media.resizing import resize
+from modelzoo.runtime.media.side_blocks import without_side_blocks
 
 __all__ = ["LARGEST", "RESIZES", "open_image", "prepare_image", "resize"]
 
 LARGEST = 2**27  # pixels; a small file can hold an image that fills the memory
 RESIZES = ("squash", "crop", "pad")
+_ORIENTATION = 0x0112  # a tag of EXIF
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _PAPER = (255, 255, 255)  # what transparent images are put on
 
 
@@ -29,6 +41,7 @@ def open_image(source) -> np.ndarray:
     Args:
         source: a path, the bytes of a file, an open file, a Pillow image, or an array: (H, W),
             (H, W, 1 to 4) of 8- or 16-bit numbers, of booleans, or of floats from 0 to 255.
+            Damaged notes beside the pixels (EXIF, profiles, comments) are passed over.
             Of an animation the first frame counts; what is transparent becomes white.
 
     Raises:
@@ -47,7 +60,10 @@ def open_image(source) -> np.ndarray:
             return _pixels(source, "a Pillow image")
     if hasattr(source, "read"):
         return _opened(source, str(getattr(source, "name", "an open file")))
-    return _from_array(source)
+    array = np.asarray(source)
+    if array.dtype == np.uint16:
+        _check_depth(array, "an array")
+    return _from_array(array)
 
 
 def prepare_image(source, processing: Mapping) -> np.ndarray:
@@ -115,6 +131,25 @@ def _scaled(image, factor: float) -> tuple[int, int]:
 
 
 def _opened(file, where: str) -> np.ndarray:
+    """The image in a path or an open file; without its side blocks, where one is damaged."""
+    start = file.tell() if hasattr(file, "tell") else 0
+    try:
+        return _decoded(file, where)
+    except DataError:
+        spare = without_side_blocks(_content(file, start))
+        if spare is None:
+            raise
+        return _decoded(BytesIO(spare), where)
+
+
+def _content(file, start: int) -> bytes:
+    if hasattr(file, "read"):
+        file.seek(start)
+        return file.read()
+    return Path(file).read_bytes() if Path(file).is_file() else b""
+
+
+def _decoded(file, where: str) -> np.ndarray:
     pillow = require("PIL.Image", "media")
     with _explained(where), pillow.open(file) as image:
         return _pixels(image, where)
@@ -147,17 +182,32 @@ def _explained(where: str) -> Iterator[None]:
 
 def _pixels(image, where: str) -> np.ndarray:
     """A Pillow image as (H, W, 3) uint8."""
-    exif_transpose = require("PIL.ImageOps", "media").exif_transpose
     if image.width * image.height > LARGEST:
         raise _too_large(f"{image.width} x {image.height}", where)
     image.load()
-    image = exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)  # more than 8 bits, which Pillow would cut off at 255
+        if image.mode == "I":
+            values = _in_16_bits(values, where)
         return _from_array(values if image.mode == "F" else values.astype(np.uint16), where)
     if image.has_transparency_data:
         return _on_paper(np.asarray(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
+
+
+def _upright(image):
+    """A Pillow image turned as its EXIF block says; as it is, where the block cannot be read.
+
+    Pillow's `exif_transpose` writes the whole block again, and fails where any tag is wrong.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # Pillow fails on damaged blocks in ways of their own; the pixels are whole
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    ways = require("PIL.Image", "media").Transpose
+    return image if turn is None else image.transpose(ways[turn])
 
 
 def _too_large(pixels: str, where: str) -> DataError:
@@ -195,6 +245,25 @@ def _from_array(source, where: str = "an array") -> np.ndarray:
     return _on_paper(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
 
 
+def _in_16_bits(array: np.ndarray, where: str) -> np.ndarray:
+    """32-bit numbers as the 16-bit ones that Pillow keeps in them."""
+    low, high = array.min(), array.max()
+    if low < 0 or high > 65535:
+        raise DataError(f"an image of 16 bits holds 0 to 65535, not {low} to {high}", where=where)
+    _check_depth(array, where)
+    return array
+
+
+def _check_depth(array: np.ndarray, where: str) -> None:
+    """Reject 8-bit numbers in a wider type, which would all be black."""
+    if array.size and 0 < array.max() <= 255:
+        raise DataError(
+            f"an image of 16 bits holds 0 to 65535, and this one nothing above {array.max()}",
+            where=where,
+            next_step='if it has 8 bits, give it as np.asarray(image, "uint8")',
+        )
+
+
 def _in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
@@ -207,7 +276,7 @@ def _in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
     low, high = array.min(), array.max()
     if not (0 <= low and high <= 255):  # false where there is NaN, too
         raise DataError(f"an image holds 0 to 255, not {low} to {high}", where=where)
-    if 0 < high <= 1 and array.dtype.kind == "f":
+    if 0 < high <= 2 and array.dtype.kind == "f":  # 1 and a little: resizing overshoots
         raise DataError(
             f"an image holds 0 to 255, and this one nothing above {high:.3g}",
             where=where,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import os
-import wave
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy as np
 from modelzoo.errors import DataError, require
 from modelzoo.runtime.media.resampling import resample
 
+_PCM, _EXTENSIBLE = 1, 0xFFFE  # codings of WAV
 _MOST_CHANNELS = 32  # what is longer than that is time
+_LOUDEST = 16  # 24 dB over full scale; what is mixed or decoded stays below
 _UNKNOWN = 2**31 - 2**16  # bytes from which on a header means "until the end"
 
 
@@ -27,10 +29,11 @@ def open_sound(source, sample_rate: int) -> np.ndarray:
     Args:
         source: a path, the bytes of a file, samples (n,) or (n, channels) at `sample_rate` already,
             a pair (samples, rate), or a dict with `array` and `sampling_rate`, `bytes` or `path`.
-            Integer samples are scaled by their type's range.
+            Samples of 8, 16 and 32 bits are scaled by their type's range; floats are in [-1, 1].
 
     Raises:
-        DataError: not there, empty, damaged, cut off, or samples that are no finite numbers.
+        DataError: not there, empty, damaged, cut off, samples that are not finite numbers, or
+            samples whose scale cannot be known: of 64 bits, or 16-bit numbers in a wider type.
         MissingDependencyError: a format other than WAV, and soundfile is not installed.
 
     Example:
@@ -40,6 +43,7 @@ def open_sound(source, sample_rate: int) -> np.ndarray:
     samples, rate, where = _read(source, sample_rate)
     if not samples.size:
         raise DataError("the sound is empty: it has no samples", where=where)
+    _check_floats(samples, where)
     if samples.ndim == 2:
         axis = int(np.argmin(samples.shape))
         if samples.shape[axis] > _MOST_CHANNELS:
@@ -51,10 +55,7 @@ def open_sound(source, sample_rate: int) -> np.ndarray:
             where=where,
             next_step="give (n,) for one channel, or (n, channels)",
         )
-    samples = samples.astype(np.float32)
-    if not np.isfinite(samples).all():
-        raise DataError("the sound holds samples that are not finite numbers", where=where)
-    return resample(samples, rate, sample_rate)
+    return resample(samples.astype(np.float32), rate, sample_rate)
 
 
 def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[np.ndarray, int]:
@@ -122,6 +123,8 @@ def _read(source, sample_rate: int) -> tuple[np.ndarray, int, str | None]:
         )
     if rate < 1:
         raise DataError(f"a sound has no rate of {rate} samples a second")
+    if samples.dtype.itemsize > 2 and samples.dtype.kind in "iu":
+        _check_integers(samples)
     return _scaled(samples), rate, None
 
 
@@ -138,10 +141,9 @@ def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
     if not data:
         raise DataError("the sound file is empty", where=where)
     if data[:4] == b"RIFF":
-        try:
-            return _mixed(*_decoded_wave(data, where))
-        except (wave.Error, EOFError):
-            pass  # another coding than plain PCM, or damaged: soundfile knows more of them
+        found = _decoded_wave(data, where)
+        if found is not None:  # else another coding than plain PCM: soundfile knows more of them
+            return _mixed(*found)
     soundfile = require("soundfile", "media")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
@@ -159,17 +161,25 @@ def _mixed(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
     return (samples.mean(axis=1, dtype=np.float64) if samples.size else samples), rate
 
 
-def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int]:
-    with wave.open(io.BytesIO(data)) as file:
-        channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
-        stated = file.getnframes() * channels * width
-        raw = file.readframes(file.getnframes())
-    if len(raw) < stated < _UNKNOWN:
-        raise DataError(
-            f"the sound is cut off: {len(raw):,} bytes of {stated:,} are there", where=where
-        )
-    if rate < 1:
-        raise wave.Error("no rate")
+def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
+    """Samples and rate of plain PCM; `None` for other codings, and where a block is missing."""
+    blocks = {name: (start, size) for name, start, size in reversed(list(_blocks(data)))}
+    start, size = blocks.get(b"fmt ", (0, 0))
+    if size < 16 or start + 26 > len(data):
+        return None
+    coding, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", data, start)
+    if coding == _EXTENSIBLE and size >= 26:
+        (coding,) = struct.unpack_from("<H", data, start + 24)
+    if b"data" not in blocks:  # a block before it states a wrong length
+        at = data.find(b"data", start + size)
+        if not 0 <= at <= len(data) - 8:
+            return None
+        blocks[b"data"] = (at + 8, struct.unpack_from("<I", data, at + 4)[0])
+    width = (bits + 7) // 8
+    if coding != _PCM or not channels or not rate or width not in (1, 2, 3, 4):
+        return None
+    start, size = blocks[b"data"]
+    raw = data[start : start + _data_size(data, start, size, where)]
     raw = raw[: len(raw) // (channels * width) * channels * width]
     if width == 3:  # no numpy type: the upper three bytes of four
         padded = np.zeros((len(raw) // 3, 4), np.uint8)
@@ -178,6 +188,70 @@ def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int]:
     else:
         samples = np.frombuffer(raw, {1: "u1", 2: "<i2", 4: "<i4"}[width])
     return _scaled(samples).reshape(-1, channels), rate
+
+
+def _blocks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, stated size) of each block; the file's own length in its header is not read."""
+    start = 12
+    while start + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, start)
+        yield name, start + 8, size
+        start += 8 + size
+        start += size % 2 and data[start : start + 1] == b"\0"  # some writers leave the pad out
+
+
+def _data_size(data: bytes, start: int, stated: int, where: str) -> int:
+    """Bytes of the samples, which a header may state wrongly or not at all.
+
+    Raises:
+        DataError: there are fewer than both lengths in the header say.
+    """
+    there, riff = len(data) - start, struct.unpack_from("<I", data, 4)[0] + 8
+    if stated > there:
+        if stated < _UNKNOWN and riff > len(data):
+            raise DataError(
+                f"the sound is cut off: {there:,} bytes of {stated:,} are there", where=where
+            )
+        return there
+    # A recorder that was switched off leaves 0. Samples follow then, and no other block.
+    wrong = stated == 0 or riff == len(data)
+    end = start + stated + stated % 2
+    return there if wrong and end < len(data) and not _is_block(data, end) else stated
+
+
+def _is_block(data: bytes, start: int) -> bool:
+    """Whether a block that fits begins here."""
+    name, size = struct.unpack_from("<4sI", data.ljust(start + 8, b"\0"), start)
+    return name.isascii() and name.decode().isprintable() and start + 8 + size <= len(data)
+
+
+def _check_integers(samples: np.ndarray) -> None:
+    """Reject wide integers that hold narrower samples: their type does not say their range."""
+    peak = max(abs(int(samples.min())), abs(int(samples.max()))) if samples.size else 0
+    if not peak:
+        return
+    # Samples of 24 bits in 32 are multiples of 256, however quiet.
+    narrow = samples.dtype.itemsize == 4 and peak <= 2**15 and bool((samples % 256).any())
+    if samples.dtype.itemsize == 8 or narrow:
+        raise DataError(
+            f"samples of type {samples.dtype} up to {peak:,} do not say which number is full scale",
+            next_step="give them in the type that they were recorded in: "
+            'np.asarray(samples, "int16")',
+        )
+
+
+def _check_floats(samples: np.ndarray, where: str | None) -> None:
+    """Reject floats that are not finite, or that are integers never scaled to [-1, 1]."""
+    peak = np.abs(samples).max()
+    if not np.isfinite(peak):
+        raise DataError("the sound holds samples that are not finite numbers", where=where)
+    whole = peak >= 2 and bool((samples == np.rint(samples)).all())
+    if whole or peak > _LOUDEST:
+        raise DataError(
+            f"expected samples from -1 to 1, got samples up to {peak:,.6g}",
+            where=where,
+            next_step="divide them by the full scale of their integers: samples / 32768",
+        )
 
 
 def _scaled(samples: np.ndarray) -> np.ndarray:
