@@ -38,6 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo run clip.bundle photo.png --label cat --label dog",
             "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/.cache/modelzoo",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
+            "modelzoo run chat.bundle --chat --set enable_thinking=false",
         ),
     )
     parser.add_argument("model", metavar="DIR|BUNDLE", help="a model directory or a bundle")
@@ -73,6 +74,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     group = parser.add_argument_group("chat")
     group.add_argument("--chat", action="store_true", help="a conversation; INPUT is its one turn")
     group.add_argument("--system", metavar="TEXT", help="what the model is told before it begins")
+    group.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="a variable of the chat template: enable_thinking=false (repeatable)",
+    )
 
     group = parser.add_argument_group("generation")
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="(64; in a chat 512)")
@@ -126,6 +133,7 @@ def chat(model, args: argparse.Namespace) -> int:
         ModelzooError: it cannot chat, or an option does not fit.
     """
     from modelzoo.cli.chat_turns import converse
+    from modelzoo.recipe import parse_set
 
     if not hasattr(model, "chat_session"):
         raise ModelzooError(
@@ -133,7 +141,7 @@ def chat(model, args: argparse.Namespace) -> int:
             where=args.model,
             next_step="leave --chat out",
         )
-    options = options_for("chat", args)
+    options = {**options_for("chat", args), **parse_set(args.set or ())}
     return converse(model.chat_session(), args, options, _write)
 
 
@@ -191,6 +199,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     for name, fits in (
         ("pair", "classify"),
         ("system", "chat"),
+        ("set", "chat"),
         ("prompt", "caption"),
         ("template", "zero_shot"),
     ):

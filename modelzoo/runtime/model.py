@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from modelzoo.runtime.abilities.protocols import Labels, Medium, Messages, Several
     from modelzoo.runtime.generation.sampling import SamplingOptions
+    from modelzoo.runtime.generation.session import ChatOptions
 
 
 def load(
@@ -235,20 +236,21 @@ class Model(
         self,
         messages: Messages,
         stream: Literal[False] = False,
-        **sampling: Unpack[SamplingOptions],
+        **options: Unpack[ChatOptions],
     ) -> str: ...
     @overload
     def chat(
-        self, messages: Messages, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+        self, messages: Messages, stream: Literal[True], **options: Unpack[ChatOptions]
     ) -> Iterator[str]: ...
-    def chat(self, messages: Messages, stream: bool = False, **sampling) -> str | Iterator[str]:
+    def chat(self, messages: Messages, stream: bool = False, **options) -> str | Iterator[str]:
         """The model's next turn; what it has read in earlier calls it does not read again.
 
         Args:
             messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
                 one turn of the user.
             stream: return an iterator of pieces instead.
-            sampling: as in `generate`; `max_new_tokens` is 512 here.
+            options: as in `generate`; `max_new_tokens` is 512 here. Other names are variables of
+                the chat template: `tools`, `enable_thinking`.
 
         Raises:
             OverflowTextError: longer than the model's window, and `when_full` is not "slide".
@@ -261,7 +263,7 @@ class Model(
         """
         if self._chat is None:
             self._chat = self.chat_session()
-        return self._chat.chat(messages, stream, **sampling)
+        return self._chat.chat(messages, stream, **options)
 
     def chat_session(self) -> ChatSession:
         """A conversation with a state of its own, beside that of `chat`."""

@@ -71,14 +71,15 @@ class CausalLM(TaskModel):
             pass
         return generation.tokens
 
-    def chat(self, messages, *, stream: bool = False, **sampling) -> str | Iterator[str]:
+    def chat(self, messages, *, stream: bool = False, **options) -> str | Iterator[str]:
         """The model's next turn; what it has read in earlier calls it does not read again.
 
         Args:
             messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
                 one turn of the user.
             stream: give an iterator over pieces instead.
-            **sampling: as in `generate`; `max_new_tokens` is 512 here.
+            **options: as in `generate`; `max_new_tokens` is 512 here. Other names are variables
+                of the chat template: `tools`, `enable_thinking`.
 
         Raises:
             OverflowTextError: longer than the model's window.
@@ -87,7 +88,7 @@ class CausalLM(TaskModel):
         """
         if self._chat is None or not fits(self._chat, self):
             self._chat = self.chat_session()
-        return self._chat.chat(messages, stream, **sampling)
+        return self._chat.chat(messages, stream, **options)
 
     def chat_session(self) -> ChatSession:
         """A conversation with a state of its own, beside that of `chat`."""

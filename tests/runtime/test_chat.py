@@ -136,8 +136,12 @@ def test_a_template_may_be_rendered_any_number_of_times():
         (["a"], r"must be a dict(.|\n)*message 1"),
         ([user("a"), {"content": "a"}], r"no 'role'(.|\n)*message 2"),
         ([{"role": "user"}], "no 'content'"),
-        ([user(None)], "'content' must be a str, not NoneType"),
-        ([user([{"type": "text"}])], "'content' must be a str, not list"),
+        ([user(None)], "no 'content'"),
+        ([{**user(None), "tool_calls": []}], "no 'content'"),
+        ([user(3)], "'content' must be a str or a list of parts, not int"),
+        ([user([3])], "a part of 'content' must be a dict, not int"),
+        ([user([{"type": "text"}])], "has no 'text'"),
+        ([user("a"), user([{"type": "image"}])], r"of type 'image'(.|\n)*message 2"),
         ([{"role": 3, "content": "a"}], "'role' must be a str"),
         ([{"role": "", "content": "a"}], "role is empty"),
         ([{**user("a"), "image": object()}], "plain data only, no object"),
@@ -146,6 +150,75 @@ def test_a_template_may_be_rendered_any_number_of_times():
 def test_malformed_messages_say_which_and_why(messages, message):
     with pytest.raises(DataError, match=message):
         template("chatml").render(messages)
+
+
+# === What today's templates read ===
+
+CALL = [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}]
+PARTS = [{"type": "text", "text": "Is it"}, {"type": "text", "text": "cold?"}]
+READS_PARTS = (
+    "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for part in m.content %}[{{ part.text }}]{% endfor %}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}])
+def test_a_turn_that_is_only_a_tool_call_has_no_content(content):
+    source = (
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+        "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %};{% endfor %}"
+    )
+    talk = [user("?"), {"role": "assistant", **content, "tool_calls": CALL}]
+    wanted = 'user:?;assistant:{"name": "weather", "arguments": {"city": "Oslo"}};'
+    assert ChatTemplate(source).render(talk) == wanted
+
+
+def test_variables_of_the_template_are_set_and_others_are_refused():
+    source = "{{ messages[0].content }}{% if enable_thinking is false %}<no>{% endif %}"
+    source += "{% for tool in tools or [] %}{{ tool.name }}{% endfor %}{{ bos_token }}"
+    chat = ChatTemplate(source, {"bos_token": "<s>"})
+    assert chat.variables == {"enable_thinking", "tools"}
+    assert chat.render("Hi") == "Hi<s>"
+    assert chat.render("Hi", enable_thinking=False, tools=({"name": "t"},)) == "Hi<no>t<s>"
+    with pytest.raises(DataError, match="does not read(.|\n)*enable_thinking"):
+        chat.render("Hi", enable_thinkin=False)
+    with pytest.raises(DataError, match="plain data only, no function(.|\n)*tools"):
+        chat.render("Hi", tools=[user])
+
+
+def test_parts_reach_a_template_that_reads_them_and_are_joined_for_others():
+    assert ChatTemplate(READS_PARTS).render([user(PARTS)]) == "[Is it][cold?]"
+    for source in (
+        "{{ messages[0].content }}",
+        "{{ '<' + messages[0].content + '>' }}",
+        "{% if messages[0].content is string %}{{ messages[0].content }}{% endif %}",
+    ):
+        chat = ChatTemplate(source)
+        assert chat.render([user(PARTS)]) == chat.render("Is it\ncold?")
+    assert ChatTemplate(READS_PARTS).render([user(["a", {"text": "b"}])]) == "[a][b]"
+
+
+def test_reasoning_is_found_under_each_of_its_names():
+    source = "{{ messages[0].reasoning_content }}{{ messages[0].thinking }}"
+    for name in ("reasoning_content", "thinking", "reasoning"):
+        assert ChatTemplate(source).render([{**assistant("a"), name: "so"}]) == "soso"
+
+
+def test_literals_in_tools_and_parts_stay_text():
+    tokenizer = chats.byte_level("chatml")
+    source = READS_PARTS + "{{ tools | tojson }}<|im_end|>"
+    parts = [{"type": "text", "text": "<|im_end|>"}]
+    tools = ({"name": "<|im_end|>"},)
+    ids = encode_chat(tokenizer, ChatTemplate(source), [user(parts)], tools=tools)
+    assert ids.count(tokenizer.roles["eos"]) == 1
+    assert tokenizer.decode(ids[:-1], False) == '[<|im_end|>][{"name": "<|im_end|>"}]'
+
+
+def test_a_role_that_is_none_writes_nothing():
+    tokenizer = chats.byte_level("chatml")
+    none = type(tokenizer).from_str(tokenizer.to_str(), {**chats.ROLES["chatml"], "bos": ""})
+    assert "bos" in tokenizer.roles and "bos_token" not in template_tokens(none)
+    assert ChatTemplate("{{ bos_token }}x", template_tokens(none)).render("a") == "x"
 
 
 def test_jinja2_missing_or_too_old_is_said(monkeypatch):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from modelzoo.runtime.generation.sampling import SamplingOptions
-    from modelzoo.runtime.generation.session import ChatSession
+    from modelzoo.runtime.generation.session import ChatOptions, ChatSession
 
 __all__ = [
     "Captions",
@@ -101,11 +101,11 @@ class Chats(Protocol):
         messages: Messages,
         *,
         stream: Literal[False] = False,
-        **sampling: Unpack[SamplingOptions],
+        **options: Unpack[ChatOptions],
     ) -> str: ...
     @overload
     def chat(
-        self, messages: Messages, *, stream: Literal[True], **sampling: Unpack[SamplingOptions]
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
     ) -> Iterator[str]: ...
 
     def chat_session(self) -> ChatSession: ...

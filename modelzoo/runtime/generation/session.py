@@ -6,18 +6,26 @@ A slot of the state is a position, so it stays right as long as the tokens up to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal, Unpack, overload
+from dataclasses import fields, replace
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
-from modelzoo.errors import ModelzooError, OverflowTextError
+from modelzoo.errors import ModelzooError, OverflowTextError, nearest
 from modelzoo.runtime.generation.loop import Generation, Stepper, text_pieces
 from modelzoo.runtime.generation.prefill import left_out
 from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
 from modelzoo.runtime.text.chat import ChatEncoder, ChatTemplate
 
 MAX_REPLY = 512  # tokens of a reply, unless the caller says otherwise
+
+
+class ChatOptions(SamplingOptions, total=False):
+    """Keyword arguments of `chat`; a template may read variables of other names, too."""
+
+    tools: Sequence[Mapping[str, Any]] | None
+    documents: Sequence[Mapping[str, Any]] | None
+    enable_thinking: bool
 
 
 class Session:
@@ -151,17 +159,17 @@ class ChatSession:
         self,
         messages: str | Sequence[Mapping],
         stream: Literal[False] = False,
-        **sampling: Unpack[SamplingOptions],
+        **options: Unpack[ChatOptions],
     ) -> str: ...
     @overload
     def chat(
         self,
         messages: str | Sequence[Mapping],
         stream: Literal[True],
-        **sampling: Unpack[SamplingOptions],
+        **options: Unpack[ChatOptions],
     ) -> Iterator[str]: ...
     def chat(
-        self, messages: str | Sequence[Mapping], stream: bool = False, **sampling
+        self, messages: str | Sequence[Mapping], stream: bool = False, **options
     ) -> str | Iterator[str]:
         """The model's next turn.
 
@@ -169,21 +177,37 @@ class ChatSession:
             messages: the whole conversation, `[{"role": "user", "content": "Hello"}, …]`; a str is
                 one turn of the user.
             stream: return an iterator of pieces instead.
-            sampling: the fields of `Sampling`; `max_new_tokens` is 512 here. With
+            options: the fields of `Sampling`; `max_new_tokens` is 512 here. With
                 `when_full="slide"` a long conversation loses its beginning, the system's message
-                first.
+                first. Other names are the template's variables: `tools`, `enable_thinking`.
 
         Raises:
             OverflowTextError: longer than the model's window, and that is not to slide.
             DataError: malformed messages, or such as the template refuses.
             ModelzooError: a wrong option, or a template that fails.
         """
-        options = Sampling.of(**{"max_new_tokens": MAX_REPLY, **sampling})
-        stop_tokens = (*options.stop_tokens, *self.tokenizer.stop_tokens)
-        options = replace(options, stop_tokens=stop_tokens)
-        generation = self.session.generate(self._encoder.encode(messages), options)
-        pieces = (piece for _, piece in text_pieces(generation, self.tokenizer, options))
+        sampling, variables = self._split(options)
+        stop_tokens = (*sampling.stop_tokens, *self.tokenizer.stop_tokens)
+        sampling = replace(sampling, stop_tokens=stop_tokens)
+        ids = self._encoder.encode(messages, **variables)
+        generation = self.session.generate(ids, sampling)
+        pieces = (piece for _, piece in text_pieces(generation, self.tokenizer, sampling))
         return pieces if stream else "".join(pieces)
+
+    def _split(self, options: Mapping[str, Any]) -> tuple[Sampling, dict[str, Any]]:
+        """The generation options, and the template's variables."""
+        known = {field.name for field in fields(Sampling)}
+        variables = {name: value for name, value in options.items() if name not in known}
+        for name in variables:
+            if name not in self.template.variables:
+                names = sorted(known) + sorted(self.template.variables - known)
+                raise ModelzooError(
+                    f"unknown generation option {name!r}, and the chat template does not read it",
+                    did_you_mean=nearest(name, names),
+                    next_step=f"the options are {', '.join(names)}",
+                )
+        chosen = {name: value for name, value in options.items() if name in known}
+        return Sampling.of(**{"max_new_tokens": MAX_REPLY, **chosen}), variables
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from modelzoo.errors import ModelzooError, WeightsError
 from modelzoo.runtime.text.chat_template import ChatTemplate, change_texts, checked_messages
@@ -22,9 +23,15 @@ _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 
 
 
 def encode_chat(
-    tokenizer: Tokenizer, template: ChatTemplate, messages: str | Sequence[Mapping]
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    messages: str | Sequence[Mapping],
+    **variables: Any,
 ) -> list[int]:
     """The ids of a conversation, up to where the model's next turn begins.
+
+    Args:
+        messages, **variables: as `ChatTemplate.render` takes them.
 
     Raises:
         DataError: malformed messages, or such as the template refuses.
@@ -38,7 +45,7 @@ def encode_chat(
         >>> ids.count(tokenizer.token_to_id("<|endoftext|>"))  # the template's own
         1
     """
-    return ChatEncoder(tokenizer, template).encode(messages)
+    return ChatEncoder(tokenizer, template).encode(messages, **variables)
 
 
 def template_tokens(tokenizer: Tokenizer) -> dict[str, str]:
@@ -81,10 +88,11 @@ class ChatEncoder:
         self._prefix_at_start = _prefix_at_start(tokenizer)
         self._strict: dict[bool, Tokenizer] = {}
 
-    def encode(self, messages: str | Sequence[Mapping]) -> list[int]:
+    def encode(self, messages: str | Sequence[Mapping], **variables: Any) -> list[int]:
         """See `encode_chat`."""
-        messages, hidden = self._hide(checked_messages(messages))
-        text = self.template.render(messages)
+        variables = self.template.checked_variables(variables)
+        messages, variables, hidden = self._hide(checked_messages(messages), variables)
+        text = self.template.render(messages, **variables)
         ids: list[int] = []
         for number, part in enumerate(self._split(text)):
             if number % 2:
@@ -98,18 +106,20 @@ class ChatEncoder:
             )
         return ids
 
-    def _hide(self, messages: list[dict]) -> tuple[list[dict], dict[str, str]]:
+    def _hide(
+        self, messages: list[dict], variables: dict[str, Any]
+    ) -> tuple[list[dict], dict[str, Any], dict[str, str]]:
         """Control tokens' literals in messages, broken: each one's first character becomes another.
 
         Only the first: the text keeps its length, and what is no literal is what it was.
 
         Returns:
-            The messages, and character that stands in -> character.
+            The messages, the variables, and character that stands in -> character.
         """
         texts: list[str] = []
-        change_texts(messages, lambda text: texts.append(text) or text)
+        change_texts([messages, variables], lambda text: texts.append(text) or text)
         if not any(self._any.search(text) for text in texts):
-            return messages, {}
+            return messages, variables, {}
         everything = "".join([*texts, self.template.source, *self._control])
         free = (
             chr(code)
@@ -119,11 +129,12 @@ class ChatEncoder:
         )
         stand_in = {first: next(free) for first in sorted({text[0] for text in self._control})}
 
-        def hide(message: dict) -> dict:
-            literal = self._special if message["role"] == "assistant" else self._any
-            return change_texts(message, lambda text: literal.sub(lambda at: stand_in[at[0]], text))
+        def hide(value: dict) -> dict:
+            literal = self._special if value.get("role") == "assistant" else self._any
+            return change_texts(value, lambda text: literal.sub(lambda at: stand_in[at[0]], text))
 
-        return [hide(message) for message in messages], {v: k for k, v in stand_in.items()}
+        hidden = {v: k for k, v in stand_in.items()}
+        return [hide(message) for message in messages], hide(variables), hidden
 
     def _split(self, text: str) -> list[str]:
         """Text, control token, text, …, control token, text; what a token swallows is left out."""

@@ -12,12 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from modelzoo.errors import DataError, MissingDependencyError, WeightsError, require
+from modelzoo.errors import (
+    DataError,
+    MissingDependencyError,
+    ModelzooError,
+    WeightsError,
+    nearest,
+    require,
+)
 
 FILE = "chat_template.jinja"
 
 # Older ones have holes in the sandbox (CVE-2024-56326, CVE-2025-27516).
 _SAFE_JINJA = (3, 1, 6)
+
+# What an assistant's turn may hold in place of content, and the names that reasoning has.
+_CALLS = ("tool_calls", "function_call")
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+# What `render` sets itself.
+_GIVEN = {"messages", "add_generation_prompt"}
+
+# Shows whether a template reads parts: a letter of no case, so that no filter changes it.
+_PROBE = "\u6a21"
 
 
 class ChatTemplate:
@@ -27,6 +44,9 @@ class ChatTemplate:
         source: Jinja source.
         tokens: what it may write by name: `{"bos_token": "<s>", "eos_token": "</s>"}`.
         where: the file it comes from, for errors.
+
+    Attributes:
+        variables: the other names that it reads: `tools`, `enable_thinking`.
 
     Raises:
         WeightsError: it is no Jinja; the line is named.
@@ -46,35 +66,88 @@ class ChatTemplate:
 
         self._sandbox = Sandbox()
         self._lock = threading.Lock()  # the sandbox counts one rendering at a time
+        self._takes_parts: bool | None = None  # found out when a message has parts
         try:
             self._template = self._sandbox.compile_template(source, FILE)
+            self.variables = self._sandbox.names_in(source) - _GIVEN - set(self.tokens)
         except jinja2.TemplateSyntaxError as error:
             raise self._wrong(f"is no Jinja: {error.message}", error.lineno) from error
         except Exception as error:  # too deep for Python's own compiler, for one
             raise self._wrong(f"cannot be compiled: {error}") from error
 
     def render(
-        self, messages: str | Sequence[Mapping], *, add_generation_prompt: bool = True
+        self,
+        messages: str | Sequence[Mapping],
+        *,
+        add_generation_prompt: bool = True,
+        **variables: Any,
     ) -> str:
         """The text of a conversation, up to where the model's next turn begins.
 
         Args:
-            messages: `[{"role": "user", "content": "Hello"}]`, or a str, which is that.
+            messages: `[{"role": "user", "content": "Hello"}]`, or a str, which is that. Content may
+                be a list of parts, `[{"type": "text", "text": "Hello"}]`; a template that reads no
+                parts gets their texts, joined with line breaks. Keys that hold `None` are left out.
             add_generation_prompt: end with the opening of the assistant's turn.
+            **variables: other names that the template reads: `tools` (a list of JSON schemas),
+                `documents`, `enable_thinking`, whatever it was written for.
 
         Raises:
-            DataError: malformed messages, or such as the template refuses.
+            DataError: malformed messages, messages that the template rejects, or a variable that it
+                does not read.
             WeightsError: the template fails, does what the sandbox forbids, or does not end.
-        """
-        from modelzoo.runtime.text.sandbox import MAX_SIZE, Refused, TooMuch
 
+        Example:
+            >>> template = ChatTemplate("{{ 'think' if enable_thinking else 'answer' }}")
+            >>> template.render("Hello", enable_thinking=False)
+            'answer'
+        """
         values = {
-            "messages": checked_messages(messages),
+            "messages": self._readable(checked_messages(messages)),
             "tools": None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
             **self.tokens,
+            **self.checked_variables(variables),
         }
+        return self._written(values)
+
+    def checked_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables as plain data of their own.
+
+        Raises:
+            DataError: one that the template does not read, or that is no plain data.
+        """
+        for name in variables:
+            if name not in self.variables:
+                raise DataError(
+                    f"the chat template does not read the variable {name!r}",
+                    where=self._where,
+                    did_you_mean=nearest(name, self.variables),
+                    next_step=f"it reads {', '.join(sorted(self.variables)) or 'messages alone'}",
+                )
+        return {name: _plain(value, name) for name, value in variables.items()}
+
+    def _readable(self, messages: list[dict]) -> list[dict]:
+        """The messages with their parts joined, where the template reads a str only."""
+        if not any(isinstance(message.get("content"), list) for message in messages):
+            return messages
+        if self._takes_parts is None:
+            probe = [{"role": "user", "content": [{"type": "text", "text": _PROBE}]}]
+            try:
+                written = self._written(
+                    {"messages": probe, "tools": None, "documents": None, **self.tokens}
+                )
+            except ModelzooError:
+                written = ""  # it treats the list as a str
+            self._takes_parts = _PROBE in written and repr(_PROBE) not in written
+        if self._takes_parts:
+            return messages
+        return [_joined(message, number) for number, message in enumerate(messages, 1)]
+
+    def _written(self, values: Mapping[str, Any]) -> str:
+        from modelzoo.runtime.text.sandbox import MAX_SIZE, Refused, TooMuch
+
         pieces, length = [], 0
         with self._lock:
             self._sandbox.reset()
@@ -126,7 +199,8 @@ def read_source(path: str | os.PathLike) -> str:
 def checked_messages(messages: str | Sequence[Mapping]) -> list[dict]:
     """The messages as plain dicts of their own; a str is one turn of the user.
 
-    Keys that hold None are left out, which is how templates are written to find them.
+    Keys that hold None are left out, which is how templates are written to find them. Content is a
+    str, a list of parts, or missing beside tool calls.
 
     Raises:
         DataError: none at all, no role or content, or values that are no plain data.
@@ -160,15 +234,59 @@ def _checked(message, where: str) -> dict:
             f"a message must be a dict with role and content, not {type(message).__name__}",
             where=where,
         )
-    for key in ("role", "content"):
-        if key not in message:
-            raise DataError(f"the message has no {key!r}", where=where)
-        if not isinstance(message[key], str):
-            kind = type(message[key]).__name__
-            raise DataError(f"{key!r} must be a str, not {kind}", where=where)
-    if not message["role"]:
+    found = {key: value for key, value in message.items() if value is not None}
+    if "role" not in found:
+        raise DataError("the message has no 'role'", where=where)
+    if not isinstance(found["role"], str):
+        raise DataError(f"'role' must be a str, not {type(found['role']).__name__}", where=where)
+    if not found["role"]:
         raise DataError("the role is empty", where=where, next_step="user, system or assistant")
-    return _plain({key: value for key, value in message.items() if value is not None}, where)
+    reasoning = next((found[name] for name in _REASONING if name in found), None)
+    if reasoning is not None:  # as transformers: templates read the first name, gpt-oss' the second
+        found = {"thinking": reasoning, **found, "reasoning_content": reasoning}
+    content = found.get("content")
+    if content is None and not any(found.get(name) for name in (*_CALLS, *_REASONING)):
+        raise DataError(
+            "the message has no 'content'",
+            where=where,
+            next_step="only a message with tool_calls may have none",
+        )
+    if isinstance(content, list | tuple):
+        found["content"] = [_part(part, where) for part in content]
+    elif content is not None and not isinstance(content, str):
+        kind = type(content).__name__
+        raise DataError(f"'content' must be a str or a list of parts, not {kind}", where=where)
+    return _plain(found, where)
+
+
+def _part(part, where: str) -> Mapping:
+    """A part of a message's content; a str is a part of type text."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, Mapping):
+        kind = type(part).__name__
+        raise DataError(f"a part of 'content' must be a dict, not {kind}", where=where)
+    if part.get("type", "text") == "text" and not isinstance(part.get("text"), str):
+        raise DataError(
+            "a part of 'content' has no 'text'",
+            where=where,
+            next_step='write it as {"type": "text", "text": "Hello"}',
+        )
+    return part
+
+
+def _joined(message: dict, number: int) -> dict:
+    """The message with a str as its content."""
+    if not isinstance(message.get("content"), list):
+        return message
+    for part in message["content"]:
+        if part.get("type", "text") != "text":
+            raise DataError(
+                f"the chat template reads text only, and a part is of type {part['type']!r}",
+                where=f"message {number}",
+                next_step="leave the part out",
+            )
+    return {**message, "content": "\n".join(part["text"] for part in message["content"])}
 
 
 def _plain(value, where: str) -> Any:
@@ -182,7 +300,7 @@ def _plain(value, where: str) -> Any:
         return [_plain(one, where) for one in value]
     if isinstance(value, Mapping):
         return {str(key): _plain(one, where) for key, one in value.items()}
-    raise DataError(f"a message holds plain data only, no {type(value).__name__}", where=where)
+    raise DataError(f"expected plain data only, no {type(value).__name__}", where=where)
 
 
 def _line(error: BaseException) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Template, nodes
 from jinja2.ext import Extension
 from jinja2.ext import loopcontrols as LoopControls
+from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_PASSES = 300_000  # of all loops of one rendering
@@ -67,6 +68,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         tree.set_environment(self)
         code = self.compile(tree, filename=filename)
         return self.template_class.from_code(self, code, self.make_globals(None))
+
+    def names_in(self, source: str) -> frozenset[str]:
+        """The variables that a template reads and does not set: `{"messages", "tools"}`."""
+        return frozenset(find_undeclared_variables(self.parse(source)))
 
     def reset(self) -> None:
         self._passes = 0
