@@ -33,7 +33,8 @@ def classification_batches(
             else `read_examples` reads.
         length: T.
         labels: the class names in the order of their numbers, as of an earlier training. If not
-            given, those of the examples: sorted, as numbers if all are whole numbers.
+            given, those of the examples: sorted, as numbers if all are whole numbers. Examples
+            may give a named class by its number.
         truncate: cut what is longer, and warn once with the count; else it is an error.
 
     Returns:
@@ -119,9 +120,6 @@ def label_names(examples: object) -> tuple[str, ...]:
 
 
 def names_of(found: list[str]) -> tuple[str, ...]:
-    def number(name: str) -> bool:
-        return name.removeprefix("-").isdecimal()
-
     distinct = set(found)
     if len(distinct) < 2:
         raise DataError(
@@ -129,16 +127,33 @@ def names_of(found: list[str]) -> tuple[str, ...]:
             next_step="add examples of another class, or pass labels=[...]",
         )
     # "10" comes after "9".
-    return tuple(sorted(distinct, key=int if all(map(number, distinct)) else str))
+    return tuple(sorted(distinct, key=int if all(map(_is_number, distinct)) else str))
 
 
 def numbers_of(found: list[str], names: tuple[str, ...]) -> np.ndarray:
+    """The number of each label: its place in `names`, or itself where all names are words."""
     index = {name: number for number, name in enumerate(names)}
+    if not any(map(_is_number, names)):  # a number is the class of this number
+        numbers = {str(number): number for number in range(len(names))}
+        mixed = [next((name for name in found if name in some), None) for some in (numbers, index)]
+        if None not in mixed:
+            number, name = mixed
+            raise DataError(
+                f"some labels are numbers and others are names: {number!r} in example "
+                f"{found.index(number) + 1}, {name!r} in example {found.index(name) + 1}",
+                next_step=f"write all of them as names: {number} is {names[numbers[number]]!r}",
+            )
+        index |= numbers
     for row, name in enumerate(found, start=1):
         if name not in index:
+            also = "" if _is_number(names[0]) else f", or 0 to {len(names) - 1}"
             raise DataError(
-                f"label {name!r} is none of {', '.join(names)}",
+                f"label {name!r} is none of {', '.join(names)}{also}",
                 where=f"example {row}",
                 did_you_mean=nearest(name, names),
             )
     return np.array([index[name] for name in found], np.int32)
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()

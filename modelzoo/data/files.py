@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import DataError, nearest, require
 
@@ -20,6 +23,8 @@ Record = tuple[dict, str]
 _BOM = b"\xef\xbb\xbf"
 # csv refuses fields above 128 KiB unless told otherwise; a document may be longer.
 _MAX_FIELD = 2**31 - 1
+_MAX_LINES = 1000  # of a field in a .tsv
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 def reader_of(path: Path) -> Callable[[Path, Collection[str]], Iterator[Record]]:
@@ -66,31 +71,120 @@ def read_jsonl(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
 
 
 def read_csv(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
-    """The first row names the columns; the delimiter is "," or, in a .tsv, a tab."""
+    """The first row names the columns; the delimiter is ",", perhaps with a space after it.
+
+    Columns without a name, empty rows and empty cells after a row's last column are left out.
+    """
+    lines = read_lines(path)
+    first = next(lines, "")
+    # A header with a space after each comma is one of a file that is written so.
+    spaced = "," in first and first.count(",") == first.count(", ")
+    rows = _csv_rows(chain([first], lines), path, skipinitialspace=spaced)
+    yield from _table((([_unquoted(value) for value in row], at) for row, at in rows), path, ",")
+
+
+def read_tsv(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
+    """The first row names the columns; the delimiter is a tab.
+
+    A tab-separated file has no quoting (IANA, text/tab-separated-values), but spreadsheets and CSV
+    writers quote fields in it. A quoted header says that all fields are quoted; else a field is
+    taken out of its quotes where it needed them: for a quote, a tab or a line break in it.
+    """
+    lines = read_lines(path)
+    first = next(lines, "")
+    lines = chain([first], lines)
+    quoted = any(name.startswith('"') for name in first.split("\t"))
+    rows = _csv_rows(lines, path, delimiter="\t") if quoted else _tsv_rows(lines)
+    yield from _table(rows, path, "\t")
+
+
+def _csv_rows(lines: Iterable[str], path: Path, **how: Any) -> Iterator[tuple[list[str], int]]:
+    """The fields of each row, and the number of its last line."""
     csv.field_size_limit(max(_MAX_FIELD, csv.field_size_limit()))
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
+    rows = csv.reader(lines, strict=True, **how)
     try:
         for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if not row:
-                continue
-            if header is None:
-                header = [name.strip() for name in row]
-                twice = sorted({name for name in header if header.count(name) > 1})
-                if twice:
-                    raise DataError(f"column {twice[0]!r} is there twice", where=where)
-            elif len(row) != len(header):
-                raise DataError(
-                    f"this row has {len(row)} fields, the header {len(header)}: {header}",
-                    where=where,
-                    next_step=f'put a field that holds {delimiter!r} or a line break in "quotes"',
-                )
-            else:
-                yield dict(zip(header, row, strict=True)), where
+            yield row, rows.line_num
     except csv.Error as error:
         raise DataError(f"not valid CSV: {error}", where=f"{path}:{rows.line_num}") from error
+
+
+def _tsv_rows(lines: Iterator[str]) -> Iterator[tuple[list[str], int]]:
+    """The same of tab-separated lines; a quote that nothing closes is a character."""
+    waiting: list[str] = []  # read ahead, the next one last
+    width, number = 0, 0
+    while (line := waiting.pop() if waiting else next(lines, None)) is not None:
+        number += 1
+        row = line.rstrip("\r\n").split("\t")
+        width = width or len(row)
+        short = len(row) < width
+        opens = row[-1].startswith('"') and not _QUOTED.fullmatch(row[-1])
+        found, text = None, [line]
+        if '"' in line and len(row) != width:
+            found = _quoted_row(text, width)
+        while width > 1 and opens and found is None and len(text) < _MAX_LINES:
+            more = waiting.pop() if waiting else next(lines, None)
+            if more is None:
+                break
+            text.append(more)
+            # A row that was full has its last column open, which no other row may close.
+            if short or "\t" not in more:
+                found = _quoted_row(text, width)
+            if "\t" in more:
+                break
+        if found is None:
+            waiting += reversed(text[1:])
+            found = [_doubled(value) for value in row] if any(row) else []
+        else:
+            number += len(text) - 1
+        yield found, number
+
+
+def _quoted_row(lines: list[str], width: int) -> list[str] | None:
+    """The one row that some lines are as CSV; `None` where they are not."""
+    try:
+        rows = list(csv.reader(lines, delimiter="\t", strict=True))
+    except csv.Error:
+        return None
+    return rows[0] if len(rows) == 1 and len(rows[0]) == width else None
+
+
+def _doubled(value: str) -> str:
+    """A field out of its quotes, if there are doubled ones inside."""
+    if '""' in value[1:-1] and _QUOTED.fullmatch(value):
+        return value[1:-1].replace('""', '"')
+    return value
+
+
+def _unquoted(value: str) -> str:
+    """A field out of quotes that follow a space; CSV itself sees none there."""
+    if value[:1] == " " and _QUOTED.fullmatch(value.strip()):
+        return value.strip()[1:-1].replace('""', '"')
+    return value
+
+
+def _table(rows: Iterable[tuple[list[str], int]], path: Path, delimiter: str) -> Iterator[Record]:
+    """Records of rows, the first of which names the columns."""
+    header: list[str] | None = None
+    for row, number in rows:
+        where = f"{path}:{number}"
+        if not row or (len(row) > 1 and not any(row)):
+            continue
+        if header is None:
+            header = [name.strip() for name in row]
+            twice = sorted({name for name in header if name and header.count(name) > 1})
+            if twice:
+                raise DataError(f"column {twice[0]!r} is there twice", where=where)
+            continue
+        while len(row) > len(header) and not row[-1].strip():
+            row.pop()
+        if len(row) != len(header):
+            raise DataError(
+                f"this row has {len(row)} fields, the header {len(header)}: {header}",
+                where=where,
+                next_step=f'put a field that holds {delimiter!r} or a line break in "quotes"',
+            )
+        yield {name: value for name, value in zip(header, row, strict=True) if name}, where
 
 
 def read_parquet(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
@@ -114,7 +208,7 @@ READERS: dict[str, Callable[[Path, Collection[str]], Iterator[Record]]] = {
     ".txt": read_text,
     ".jsonl": read_jsonl,
     ".csv": read_csv,
-    ".tsv": read_csv,
+    ".tsv": read_tsv,
     ".parquet": read_parquet,
 }
 

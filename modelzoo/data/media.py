@@ -14,6 +14,7 @@ from typing import Any
 from modelzoo.data.files import READERS, reader_of
 from modelzoo.data.media_folders import METADATA, captioned_files, holds_media, labelled_files
 from modelzoo.data.raw import (
+    alike,
     alternatives,
     as_label,
     describe,
@@ -133,8 +134,7 @@ def _records_of_path(path: Path, wanted) -> Iterator[tuple[dict, str, Path]]:
                 where=path,
                 next_step=f"put the files into {path / 'LABEL'}, or name them in a metadata.csv",
             )
-        for file in files:
-            yield from _table(file)
+        yield from _tables(files)
     elif any("label" in names for names in wanted):
         yield from labelled_files(path, kinds[0])
     elif any("text" in names for names in wanted):
@@ -145,6 +145,17 @@ def _records_of_path(path: Path, wanted) -> Iterator[tuple[dict, str, Path]]:
             where=path,
             next_step=f"name the files in {path / 'metadata.csv'}: {','.join(wanted[0])}",
         )
+
+
+def _tables(files: Sequence[Path]) -> Iterator[tuple[dict, str, Path]]:
+    """The records of several tables, with the folder of each."""
+    base: list[Path] = []
+
+    def records(file: Path) -> Iterator[tuple[dict, str]]:
+        base[:] = [file.parent]
+        yield from reader_of(file)(file, ())
+
+    return ((*found, base[0]) for found in alike(map(records, files), "label"))
 
 
 def _table(path: Path) -> Iterator[tuple[dict, str, Path]]:

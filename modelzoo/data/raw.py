@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ SEQ2SEQ = (("source", "target"),)
 
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
+_FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
+_NUMBER = re.compile(r"-?\d+(\.0+)?", re.ASCII)
 _DEMOS = ("demo:python-docs",)
 
 
@@ -83,7 +85,7 @@ def _records(
     if isinstance(raw, str | os.PathLike):
         path = Path(raw)
         needed = [{columns.get(field, field) for field in names} for names in wanted]
-        return path_records(path, needed), str(path)
+        return path_records(path, needed, columns.get("label", "label")), str(path)
     if isinstance(raw, Mapping) or not isinstance(raw, Iterable):
         raise DataError(
             f"raw data must be a path or an iterable of examples, not {type(raw).__name__}",
@@ -97,7 +99,7 @@ def _records(
     ), f"the {type(raw).__name__}"
 
 
-def path_records(path: Path, needed: list[set[str]]) -> Iterator[Record]:
+def path_records(path: Path, needed: list[set[str]], label: str = "label") -> Iterator[Record]:
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
@@ -124,9 +126,39 @@ def path_records(path: Path, needed: list[set[str]]) -> Iterator[Record]:
         warnings.warn(
             f"{len(empty)} empty files are left out, the first is {empty[0]}", stacklevel=4
         )
-    return chain.from_iterable(
-        _file_records(file, reader_of(file), needed) for file in files if file not in empty
+    return alike(
+        (_file_records(file, reader_of(file), needed) for file in files if file not in empty),
+        label,
     )
+
+
+def alike(files: Iterable[Iterator[Record]], label: str) -> Iterator[Record]:
+    """The records of files, one after the other.
+
+    Raises:
+        DataError: all labels of one file are numbers, and all of another are names.
+    """
+    whole: dict[str, tuple[object, str]] = {}  # kind of label -> the first of a file with no other
+    for records in files:
+        seen: dict[str, tuple[object, str]] = {}
+        for record, where in records:
+            if record.get(label) not in (None, ""):
+                seen.setdefault(_kind(record[label]), (record[label], where))
+            yield record, where
+        if len(seen) == 1:
+            whole.update({kind: found for kind, found in seen.items() if kind not in whole})
+        if len(whole) == 2:
+            (number, there), (name, elsewhere) = whole["number"], whole["name"]
+            raise DataError(
+                f"the labels of one file are numbers and those of another are names: {number!r} "
+                f"in {there}, {name!r} in {elsewhere}",
+                next_step="write the same labels in both files",
+            )
+
+
+def _kind(label: object) -> str:
+    text = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+    return "number" if _NUMBER.fullmatch(text.strip()) else "name"
 
 
 def _file_records(path: Path, reader, needed: list[set[str]]) -> Iterator[Record]:
@@ -180,11 +212,17 @@ def alternatives(fields: Fields | None) -> Sequence[Sequence[str]]:
 
 
 def _matching(record: dict, where: str, wanted: Sequence[Sequence[str]]) -> Sequence[str]:
-    for names in wanted:
-        if all(name in record for name in names):
-            return names
+    # An empty column counts only where no other set of fields fits.
+    for empty in ((None, ""), ()):
+        for names in wanted:
+            if all(name in record and not _is_one_of(record[name], empty) for name in names):
+                return names
     closest = max(wanted, key=lambda names: sum(name in record for name in names))
     raise missing_column(next(name for name in closest if name not in record), record, where)
+
+
+def _is_one_of(value: object, empty: Collection[object]) -> bool:
+    return (value is None or isinstance(value, str)) and value in empty
 
 
 def missing_column(column: str, record: Collection[str], where: str) -> DataError:
@@ -215,7 +253,7 @@ def _value(name: str, value: object, where: str, checked: bool) -> Any:
 def as_label(value: object, where: str) -> int | str:
     """A class: a name, or a whole number (which a data frame may have turned into a float)."""
     if isinstance(value, str) and value.strip():
-        return value
+        return _FLOAT.sub(r"\1", value.strip())
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return int(value)
     if isinstance(value, int):

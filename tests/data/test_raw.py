@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -161,6 +162,64 @@ def test_line_that_is_no_json_object_is_named(tmp_path, line):
         list(read_examples(path))
 
 
+TSV = {
+    "a quote that nothing closes": ['"Never again\tneg', "fine\tpos", 'the end"\tneg'],
+    "a quote within": ['called it "great"\tpos', '"No," he said\tneg'],
+    "all of it in quotes": ['"great"\tpos'],
+    "in the last column": ['neg\t"Never', 'pos\tend"'],
+}
+
+
+@pytest.mark.parametrize("name", TSV)
+def test_quotes_in_a_tsv_are_characters(tmp_path, name):
+    path = write(tmp_path / "a.tsv", "\n".join(["text\tlabel", *TSV[name]]))
+    wanted = [tuple(line.split("\t")) for line in TSV[name]]
+    assert [(e["text"], e["label"]) for e in read_examples(path)] == wanted
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+def test_what_a_csv_writer_quoted_is_read_from_tsv_as_from_csv(tmp_path, quoting):
+    texts = ["plain", 'say "a"', "a\ttab", "two\nlines", "three\n\nlines", '"', "end"]
+    for rows in (
+        [["text", "label", "n"], *([text, "x", "1"] for text in texts)],
+        [["n", "label", "text"], *(["1", "x", text] for text in texts)],
+    ):
+        for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
+            with (tmp_path / name).open("w", newline="") as file:
+                csv.writer(file, delimiter=delimiter, quoting=quoting).writerows(rows)
+            assert [list(e.values()) for e in read_examples(tmp_path / name)] == rows[1:]
+
+
+def test_a_ragged_row_with_a_quote_is_never_made_of_others(tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"Never\nfine\tpos\nend"\tneg\n')
+    with pytest.raises(DataError, match=r"1 fields, the header 2(.|\n)*a\.tsv:2"):
+        list(read_examples(path))
+
+
+def test_spaces_after_commas_are_no_part_of_a_field(tmp_path):
+    wanted = [{"text": "a, b", "label": "x"}, {"text": "c", "label": "y"}]
+    for content in (
+        'text, label\n"a, b", x\nc, "y"\n',
+        'text,label\n"a, b", x\nc, "y"\n',
+        '"text", "label"\n"a, b", "x"\n"c", "y"\n',
+    ):
+        assert list(read_examples(write(tmp_path / "a.csv", content))) == wanted
+    kept = write(tmp_path / "b.csv", "text,label\n  indented,x\n")
+    assert next(read_examples(kept))["text"] == "  indented"
+
+
+def test_empty_columns_and_rows_are_left_out(tmp_path):
+    wanted = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    for content in (
+        "text,label,,\na,x,,\n,,,\nb,y,,\n",
+        ",text,label\n0,a,x\n1,b,y\n",  # a data frame's index
+        "text,label\na,x,\nb,y,,\n",
+    ):
+        assert list(read_examples(write(tmp_path / "a.csv", content))) == wanted
+    with pytest.raises(DataError, match="3 fields, the header 2"):
+        list(read_examples(write(tmp_path / "a.csv", "text,label\na,x,more\n")))
+
+
 @pytest.mark.parametrize("row", ["a", "a,b,c", 'a,"b', 'a,"b"c'])
 def test_ragged_or_broken_csv_row_is_named(tmp_path, row):
     path = write(tmp_path / "a.csv", f"text,label\nx,y\n{row}\n")
@@ -209,3 +268,48 @@ def test_raw_data_of_another_type_is_refused(raw):
 def test_unknown_demo_suggests_the_one_there_is():
     with pytest.raises(DataError, match="did you mean: demo:python-docs"):
         read_examples("demo:pythondocs")
+
+
+# === Labels that mean the same ===
+
+
+def test_a_number_is_the_same_label_in_every_format(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"text": ["a", "b"], "label": [1.0, 0.0]})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    for raw in (
+        [("a", 1), ("b", 0)],
+        [("a", "1"), ("b", "0")],
+        [("a", 1.0), ("b", np.float32(0))],
+        [("a", True), ("b", False)],
+        write(tmp_path / "a.csv", "text,label\na,1\nb,0\n"),
+        write(tmp_path / "b.csv", "text,label\na, 1.0\nb,0.0\n"),
+        write(tmp_path / "c.jsonl", '{"text": "a", "label": "1"}\n{"text": "b", "label": 0.0}\n'),
+        tmp_path / "d.parquet",
+    ):
+        labels = [str(e["label"]) for e in read_examples(raw, fields=CLASSIFICATION)]
+        assert labels == ["1", "0"], raw
+
+
+def test_names_that_look_like_numbers_stay_names():
+    for name in ("01", "1.5", "1e3", "v1.0", "1.0.0"):
+        assert next(read_examples([("a", name)]))["label"] == name
+
+
+def test_labels_that_are_numbers_in_one_file_and_names_in_another_are_refused(tmp_path):
+    write(tmp_path / "a.csv", "text,label\na,1\nb,0\n")
+    write(tmp_path / "b.jsonl", '{"text": "c", "label": "pos"}\n')
+    with pytest.raises(DataError, match=r"'1' in .*a\.csv:2, 'pos' in .*b\.jsonl:1"):
+        list(read_examples(tmp_path, fields=CLASSIFICATION))
+    # Digits and letters, as of handwriting, are classes of one kind.
+    write(tmp_path / "b.jsonl", '{"text": "c", "label": "x"}\n{"text": "c", "label": "7"}\n')
+    assert len(list(read_examples(tmp_path, fields=CLASSIFICATION))) == 4
+
+
+def test_an_empty_column_is_passed_over_for_another_that_holds_text():
+    pair = {"text_a": "a", "text_b": "b", "label": "x"}
+    for empty in (None, ""):
+        raw = [{"text": empty, **pair}]
+        assert list(read_examples(raw, fields=CLASSIFICATION)) == [pair]
