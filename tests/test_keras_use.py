@@ -109,6 +109,27 @@ def test_importing_modelzoo_is_enough_for_load_model(trained, folder, order, nam
     assert done.stdout.splitlines() == [f"{name} True {steps[name]}" for name in names]
 
 
+def test_class_weights_of_fit_are_those_of_keras():
+    """On our batches as on arrays, where Keras itself weighs."""
+    sizes = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "ffn_dim": 32, "vocab_size": 600}
+    options = {"task_options.labels": ["neg", "pos"], "task_options.dropout": 0.0, "dropout": 0.0}
+    model = modelzoo.build("bert-tiny-classifier", **sizes, **options, max_length=16)
+    data = modelzoo.dataset(model, [("good", "pos")] * 3 + [("bad", "neg")], batch_size=4, length=8)
+    model.run_eagerly, (x, y, _) = True, data[0]
+    start, weights = model.get_weights(), {0: 9.0, 1: 1.0}
+    losses = []
+    for fit in (
+        lambda: model.fit(x, y, batch_size=4, shuffle=False, class_weight=weights, verbose=0),
+        lambda: model.fit(data, class_weight=weights, verbose=0),
+        lambda: model.fit(data, class_weight={"neg": 9.0}, verbose=0),
+        lambda: model.fit(data, verbose=0),
+    ):
+        model.set_weights(start)
+        losses.append(fit().history["loss"][0])
+    assert losses[1:3] == pytest.approx([losses[0]] * 2, rel=1e-5)
+    assert losses[3] != pytest.approx(losses[0], rel=1e-5)
+
+
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(tmp_path):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -5,12 +5,13 @@ So a training that was killed goes on with exactly the batch that it would have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelzoo.errors import DataError
+from modelzoo.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import keras
@@ -136,6 +137,32 @@ def _zero_where(weight: Any, rows: np.ndarray) -> Any:
     return weight
 
 
+def _class_weights(weights: Mapping, labels: tuple[str, ...] | None) -> np.ndarray:
+    """The weight of each class by its number, 1 where none is given.
+
+    Raises:
+        DataError: the data has no classes, or not this one; a weight that is no number above 0.
+    """
+    if labels is None:
+        raise DataError(
+            "class_weight needs data with classes, and this data has none",
+            next_step="leave class_weight out",
+        )
+    found = np.ones(len(labels), np.float32)
+    for key, weight in weights.items():
+        number = labels.index(key) if key in labels else key
+        if isinstance(number, str) or not 0 <= number < len(labels):
+            raise DataError(
+                f"class_weight names the class {key!r}, which is not one of {', '.join(labels)}",
+                did_you_mean=nearest(str(key), labels),
+                next_step=f"name a class, or its number from 0 to {len(labels) - 1}",
+            )
+        if not (np.isreal(weight) and 0 <= weight < np.inf):
+            raise DataError(f"the weight of class {key!r} must be 0 or more, not {weight!r}")
+        found[int(number)] = weight
+    return found
+
+
 def _pydataset_class() -> type:
     """Made on demand: Keras is slow to import, and not everyone who reads batches has it."""
     from keras.utils import PyDataset
@@ -150,15 +177,30 @@ def _pydataset_class() -> type:
             self._epoch = 0
             self._within_epoch = False
             self._reached_end = False
+            self._weight_of: np.ndarray | None = None  # of a class by its number
 
         def __len__(self) -> int:
             return self._steps
 
         def __getitem__(self, index: int) -> Batch:
             if self._evaluation:
-                return self._batches.evaluation_batch(index)
+                return self._weighed(self._batches.evaluation_batch(index))
             self._reached_end |= index == self._steps - 1
-            return self._batches.batch(self._start_step + self._epoch * self._steps + index)
+            step = self._start_step + self._epoch * self._steps + index
+            return self._weighed(self._batches.batch(step))
+
+        def _weighed(self, batch: Batch) -> Batch:
+            x, y, weight = batch
+            return batch if self._weight_of is None else (x, y, weight * self._weight_of[y])
+
+        @contextmanager
+        def class_weights(self, weights: Mapping[int | str, float]) -> Iterator[None]:
+            """Rows weigh what their class does, as `fit(class_weight=...)` asks."""
+            self._weight_of = _class_weights(weights, self._batches.labels)
+            try:
+                yield
+            finally:
+                self._weight_of = None
 
         # Keras reads batches before the first epoch, to learn their shapes, and then calls
         # on_epoch_end: only an epoch that was begun and read to its end has passed.

@@ -6,6 +6,7 @@ which figures), and a `TaskModel`, the `keras.Model` with the task's head over a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +57,16 @@ class TaskModel(keras.Model):
             config.pop("backbone"), custom_objects=custom_objects
         )
         return cls(backbone, **config)
+
+    if not TYPE_CHECKING:  # an editor shows Keras' own signature
+
+        @functools.wraps(keras.Model.fit)
+        def fit(self, x=None, *args, class_weight=None, **kwargs) -> keras.callbacks.History:
+            # Our batches have sample weights, with which Keras takes no class weights.
+            if class_weight is None or not hasattr(x, "class_weights"):
+                return super().fit(x, *args, class_weight=class_weight, **kwargs)
+            with x.class_weights(class_weight):
+                return super().fit(x, *args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> Callable | None:
         # Keras would create the optimizer's variables one by one while it traces the first step,

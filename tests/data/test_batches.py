@@ -373,3 +373,50 @@ def test_long_text_is_cut_with_a_count_or_refused(bert_tokenizer):
     assert x["token_ids"][0, -1] == bert_tokenizer.role("sep")
     with pytest.raises(OverflowTextError, match="example 1"):
         classification(bert_tokenizer, rows, truncate=False)
+
+
+def test_a_named_class_may_be_given_by_its_number(bert_tokenizer):
+    for labels in ([1, 0], ["1", "0"], [1.0, 0.0], ["good", "bad"]):
+        rows = list(zip(["fox", "dog"], labels, strict=True))
+        batches = classification(bert_tokenizer, rows, labels=["bad", "good"])
+        assert batches.batch(0)[1].tolist() == [1, 0], labels
+    mixed = [("fox", 1), ("dog", "bad")]
+    with pytest.raises(DataError, match="'1' in example 1, 'bad' in example 2(.|\n)*1 is 'good'"):
+        classification(bert_tokenizer, mixed, labels=["bad", "good"])
+    for wrong in (2, -1):
+        with pytest.raises(DataError, match=f"'{wrong}' is none of bad, good, or 0 to 1"):
+            classification(bert_tokenizer, [("fox", wrong), ("dog", 0)], labels=["bad", "good"])
+    digits = [("fox", 3), ("dog", 1)]  # classes that are numbers are named, not counted
+    assert classification(bert_tokenizer, digits, labels=["1", "3"]).batch(0)[1].tolist() == [1, 0]
+
+
+# === Class weights ===
+
+
+def test_class_weights_multiply_the_weights_of_rows_while_they_are_asked_for():
+    def make(rows, generator):
+        return rows, (rows % 3).astype(np.int32), np.full(len(rows), 2, np.float32)
+
+    options = {"num_rows": 6, "batch_size": 6, "shuffle": False, "labels": ("a", "b", "c")}
+    data = Batches(make, **options).as_pydataset()
+    for weights in ({0: 5, 2: 0.5}, {"a": 5, "c": 0.5}, {np.int64(0): 5, "c": 0.5}):
+        with data.class_weights(weights):
+            assert data[0][2].tolist() == [10, 2, 1] * 2
+        assert data[0][2].tolist() == [2] * 6
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({3: 1.0}, "class 3, which is not one of a, b"),
+        ({"bb": 1.0}, "did you mean: b"),
+        ({"a": -1.0}, "must be 0 or more, not -1.0"),
+        ({"a": float("nan")}, "must be 0 or more, not nan"),
+    ],
+)
+def test_wrong_class_weights_say_so(weights, message):
+    data = rows_of(labels=("a", "b")).as_pydataset()
+    with pytest.raises(DataError, match=message), data.class_weights(weights):
+        pass
+    with pytest.raises(DataError, match="needs data with classes"):
+        rows_of().as_pydataset().class_weights({0: 1.0}).__enter__()

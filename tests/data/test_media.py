@@ -214,3 +214,16 @@ def test_what_is_no_example_is_refused(raw):
 def test_nothing_at_all_is_refused():
     with pytest.raises(DataError, match="no example"):
         read_media_examples([], LABELLED)
+
+
+def test_labels_that_are_numbers_in_one_table_and_names_in_another_are_refused(tmp_path):
+    tables = tmp_path / "tables"
+    for name, label in (("a", "1"), ("b", "cat")):
+        (tables / name).mkdir(parents=True)
+        (tables / name / "1.dat").write_bytes(b"x")
+        (tables / name / "rows.csv").write_text(f"image, label\n1.dat, {label}\n")
+    with pytest.raises(DataError, match=r"'1' in .*rows\.csv:2, 'cat' in .*rows\.csv:2"):
+        read_media_examples(tables, LABELLED)
+    (tables / "b" / "rows.csv").write_text("image, label\n1.dat, 0\n")
+    found = read_media_examples(tables, LABELLED)
+    assert [(one["image"].parent.name, one["label"]) for one in found] == [("a", "1"), ("b", "0")]
