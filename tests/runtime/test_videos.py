@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from modelzoo.errors import DataError
+from modelzoo.runtime.media.images import open_image
 from modelzoo.runtime.media.videos import choose_frames, open_video, prepare_video
 from tests import media
 
@@ -94,3 +95,26 @@ def test_an_animation_that_would_fill_the_memory_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr("modelzoo.runtime.media.videos.MAX_FRAMES", 3)
     with pytest.raises(DataError, match="4 frames; 3 are the most"):
         open_video(np.stack(COLOURS))
+
+
+def test_a_dark_frame_is_scaled_as_the_whole_video_is():
+    for film in (
+        np.stack([np.ones((2, 2, 3)), np.full((2, 2, 3), 200.0)]),
+        np.stack([np.full((2, 2, 3), 257, "uint16"), np.full((2, 2, 3), 200 * 257, "uint16")]),
+    ):
+        dark, light = open_video(film)
+        assert (open_image(dark) == 1).all() and (open_image(light) == 200).all()
+    with pytest.raises(DataError, match="nothing above 1"):
+        open_video(np.stack([np.zeros((2, 2, 3)), np.ones((2, 2, 3))]))
+    with pytest.raises(DataError, match="nothing above 200"):
+        open_video(np.full((3, 2, 2, 3), 200, "uint16"))
+
+
+def test_a_damaged_note_in_an_animation_is_a_clear_error():
+    frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
+    data = file.getvalue()
+    note = b"\0\0\0\3tEXta\0b\0\0\0\0"  # its checksum is wrong
+    with pytest.raises(DataError, match="no image, or of no known format"):
+        open_video(data[:33] + note + data[33:])

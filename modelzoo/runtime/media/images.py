@@ -56,13 +56,13 @@ def open_image(source) -> np.ndarray:
     if isinstance(source, bytes | bytearray | memoryview):
         return _opened(BytesIO(source), f"{len(source)} bytes")
     if type(source).__module__.partition(".")[0] == "PIL":
-        with _explained("a Pillow image"):
+        with explained("a Pillow image"):
             return _pixels(source, "a Pillow image")
     if hasattr(source, "read"):
         return _opened(source, str(getattr(source, "name", "an open file")))
     array = np.asarray(source)
     if array.dtype == np.uint16:
-        _check_depth(array, "an array")
+        check_depth(array, "an array")
     return _from_array(array)
 
 
@@ -151,12 +151,12 @@ def _content(file, start: int) -> bytes:
 
 def _decoded(file, where: str) -> np.ndarray:
     pillow = require("PIL.Image", "media")
-    with _explained(where), pillow.open(file) as image:
+    with explained(where), pillow.open(file) as image:
         return _pixels(image, where)
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def explained(where: str) -> Iterator[None]:
     """What Pillow raises, as a `DataError`."""
     pillow = require("PIL.Image", "media")
     try:
@@ -239,7 +239,7 @@ def _from_array(source, where: str = "an array") -> np.ndarray:
         )
     if array.shape[0] * array.shape[1] > LARGEST:
         raise _too_large(f"{array.shape[1]} x {array.shape[0]}", where)
-    array = _in_8_bits(array, where).reshape(*array.shape[:2], channels)
+    array = in_8_bits(array, where).reshape(*array.shape[:2], channels)
     if channels in (1, 2):  # grey, and grey with alpha
         array = np.concatenate([array[..., :1].repeat(3, axis=2), array[..., 1:]], axis=2)
     return _on_paper(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
@@ -250,11 +250,11 @@ def _in_16_bits(array: np.ndarray, where: str) -> np.ndarray:
     low, high = array.min(), array.max()
     if low < 0 or high > 65535:
         raise DataError(f"an image of 16 bits holds 0 to 65535, not {low} to {high}", where=where)
-    _check_depth(array, where)
+    check_depth(array, where)
     return array
 
 
-def _check_depth(array: np.ndarray, where: str) -> None:
+def check_depth(array: np.ndarray, where: str) -> None:
     """Reject 8-bit numbers in a wider type, which would all be black."""
     if array.size and 0 < array.max() <= 255:
         raise DataError(
@@ -264,7 +264,8 @@ def _check_depth(array: np.ndarray, where: str) -> None:
         )
 
 
-def _in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
+def in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
+    """Numbers of an image, or of all images of a video, as uint8; see `open_image`."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:

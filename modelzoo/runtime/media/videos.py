@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from modelzoo.errors import DataError, require
-from modelzoo.runtime.media.images import open_image, prepare_image
+from modelzoo.runtime.media.images import (
+    check_depth,
+    explained,
+    in_8_bits,
+    open_image,
+    prepare_image,
+)
 
 __all__ = ["choose_frames", "open_video", "prepare_video"]
 
@@ -103,6 +109,11 @@ def _of_array(frames: np.ndarray, where) -> list:
             f"a video's array must be (frames, height, width, channels), not {frames.shape}",
             where=where,
         )
+    if frames.size and frames.dtype.kind in "iuf":  # all of them: a dark frame alone says little
+        name = "a video's array" if where is None else os.fspath(where)
+        if frames.dtype == np.uint16:
+            check_depth(frames, name)
+        frames = in_8_bits(frames, name)
     return _checked(list(frames), where)
 
 
@@ -113,7 +124,8 @@ def _of_animation(source: Path | bytes) -> list:
 
     frames = []
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
-    with image_module.open(opened) as animation:
+    where = "an animation" if isinstance(source, bytes) else os.fspath(source)
+    with explained(where), image_module.open(opened) as animation:
         count = getattr(animation, "n_frames", 1)
         _check_count(count, source)
         size = count * 4 * animation.width * animation.height

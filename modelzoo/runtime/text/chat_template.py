@@ -66,7 +66,6 @@ class ChatTemplate:
 
         self._sandbox = Sandbox()
         self._lock = threading.Lock()  # the sandbox counts one rendering at a time
-        self._takes_parts: bool | None = None  # found out when a message has parts
         try:
             self._template = self._sandbox.compile_template(source, FILE)
             self.variables = self._sandbox.names_in(source) - _GIVEN - set(self.tokens)
@@ -103,13 +102,15 @@ class ChatTemplate:
             'answer'
         """
         values = {
-            "messages": self._readable(checked_messages(messages)),
+            "messages": checked_messages(messages),
             "tools": None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
             **self.tokens,
             **self.checked_variables(variables),
         }
+        if any(isinstance(message.get("content"), list) for message in values["messages"]):
+            values["messages"] = self._readable(values)
         return self._written(values)
 
     def checked_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,20 +129,17 @@ class ChatTemplate:
                 )
         return {name: _plain(value, name) for name, value in variables.items()}
 
-    def _readable(self, messages: list[dict]) -> list[dict]:
-        """The messages with their parts joined, where the template reads a str only."""
-        if not any(isinstance(message.get("content"), list) for message in messages):
-            return messages
-        if self._takes_parts is None:
-            probe = [{"role": "user", "content": [{"type": "text", "text": _PROBE}]}]
-            try:
-                written = self._written(
-                    {"messages": probe, "tools": None, "documents": None, **self.tokens}
-                )
-            except ModelzooError:
-                written = ""  # it treats the list as a str
-            self._takes_parts = _PROBE in written and repr(_PROBE) not in written
-        if self._takes_parts:
+    def _readable(self, values: Mapping[str, Any]) -> list[dict]:
+        """The messages with their parts joined, where the template reads a str only.
+
+        It reads parts if it writes the text in them, and not the list as Python shows it.
+        """
+        messages = values["messages"]
+        try:
+            written = self._written({**values, "messages": [_probed(one) for one in messages]})
+        except ModelzooError:
+            written = ""  # it treats the list as a str; or it fails again, and then says why
+        if _PROBE in written and repr(_PROBE) not in written:
             return messages
         return [_joined(message, number) for number, message in enumerate(messages, 1)]
 
@@ -273,6 +271,14 @@ def _part(part, where: str) -> Mapping:
             next_step='write it as {"type": "text", "text": "Hello"}',
         )
     return part
+
+
+def _probed(message: dict) -> dict:
+    """The message with another text in each of its parts."""
+    if not isinstance(message.get("content"), list):
+        return message
+    parts = [{**part, "text": _PROBE} if "text" in part else part for part in message["content"]]
+    return {**message, "content": parts}
 
 
 def _joined(message: dict, number: int) -> dict:
