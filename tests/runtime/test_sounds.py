@@ -154,6 +154,19 @@ def soundfile_reads(data: bytes, wanted: np.ndarray) -> bool:
     return bool(np.allclose(soundfile.read(io.BytesIO(data), dtype="float32")[0], wanted))
 
 
+def test_floats_in_a_file_are_read_as_soundfile_reads_them():
+    soundfile = pytest.importorskip("soundfile")
+    pair = np.stack([tone(400, RATE), tone(400, RATE, 880)], axis=1)
+    for kind in ("FLOAT", "DOUBLE"):
+        file = io.BytesIO()
+        soundfile.write(file, pair, RATE, format="WAV", subtype=kind)
+        np.testing.assert_allclose(open_sound(file.getvalue(), RATE), pair.mean(1), atol=1e-7)
+    file = io.BytesIO()
+    soundfile.write(file, pair * 20_000, RATE, format="WAV", subtype="FLOAT")
+    with pytest.raises(DataError, match="expected samples from -1 to 1"):
+        open_sound(file.getvalue(), RATE)
+
+
 def test_extensible_headers_are_plain_ones():
     data = wav(tone(800, RATE), RATE, 2)
     body = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, 2 * RATE, 2, 16) + struct.pack("<HHI", 22, 16, 4)

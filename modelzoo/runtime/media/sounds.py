@@ -10,6 +10,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from modelzoo.errors import DataError, require
 from modelzoo.runtime.media.resampling import resample
 
-_PCM, _EXTENSIBLE = 1, 0xFFFE  # codings of WAV
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # codings of WAV
+_MOST_BLOCKS = 1000  # before the samples
 _MOST_CHANNELS = 32  # what is longer than that is time
 _LOUDEST = 16  # 24 dB over full scale; what is mixed or decoded stays below
 _UNKNOWN = 2**31 - 2**16  # bytes from which on a header means "until the end"
@@ -142,7 +144,7 @@ def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
         raise DataError("the sound file is empty", where=where)
     if data[:4] == b"RIFF":
         found = _decoded_wave(data, where)
-        if found is not None:  # else another coding than plain PCM: soundfile knows more of them
+        if found is not None:  # else another coding: soundfile knows more of them
             return _mixed(*found)
     soundfile = require("soundfile", "media")
     try:
@@ -162,8 +164,12 @@ def _mixed(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
 
 
 def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
-    """Samples and rate of plain PCM; `None` for other codings, and where a block is missing."""
-    blocks = {name: (start, size) for name, start, size in reversed(list(_blocks(data)))}
+    """Samples and rate of PCM or floats; `None` for other codings, or where a block is missing."""
+    blocks: dict[bytes, tuple[int, int]] = {}
+    for name, start, size in islice(_blocks(data), _MOST_BLOCKS):
+        blocks.setdefault(name, (start, size))
+        if name == b"data":
+            break
     start, size = blocks.get(b"fmt ", (0, 0))
     if size < 16 or start + 26 > len(data):
         return None
@@ -176,7 +182,9 @@ def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
             return None
         blocks[b"data"] = (at + 8, struct.unpack_from("<I", data, at + 4)[0])
     width = (bits + 7) // 8
-    if coding != _PCM or not channels or not rate or width not in (1, 2, 3, 4):
+    kinds = {_PCM: {1: "u1", 2: "<i2", 3: "u1", 4: "<i4"}, _FLOAT: {4: "<f4", 8: "<f8"}}
+    kind = kinds.get(coding, {}).get(width)
+    if kind is None or not channels or not rate:
         return None
     start, size = blocks[b"data"]
     raw = data[start : start + _data_size(data, start, size, where)]
@@ -186,7 +194,7 @@ def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
         padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
         samples = padded.view("<i4")[:, 0]
     else:
-        samples = np.frombuffer(raw, {1: "u1", 2: "<i2", 4: "<i4"}[width])
+        samples = np.frombuffer(raw, kind)
     return _scaled(samples).reshape(-1, channels), rate
 
 
