@@ -132,11 +132,16 @@ def path_records(path: Path, needed: list[set[str]], label: str = "label") -> It
     )
 
 
-def alike(files: Iterable[Iterator[Record]], label: str) -> Iterator[Record]:
+def alike(files: Iterable[Iterable[Record]], label: str = "label") -> Iterator[Record]:
     """The records of files, one after the other.
 
     Raises:
         DataError: all labels of one file are numbers, and all of another are names.
+
+    Example:
+        >>> training, validation = [({"label": 1}, "a.csv:2")], [({"label": 0}, "b.csv:2")]
+        >>> len(list(alike([training, validation])))
+        2
     """
     whole: dict[str, tuple[object, str]] = {}  # kind of label -> the first of a file with no other
     for records in files:
@@ -146,7 +151,7 @@ def alike(files: Iterable[Iterator[Record]], label: str) -> Iterator[Record]:
                 seen.setdefault(_kind(record[label]), (record[label], where))
             yield record, where
         if len(seen) == 1:
-            whole.update({kind: found for kind, found in seen.items() if kind not in whole})
+            whole = {**seen, **whole}
         if len(whole) == 2:
             (number, there), (name, elsewhere) = whole["number"], whole["name"]
             raise DataError(

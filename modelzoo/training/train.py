@@ -85,6 +85,7 @@ def train(
     held_out = None
     if validation is not None:
         held_out = readable_examples(task_of(recipe), options, validation)
+        _check_labels(examples, held_out)
     settings = {
         "recipe": recipe.digest,
         "data": _digest(examples),
@@ -192,6 +193,18 @@ def _precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _check_labels(examples: list, held_out: list) -> None:
+    """Reject labels that are numbers in the training data and names in the validation data."""
+    from modelzoo.data.raw import alike
+
+    parts = {"the training data": examples, "the validation data": held_out}
+    labelled = (
+        ((one, name) for one in some if isinstance(one, dict)) for name, some in parts.items()
+    )
+    for _ in alike(labelled):
+        pass  # it raises where they differ
 
 
 def _digest(items: list | None) -> str | None:

@@ -341,3 +341,10 @@ def test_a_full_disk_stops_the_training_and_room_lets_it_go_on(tmp_path, capsys)
     assert left == {"run.json", "tokenizer.json"}
     assert cli.main(command) == 0
     assert os.listdir(tmp_path / "m.training") == ["log"]
+
+
+def test_validation_data_whose_labels_are_of_another_kind_is_refused(tmp_path):
+    data, held_out = [("good", "pos"), ("bad", "neg")], [("good", 1), ("bad", 0)]
+    with pytest.raises(DataError, match="1 in the validation data, 'pos' in the training data"):
+        run(tmp_path / "m", data, name="bert-tiny-classifier", given={"validation": held_out})
+    assert small.listing(tmp_path) == []
