@@ -196,6 +196,9 @@ def test_parts_reach_a_template_that_reads_them_and_are_joined_for_others():
         chat = ChatTemplate(source)
         assert chat.render([user(PARTS)]) == chat.render("Is it\ncold?")
     assert ChatTemplate(READS_PARTS).render([user(["a", {"text": "b"}])]) == "[a][b]"
+    assert ChatTemplate("{{ messages | tojson }}").render([user(["a"])]) == json.dumps(
+        [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    )
     strict = "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}"
     assert ChatTemplate(strict + READS_PARTS).render([system(PARTS), user("?")]).endswith("]?")
 

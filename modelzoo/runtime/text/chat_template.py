@@ -33,8 +33,8 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 # What `render` sets itself.
 _GIVEN = {"messages", "add_generation_prompt"}
 
-# Shows whether a template reads parts: a letter of no case, so that no filter changes it.
-_PROBE = "\u6a21"
+# Shows whether a template reads parts. No filter changes it, and Python shows it as an escape.
+_PROBE = "\U000f1e5e" * 2
 
 
 class ChatTemplate:
@@ -139,7 +139,7 @@ class ChatTemplate:
             written = self._written({**values, "messages": [_probed(one) for one in messages]})
         except ModelzooError:
             written = ""  # it treats the list as a str; or it fails again, and then says why
-        if _PROBE in written and repr(_PROBE) not in written:
+        if _PROBE in written:
             return messages
         return [_joined(message, number) for number, message in enumerate(messages, 1)]
 
