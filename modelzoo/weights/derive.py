@@ -103,7 +103,8 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
     for task, head in table.heads.items():
         if kind in head.classes:
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
-            return task, {**head.options, **said(task, "options_of_config")(config, names)}
+            options = {**head.options, **said(task, "options_of_config")(config, names)}
+            return task, {**options, **head.read_options(config, names, checkpoint.where)}
     if kind is None or kind.endswith("Model"):
         return _task_of_backbone(table.heads), {}
     known = [name for head in table.heads.values() for name in head.classes]

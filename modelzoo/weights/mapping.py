@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelzoo import registry
+from modelzoo.errors import WeightsError
 from modelzoo.recipe import Recipe
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import defaults, validate_against
@@ -62,11 +63,15 @@ def weights_by_path(model) -> dict[str, keras.Variable]:
 
     A part's begin with its name: `image/stack/block_0/ffn/up/kernel`.
     """
+    from modelzoo.tasks.shared.saved_state import is_functional
+
     found: dict[str, keras.Variable] = {}
+    # Layers of a functional model do not have its name before theirs.
+    bare = {id(w) for w in model.backbone.weights} if is_functional(model.backbone) else ()
     names = [] if model.recipe is None else [name for name, _ in parts_of(model.recipe.values)]
     owner = {id(w): name for name in names for w in getattr(model.backbone, name).weights}
     for weight in model.weights:
-        path = weight.path.partition("/")[2]
+        path = weight.path if id(weight) in bare else weight.path.partition("/")[2]
         if id(weight) in owner:
             path = f"{owner[id(weight)]}/{path}"
         if "seed_generator" in path:
@@ -84,18 +89,24 @@ def rules_for(rules: Sequence[Rule], weights: Mapping) -> list[Rule]:
 
 def shape_of(rule: Rule, weights: Mapping) -> tuple[int, ...]:
     """The shape that a rule's tensor has in a checkpoint."""
-    shapes = [tuple(weights[path].shape) for path in rule.ours]
+    shapes: list[tuple[int, ...]] = [tuple(weights[path].shape) for path in rule.ours]
     # A scalar has no last axis.
-    shape = (*shapes[0][:-1], sum(shape[-1] for shape in shapes)) if shapes[0] else ()
-    return (1,) * rule.ones + (shape[::-1] if rule.transpose else shape)
+    shape: tuple[int, ...] = ()
+    if shapes[0]:
+        shape = (*shapes[0][:-1], sum(one[-1] for one in shapes))
+    shape = _channels(shape) if rule.depthwise else shape
+    order: list[int] = np.argsort(_axes(rule, len(shape))).tolist()
+    return (1,) * rule.ones + tuple(shape[axis] for axis in order)
 
 
 def to_ours(rule: Rule, array: np.ndarray, weights: Mapping) -> list[np.ndarray]:
     """A checkpoint's tensor as the values of the rule's weights."""
     array = array.reshape(array.shape[rule.ones :])
-    array = array.T if rule.transpose else array
+    array = array.transpose(_axes(rule, array.ndim))
     if rule.paired:
         array = _heads(array, rule.heads, -1, 2).swapaxes(-1, -2).reshape(array.shape)
+    if rule.depthwise:
+        array = array.reshape(weights[rule.ours[0]].shape)
     if len(rule.ours) == 1:
         return [array]
     ends = np.cumsum([weights[path].shape[-1] for path in rule.ours])[:-1]
@@ -107,9 +118,56 @@ def to_theirs(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
     if rule.paired:
         array = _heads(array, rule.heads, 2, -1).swapaxes(-1, -2).reshape(array.shape)
-    array = array.T if rule.transpose else array
+    array = array.reshape(_channels(array.shape)) if rule.depthwise else array
+    array = array.transpose(np.argsort(_axes(rule, array.ndim)))
     # Not what numpy calls contiguous before the axes: it makes a vector of a scalar.
     return np.ascontiguousarray(array).reshape((1,) * rule.ones + array.shape)
+
+
+def _axes(rule: Rule, count: int) -> Sequence[int]:
+    """The order of their axes in ours."""
+    if rule.axes is not None and len(rule.axes) == count:
+        return rule.axes
+    if rule.axes is not None:
+        raise WeightsError(
+            f"a rule says how {len(rule.axes)} axes of {rule.theirs} are ordered, and "
+            f"{rule.ours[0]} has {count}",
+            next_step="conv() and depthwise() take dims, the number of axes of space",
+        )
+    return range(count)[::-1] if rule.transpose else range(count)
+
+
+def _channels(shape: Sequence[int]) -> tuple[int, ...]:
+    """(..., C, M) -> (..., C * M, 1)."""
+    return (*shape[:-2], shape[-2] * shape[-1], 1)
+
+
+def check_convolutions(model, rules: Sequence[Rule]) -> None:
+    """Refuse rules that turn all axes of a convolution round: a square one would fit, and be wrong.
+
+    Raises:
+        WeightsError: which rule, and the helper to use.
+    """
+    from keras import layers
+
+    kinds = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
+    kinds = (*kinds, layers.Conv3D, layers.Conv3DTranspose)
+    turned = {path: rule for rule in rules if rule.transpose for path in rule.ours}
+    kernels = {
+        id(weight): type(layer).__name__
+        for layer in model._flatten_layers()
+        if isinstance(layer, kinds)
+        for weight in layer.weights
+        if len(weight.shape) > 3
+    }
+    for path, weight in weights_by_path(model).items():
+        if path in turned and id(weight) in kernels:
+            kind = kernels[id(weight)]
+            raise WeightsError(
+                f"the table's rule for {turned[path].theirs} turns all axes round, and {path} is "
+                f"a {kind}'s kernel: height and width would change places",
+                next_step="modelzoo.weights.table.conv() and depthwise() make the rules of one",
+            )
 
 
 def _heads(array: np.ndarray, heads: int, *parts: int) -> np.ndarray:

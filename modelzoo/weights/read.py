@@ -13,6 +13,7 @@ from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.derive import table_of, with_prefix
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
+    check_convolutions,
     model_values,
     rules_for,
     shape_of,
@@ -26,6 +27,7 @@ from modelzoo.weights.tables import TABLES
 # How a model is trained, or how much of it is used; the weights are the same.
 _FREE = {"dropout", "attention_dropout", "initializer_range", "pooler", "max_length", "image_size"}
 _OLD = ((".gamma", ".weight"), (".beta", ".bias"))  # names of norms before 2019
+_BATCHES = r".*\.num_batches_tracked"  # of a batch norm: how many it has seen
 _NAMED = 12  # tensors that an error lists
 
 
@@ -60,6 +62,7 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
         _check_values(table, checkpoint, frozenset(tensors), values, recipe.name)
 
     rules = rules_for(table.all_rules(recipe.task, values), weights)
+    check_convolutions(model, rules)
     present = [rule for rule in rules if rule.theirs in tensors]
     fresh = _fresh(model, weights, rules, tensors)
     _check_names(checkpoint.where, table, weights, rules, tensors, head, fresh)
@@ -67,9 +70,11 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
     _check_shapes(checkpoint.where, present, tensors, weights)
     for rule in present:
         array = tensors[rule.theirs].read()
+        for name in rule.plus:
+            array = array + tensors[name].read()
         for path, part in zip(rule.ours, to_ours(rule, array, weights), strict=True):
             weights[path].assign(np.asarray(part, "float32"))
-    used = {rule.theirs for rule in present}
+    used = {name for rule in present for name in rule.tensors}
     left_out = [
         name
         for name in tensors
@@ -177,14 +182,16 @@ def _check_names(where, table, weights, rules, tensors, head, fresh) -> None:
     wanted = {path: rule.theirs for rule in rules for path in rule.ours}
     # A weight with two names (T5's `wi` and `wi_1`) needs one of them.
     wanted.update({path: r.theirs for r in rules if r.theirs in tensors for path in r.ours})
+    further = {name for r in rules if r.theirs in tensors for name in r.plus}
     missing = sorted(
         {
             wanted.get(path, path)
             for path in weights
             if path not in fresh and wanted.get(path) not in tensors
         }
+        | further - set(tensors)
     )
-    known = {rule.theirs for rule in rules} | _spared(table)
+    known = {name for rule in rules for name in rule.tensors} | _spared(table)
     unexpected = sorted(
         name for name in tensors if name not in known and not _is_ignored(name, table)
     )
@@ -208,8 +215,8 @@ def _spared(table: Table) -> set[str]:
     """What a model may leave unread: a pooler, another task's head, copies of other tensors."""
     heads = table.heads.values()
     return {
-        *(rule.theirs for rule in table.rules),
-        *(rule.theirs for head in heads for rule in head.rules),
+        *(name for rule in table.rules for name in rule.tensors),
+        *(name for head in heads for rule in head.rules for name in rule.tensors),
         *(name for head in heads for name in head.copies),
     }
 
@@ -232,11 +239,12 @@ def _check_copy(where, copy: str, original: str | None, tensors) -> None:
 def _check_shapes(where, rules, tensors, weights) -> None:
     wrong = []
     for rule in rules:
-        tensor, wanted = tensors[rule.theirs], shape_of(rule, weights)
-        if tensor.shape != wanted:
-            wrong.append(f"{rule.theirs} is {tensor.shape} there and {wanted} here")
-        elif tensor.dtype not in ("float32", "float16", "bfloat16", "float64"):
-            wrong.append(f"{rule.theirs} holds {tensor.dtype}")
+        wanted = shape_of(rule, weights)
+        for name in rule.tensors:
+            if tensors[name].shape != wanted:
+                wrong.append(f"{name} is {tensors[name].shape} there and {wanted} here")
+            elif tensors[name].dtype not in ("float32", "float16", "bfloat16", "float64"):
+                wrong.append(f"{name} holds {tensors[name].dtype}")
     if wrong:
         raise WeightsError(
             f"{len(wrong)} tensor{'s' * (len(wrong) > 1)} do not fit: {_listed(wrong)}",
@@ -246,7 +254,7 @@ def _check_shapes(where, rules, tensors, weights) -> None:
 
 
 def _is_ignored(name: str, table: Table) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in table.ignored)
+    return any(re.fullmatch(pattern, name) for pattern in (*table.ignored, _BATCHES))
 
 
 def _listed(names) -> str:

@@ -35,7 +35,12 @@ class Rule:
     Attributes:
         theirs: a tensor's name.
         ours: paths of weights; several are parts of their tensor, in this order.
-        transpose: they keep a matrix as (out, in), we as (in, out).
+        plus: further tensors of theirs; ours is the sum of all, and is written into the first, with
+            zeros in these.
+        transpose: all axes turned round: they keep a matrix as (out, in), we as (in, out). A
+            convolution needs `conv`.
+        axes: ours is `theirs.transpose(axes)`.
+        depthwise: ours (..., C, M) is first seen as (..., C * M, 1): M outputs of each channel.
         ones: axes of length 1 that theirs begins with, and ours has not.
         grid: it holds a row for each place of an image; see `grid`.
         paired: their rotary pairs lie side by side in each head, and ours in its two halves.
@@ -49,16 +54,25 @@ class Rule:
     grid: bool = False
     paired: bool = False
     heads: int = 1
+    plus: tuple[str, ...] = ()
+    axes: tuple[int, ...] | None = None
+    depthwise: bool = False
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of all its tensors."""
+        return (self.theirs, *self.plus)
 
     def at(self, layer: int) -> Rule:
         """The rule of one layer."""
         ours = tuple(path.replace("{i}", str(layer)) for path in self.ours)
-        return replace(self, theirs=self.theirs.replace("{i}", str(layer)), ours=ours)
+        theirs, *plus = (name.replace("{i}", str(layer)) for name in self.tensors)
+        return replace(self, theirs=theirs, plus=tuple(plus), ours=ours)
 
     def prefixed(self, theirs: str, ours: str) -> Rule:
-        return replace(
-            self, theirs=theirs + self.theirs, ours=tuple(ours + path for path in self.ours)
-        )
+        first, *plus = (theirs + name for name in self.tensors)
+        paths = tuple(ours + path for path in self.ours)
+        return replace(self, theirs=first, plus=tuple(plus), ours=paths)
 
 
 def same(theirs: str, ours: str, ones: int = 0, grid: bool = False) -> list[Rule]:
@@ -72,6 +86,46 @@ def linear(theirs: str, *ours: str, transpose: bool = True) -> list[Rule]:
         Rule(f"{theirs}.weight", tuple(f"{path}/kernel" for path in ours), transpose),
         Rule(f"{theirs}.bias", tuple(f"{path}/bias" for path in ours)),
     ]
+
+
+def conv(theirs: str, ours: str, dims: int = 2) -> list[Rule]:
+    """PyTorch's convolution with `dims` axes of space, transposed or in groups too.
+
+    >>> conv("stem", "stem")[0].axes  # (out, in, height, width) -> (height, width, in, out)
+    (2, 3, 1, 0)
+    """
+    axes = (*range(2, 2 + dims), 1, 0)
+    return [
+        Rule(f"{theirs}.weight", (f"{ours}/kernel",), axes=axes),
+        Rule(f"{theirs}.bias", (f"{ours}/bias",)),
+    ]
+
+
+def depthwise(theirs: str, ours: str, dims: int = 2) -> list[Rule]:
+    """PyTorch's convolution with a group for each channel, as Keras' `DepthwiseConv2D` or `1D`.
+
+    >>> depthwise("blur", "blur")[0].axes  # (channels, 1, height, width) -> (height, width, …)
+    (2, 3, 0, 1)
+    """
+    axes = (*range(2, 2 + dims), 0, 1)
+    return [
+        Rule(f"{theirs}.weight", (f"{ours}/kernel",), axes=axes, depthwise=True),
+        Rule(f"{theirs}.bias", (f"{ours}/bias",)),
+    ]
+
+
+def batch_norm(theirs: str, ours: str) -> list[Rule]:
+    """PyTorch's batch norm; its count of batches is not read, and written as 0."""
+    return [
+        *layer_norm(theirs, ours),
+        Rule(f"{theirs}.running_mean", (f"{ours}/moving_mean",)),
+        Rule(f"{theirs}.running_var", (f"{ours}/moving_variance",)),
+    ]
+
+
+def summed(theirs: str, *more: str, ours: str) -> list[Rule]:
+    """Several tensors of theirs whose sum is one weight of ours, such as the biases of an LSTM."""
+    return [Rule(theirs, (ours,), plus=more)]
 
 
 def layer_norm(theirs: str, ours: str) -> list[Rule]:
@@ -169,12 +223,29 @@ class Head:
         copies: tensor -> the tensor that it repeats, or `None` for one that is derived: read over,
             and not written.
         options: our `[task_options]` that this head means.
+        values: keys of `config.json` that correspond to keys of `[task_options]` one to one.
+        read, write: what `values` cannot say: (config, names of tensors) -> our options, and (our
+            options) -> their keys. All of it goes over what the task itself reads and writes.
     """
 
     classes: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     copies: Mapping[str, str | None] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    values: tuple[Value, ...] = ()
+    read: Callable[[Mapping, frozenset[str]], dict] = _nothing
+    write: Callable[[Mapping], dict] = _nothing
+
+    def read_options(self, config: Mapping, names: frozenset[str], where: str) -> dict[str, Any]:
+        """Our `[task_options]` that `values` and `read` find in their configuration."""
+        stated = {value.ours: value.read(config, where) for value in self.values}
+        found = {**stated, **self.read(config, names)}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def write_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Their keys for our `[task_options]`, the task's defaults among them."""
+        stated = {v.theirs: v.write(options[v.ours]) for v in self.values if v.ours in options}
+        return nested({**stated, **self.write(options)})
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelzoo import registry
 from modelzoo.errors import WeightsError, require
 from modelzoo.files import new_directory
+from modelzoo.recipe.schema import defaults
 from modelzoo.weights.lookup import tables_of
-from modelzoo.weights.mapping import model_values, rules_for, to_theirs, weights_by_path
+from modelzoo.weights.mapping import (
+    check_convolutions,
+    model_values,
+    rules_for,
+    to_theirs,
+    weights_by_path,
+)
 from modelzoo.weights.table import Head, Rule, Table, nested
 from modelzoo.weights.tables import TABLES
 from modelzoo.weights.tokenizer_writing import tokenizer_config, tokenizer_json
@@ -112,6 +120,7 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
     import numpy as np
     from keras import ops
 
+    check_convolutions(model, rules)
     weights = weights_by_path(model)
     bare = head.classes[0].endswith("Model")  # a backbone alone has names without the prefix
     tensors = {}
@@ -119,6 +128,11 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
         name = rule.theirs.removeprefix(table.prefix) if bare else rule.theirs
         arrays = [np.asarray(ops.convert_to_numpy(weights[path])) for path in rule.ours]
         tensors[name] = to_theirs(rule, arrays)
+        for more in rule.plus:
+            more = more.removeprefix(table.prefix) if bare else more
+            tensors[more] = np.zeros_like(tensors[name])
+        if name.endswith(".running_var"):
+            tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
     return tensors
 
 
@@ -131,7 +145,9 @@ def _config(model, head: Head) -> dict:
     config.update({f"{role}_token_id": roles.get(role) for role in _IDS})
     if "start" in roles:
         config["decoder_start_token_id"] = roles["start"]
-    return {**config, **said(model.recipe.task, "config_of")(model, head.classes)}
+    of_task = said(model.recipe.task, "config_of")(model, head.classes)
+    options = defaults(registry.task(model.recipe.task)) | model.recipe.table("task_options")
+    return {**config, **of_task, **head.write_options(options)}
 
 
 def _extras(model, config: Mapping) -> dict[str, Any]:

@@ -1,6 +1,16 @@
 """AST, the Audio Spectrogram Transformer."""
 
-from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
+from modelzoo.weights.table import (
+    Head,
+    Rule,
+    Table,
+    Value,
+    activation,
+    layer_norm,
+    linear,
+    rules,
+    same,
+)
 
 _PREFIX = "audio_spectrogram_transformer."
 
@@ -46,7 +56,15 @@ AST = Table(
         same("embeddings.distillation_token", "patches/distillation_token"),
         same("embeddings.position_embeddings", "patches/positions"),
         # Theirs is (out, 1, bands, columns), ours turned round whole: (columns, bands, 1, out).
-        linear("embeddings.patch_embeddings.projection", "patches/projection"),
+        # Time and frequency change places, as in our spectrograms.
+        [
+            Rule(
+                "embeddings.patch_embeddings.projection.weight",
+                ("patches/projection/kernel",),
+                axes=(3, 2, 1, 0),
+            )
+        ],
+        same("embeddings.patch_embeddings.projection.bias", "patches/projection/bias"),
         layer_norm("layernorm", "stack/final_norm"),
         theirs=_PREFIX,
     ),
