@@ -62,7 +62,10 @@ class Bundle:
 
     @property
     def processing(self) -> dict:
-        return self.manifest.get("processing") or {}
+        """How raw inputs become the signatures', with the defaults of what the manifest omits."""
+        from modelzoo.runtime.media.processing import completed
+
+        return completed(self.manifest.get("processing"))
 
 
 def is_bundle(path: str | os.PathLike) -> bool:

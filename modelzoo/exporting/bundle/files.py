@@ -15,6 +15,7 @@ from modelzoo.exporting.bundle.readme import readme
 from modelzoo.exporting.formats.format import Format
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
+from modelzoo.runtime.media.processing import completed
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.tasks.profile import said
 
@@ -55,7 +56,7 @@ def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, o
         "signatures": {key: {} for key in signatures},
         "tokenizer": None if tokenizer is None else tokenizer_entry(model),
         "labels": recipe.table("task_options").get("labels"),
-        "processing": {**processing(signatures, tokenizer), **_media(model)},
+        "processing": {**processing(signatures, tokenizer), **media(model)},
         "options": options,
         "recipe_digest": recipe.digest,
         "parameters": int(model.count_params()),
@@ -115,8 +116,13 @@ def processing(signatures, tokenizer) -> dict:
         return {}  # the runtime says what is missing; single signatures run all the same
 
 
-def _media(model) -> dict:
-    return model.processing() if hasattr(model, "processing") else {}
+def media(model) -> dict:
+    """How media become a model's inputs, complete.
+
+    Raises:
+        ModelzooError: a device could not do it.
+    """
+    return completed(model.processing()) if hasattr(model, "processing") else {}
 
 
 def signatures_as_json(signatures) -> dict:

@@ -44,6 +44,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     format = format_of(job["format"])
     mode = mode_for(job["quantize"], format)
     model = _chosen(open_model(job["model"], progress), job)
+    files.media(model)  # what is wrong with it is reported before the conversion
     options = export_options(model, job["options"])
     check_cache(options, mode)
     signatures = model.export_signatures(**options)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from modelzoo.errors import DataError, ModelzooError, nearest, require
+from modelzoo.runtime.media.processing import DEFAULTS, RESIZES
 from modelzoo.runtime.media.resizing import resize
 from modelzoo.runtime.media.side_blocks import without_side_blocks
 
 __all__ = ["LARGEST", "RESIZES", "open_image", "prepare_image", "resize"]
 
 LARGEST = 2**27  # pixels; a small file can hold an image that fills the memory
-RESIZES = ("squash", "crop", "pad")
 _ORIENTATION = 0x0112  # a tag of EXIF
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -83,9 +83,9 @@ def prepare_image(source, processing: Mapping) -> np.ndarray:
         (4, 4, 3)
     """
     image = open_image(source)
+    processing = {**DEFAULTS["image"], **processing}
     height, width = processing["size"]
-    how = processing.get("resize", "squash")
-    interpolation = processing.get("interpolation", "bicubic")
+    how, interpolation = processing["resize"], processing["interpolation"]
     if how not in RESIZES:
         raise DataError(
             f"resize {how!r} is not one of {', '.join(RESIZES)}",

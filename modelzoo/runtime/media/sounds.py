@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from modelzoo.errors import DataError, require
+from modelzoo.runtime.media.processing import DEFAULTS
 from modelzoo.runtime.media.resampling import resample
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # codings of WAV
@@ -90,7 +91,7 @@ def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[
                 next_step="cut it into pieces",
             )
         sound = sound[:length]
-    if processing.get("padding", "zeros") == "repeat":
+    if {**DEFAULTS["audio"], **processing}["padding"] == "repeat":
         sound = np.tile(sound, length // len(sound))
     return np.pad(sound, (0, length - len(sound))), len(sound)
 
