@@ -65,11 +65,19 @@ def others(manifest: Mapping) -> str:
         ("C++", "cpp", _CPP_HOW, _CPP, _fill_in_cpp),
         ("JavaScript (browser)", "javascript", _JS_HOW, _JS, _fill_in_js),
     ):
+        if template is _JS and _has_small_cache(signature):
+            parts.append(_NOT_IN_JS)
+            continue
         code = template.replace("<FILL>", "\n".join(map(fill, _groups(signature))))
         for key, value in values.items():
             code = code.replace(f"<{key}>", value)
         parts.append(program(title, language, code, manifest, how))
     return "\n\n".join(parts)
+
+
+def _has_small_cache(signature: Mapping) -> bool:
+    tensors = signature["inputs"].items()
+    return any(key.startswith("kv_cache") and one["dtype"] == "int8" for key, one in tensors)
 
 
 def _quoted(names: list[str]) -> str:
@@ -222,6 +230,10 @@ def _fill_in_cpp(group) -> str:
 _JS_HOW = (
     "`npm install @litertjs/core`, and its folder `wasm/` served beside the page. State comes back "
     "as new tensors: pass them to the next call, and `delete()` the old ones."
+)
+_NOT_IN_JS = (
+    "### JavaScript (browser)\n\nLiteRT.js cannot load this bundle: its cache is int8. Export it "
+    "without `export.kv_cache` for browsers."
 )
 _JS = """
 import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
+import keras
 from keras import ops
 
 from modelzoo.signature import Tensor
@@ -34,12 +35,23 @@ def lookup(table, ids) -> Tensor:
 
 @contextmanager
 def device_lookups() -> Iterator[None]:
-    """Graphs that are traced in here are for the TFLite converter."""
-    token = _FOR_DEVICE.set(True)
+    """Graphs that are traced in here are for the TFLite converter.
+
+    `keras.layers.Embedding`, which a plugin's model may have, reads its table so too.
+    """
+    token, call = _FOR_DEVICE.set(True), keras.layers.Embedding.call
+    keras.layers.Embedding.call = _embedded
     try:
         yield
     finally:
+        keras.layers.Embedding.call = call
         _FOR_DEVICE.reset(token)
+
+
+def _embedded(layer: keras.layers.Embedding, inputs) -> Tensor:
+    """What `keras.layers.Embedding` calls, by `lookup`."""
+    rows = lookup(layer.embeddings, ops.cast(inputs, "int32"))
+    return ops.cast(rows, layer.compute_dtype)
 
 
 @cache
