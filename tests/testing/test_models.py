@@ -135,7 +135,7 @@ SIZE = "parameters = 9_000\n"
     ("namespace", "body", "rule", "says"),
     [
         ("shifted", _SHIFTED, "decode", "does not give the logits of the whole text"),
-        ("stuck", _STUCK, "fit", "do not lower its loss"),
+        ("stuck", _STUCK, "fit", "do not lower the loss that it reports"),
         ("infinite", _INFINITE, "fit", "not a number"),
     ],
 )
