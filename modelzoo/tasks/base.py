@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import keras
 
-from modelzoo.errors import DataError, ModelzooError, TokenizerError
+from modelzoo.errors import DataError, MissingDependencyError, ModelzooError, TokenizerError
 from modelzoo.recipe import Recipe
+from modelzoo.runtime.media.processing import completed
 from modelzoo.tasks.profile import Profile
+from modelzoo.tasks.shared.call_inputs import call_inputs
+from modelzoo.tasks.shared.saved_state import (
+    KEPT,
+    is_functional,
+    kept_attributes,
+    quantize_layers,
+    quantized_layers,
+)
 
 if TYPE_CHECKING:
     from modelzoo.runtime.text.tokenizer import Tokenizer
@@ -42,13 +51,19 @@ class TaskModel(keras.Model):
         """How raw media become the model's inputs, as data: `{"image": {...}, "audio": {...}}`.
 
         Training, evaluation and a device all read it; `{}` for a model that reads text alone.
+
+        Raises:
+            ModelzooError: the backbone's is wrong; see `runtime.media.processing`.
         """
-        return dict(getattr(self.backbone, "processing", {}))
+        return completed(getattr(self.backbone, "processing", None))
 
     def get_config(self) -> dict:
         policy = keras.dtype_policies.serialize(self.dtype_policy)
         backbone = keras.saving.serialize_keras_object(self.backbone)
-        return {"backbone": backbone, "name": self.name, "dtype": policy}
+        config = {"backbone": backbone, "name": self.name, "dtype": policy}
+        kept, quantized = kept_attributes(self.backbone), quantized_layers(self)
+        config |= {"backbone_attributes": kept} if kept else {}
+        return config | ({"quantized": quantized} if quantized else {})
 
     @classmethod
     def from_config(cls, config, custom_objects=None) -> Self:
@@ -56,7 +71,12 @@ class TaskModel(keras.Model):
         backbone = keras.saving.deserialize_keras_object(
             config.pop("backbone"), custom_objects=custom_objects
         )
-        return cls(backbone, **config)
+        for name, value in config.pop("backbone_attributes", {}).items():
+            setattr(backbone, name, value)
+        quantized = config.pop("quantized", {})
+        model = cls(backbone, **config)
+        quantize_layers(model, quantized)
+        return model
 
     if not TYPE_CHECKING:  # an editor shows Keras' own signature
 
@@ -74,6 +94,49 @@ class TaskModel(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        # With replicas Keras learns shapes from a batch's mean over them, and masks have no mean.
+        # One replica's part has the same shapes.
+        if iterator is not None and self._distribute_strategy is not None:
+            parts = self.distribute_strategy.experimental_local_results
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(lambda value: parts(value)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def call_inputs(self) -> dict[str, keras.InputSpec]:
+        """What `call` takes: name -> shape and dtype, `None` for sizes that vary."""
+        return call_inputs(self.backbone, self.processing())
+
+    def export(
+        self, filepath, format: str = "tf_saved_model", verbose=None, input_signature=None, **kwargs
+    ) -> None:
+        """Keras' own export of `call`, its inputs those of `call_inputs`; it verifies nothing.
+
+        `modelzoo.export` writes the task's functions instead, and compares them with this model.
+
+        Args:
+            format: one that Keras has: "tf_saved_model", "onnx", "litert" (a path that ends with
+                `.tflite`) and so on.
+            input_signature: `[{name: keras.InputSpec}]`, where other or static shapes are wanted.
+
+        Raises:
+            MissingDependencyError: the packages of a format are not installed.
+
+        Example:
+            >>> model = modelzoo.build("gpt-tiny", num_layers=1, vocab_size=300)
+            >>> model.export("served", verbose=False)
+        """
+        if input_signature is None:
+            input_signature = [self.call_inputs()]
+        try:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"Keras' export to {format} needs a package that is not here: {error}",
+                next_step="pip install tf2onnx onnx" if format == "onnx" else "install it",
+            ) from error
 
     def compile_once(self, key: str, make) -> Any:
         """`make()` the first time, what it made from then on."""
@@ -144,6 +207,11 @@ class Task(Profile):
                 f"the task {self.name} needs a backbone with {needs}(), "
                 f"and {type(backbone).__name__} has none",
                 next_step="take another task, or another architecture",
+            )
+        if is_functional(backbone) and needs not in KEPT and not hasattr(type(backbone), needs):
+            raise ModelzooError(
+                f"{needs} was set on a functional model, which forgets it when it is saved",
+                next_step=f"subclass keras.Model, and define {needs} in the class",
             )
 
 

@@ -11,6 +11,7 @@ from modelzoo.runtime.generation.loop import Written, duplicate_ranks, generate_
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.call_inputs import text_specs
 from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
@@ -38,6 +39,10 @@ class Seq2SeqLM(TaskModel):
 
     def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
+
+    def call_inputs(self) -> dict[str, keras.InputSpec]:
+        """As in every model, for source and target."""
+        return super().call_inputs() | text_specs(self.backbone, "decoder_")
 
     def generate(self, sources, *, stream: bool = False, **sampling) -> Written:
         """What the model makes of a source text, or of a list of them.
