@@ -84,6 +84,24 @@ def test_the_tutorial_passes_every_check_of_the_kit(tutorial):
     assert sum("has a head for the task acme/stars" in line for line in skipped) == 1
 
 
+def test_the_table_of_a_convnet_means_what_the_page_says():
+    section = PAGE[PAGE.index("## Weight tables") : PAGE.index("## Keras classes")]
+    (block,) = re.findall(r"^```py\n(.*?)^```$", section, re.DOTALL | re.M)
+    names: dict = {}
+    exec(block, names)
+    found = names["TABLE"].all_rules("image-classification", {"num_layers": 2})
+    rules = {rule.theirs: rule for rule in found}
+    assert rules["stem.weight"].axes == (2, 3, 1, 0)
+    assert rules["stem_bn.running_var"].ours == ("stem_norm/moving_variance",)
+    assert rules["blocks.1.dw.weight"].depthwise
+    head, config = names["TABLE"].heads["image-classification"], {"class_names": ["a", "b"]}
+    options = {"dropout": 0.0, "labels": ["a", "b"]}
+    assert head.read_options(config, frozenset(), "here") == options
+    assert head.write_options(options) == {"drop_rate": 0.0, **config}
+    helpers = ("same", "layer_norm", "rms_norm", "linear", "conv", "depthwise", "batch_norm")
+    assert all(f"`{name}" in section for name in (*helpers, "summed"))
+
+
 def test_the_page_names_every_group_and_every_check():
     for group in ("plugins", *GROUPS):
         assert f"`modelzoo.{group}`" in PAGE
