@@ -80,9 +80,10 @@ class PrefixDecoder(Fusion):
                 **options,
             )
 
-        self.projector = [dense("projector")]
         if projector == "mlp":
             self.projector = [dense("projector_in", activation="gelu"), dense("projector_out")]
+        else:
+            self.projector = [dense("projector")]
         self.build()
 
     def build(self, input_shape=None) -> None:

@@ -106,6 +106,12 @@ def test_a_model_that_keras_quantized_is_saved_and_loaded(kind, mode, tmp_path):
     assert np.abs(whole - np.asarray(tree.flatten(small(inputs(model)))[0])).max() > 0
 
 
+@pytest.mark.parametrize("name", ["vqa-tiny", "clap-htsat-tiny"])
+def test_no_layer_is_left_unbuilt_which_keras_would_not_quantize(name):
+    model = modelzoo.build(name, compile=False)
+    assert [layer.name for layer in model._flatten_layers() if not layer.built] == []
+
+
 def test_a_mode_that_needs_data_is_refused_when_it_is_saved(tmp_path):
     model = keras.models.clone_model(made("bert"))
     policy = keras.dtype_policies.get("gptq/4/-1_from_float32")

@@ -41,6 +41,9 @@ class ImageNormalization(keras.layers.Layer):
         mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
         self._factor = (1 / (255 * std)).astype("float32")
         self._offset = (-mean / std).astype("float32")
+        self.build()  # it has no weights to wait for
+
+    def build(self, input_shape=None) -> None:
         self.built = True
 
     def call(self, images) -> Tensor:

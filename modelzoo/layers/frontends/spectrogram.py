@@ -50,6 +50,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         self._constants = [
             np.asarray(matrix, "float32") for matrix in (cosines, sines, level, mel_filters(config))
         ]
+        self.build()  # it has no weights to wait for
 
     def build(self, input_shape=None) -> None:
         self.built = True
