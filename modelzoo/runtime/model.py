@@ -23,6 +23,7 @@ from modelzoo.runtime.bundle import Bundle, read_bundle
 from modelzoo.runtime.engines.base import Engine, SignatureInfo, SteppingEngine, plan_steps
 from modelzoo.runtime.engines.opening import open_engine
 from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
+from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import (
     ImageStepper,
     Result,
@@ -161,7 +162,8 @@ class Model(
             truncate: cut what is too long: the end of an encoder's source, the beginning of a
                 prompt (leaving room for `max_new_tokens`, up to half the window).
             sampling: the fields of `Sampling`: max_new_tokens, temperature, top_k, top_p,
-                repetition_penalty, stop, seed, when_full.
+                repetition_penalty, stop, seed, when_full. What is not given is as the checkpoint
+                generates, which the manifest's `generation` states.
 
         Raises:
             OverflowTextError: longer than the model's window, and `when_full` is not "slide".
@@ -173,7 +175,7 @@ class Model(
             ' beginning God created'
         """
         self._need("generate")
-        options = Sampling.of(**sampling)
+        options = sampling_with(self.manifest.get("generation"), sampling)
         texts = [text] if isinstance(text, str) else many_texts(text)
         if stream:
             pieces = self._stream(texts, options, truncate)
@@ -186,7 +188,7 @@ class Model(
     ) -> list[Result]:
         """As `generate`, with each text's tokens and why it ended ("stop" or "length")."""
         self._need("generate")
-        options = Sampling.of(**sampling)
+        options = sampling_with(self.manifest.get("generation"), sampling)
         texts = [self._prepared(text) for text in many_texts(texts)]
         results = []
         for text, rank in zip(texts, duplicate_ranks(texts), strict=True):
@@ -211,7 +213,10 @@ class Model(
         if "encode" in self.engine.signatures:
             length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
             source = self._text.encode_source(text, length, truncate=truncate)
-            return self.engine.stepper(self._padded("encode", source)), [self._start_token()]
+            return self.engine.stepper(self._padded("encode", source)), [
+                self._start_token(),
+                *first_tokens(self.manifest.get("generation")),
+            ]
         stepper = self.engine.stepper()
         prompt, window = encode_prompt(self.tokenizer, text), stepper.max_length
         if truncate and window is not None and len(prompt) > window:
@@ -274,7 +279,7 @@ class Model(
         assert path is not None  # or it could not
         template = ChatTemplate(read_source(path), template_tokens(self._text), path)
         session = Session(lambda length: engine.stepper(), plan_steps(engine.signatures).max_length)
-        return ChatSession(session, self._text, template)
+        return ChatSession(session, self._text, template, self.manifest.get("generation"))
 
     # === One forward pass ===
 
@@ -286,6 +291,10 @@ class Model(
     ) -> list[Labels]: ...
     def classify(self, text, top: int | None = None, truncate: bool = False) -> list:
         """Labels and their probabilities, the likeliest first.
+
+        Of a model with `problem_type` "multi_label_classification" each label has a probability by
+        itself, so that several may apply; of one with "regression" it is a number, not a
+        probability.
 
         Args:
             text: a text, a pair of texts (a tuple), or a list of either; for a model that reads
@@ -307,10 +316,10 @@ class Model(
         """
         self._need("classify")
         _check_top(top)
-        labels = self.manifest.get("labels")
+        labels, problem_type = self.manifest.get("labels"), self.manifest.get("problem_type")
 
         def answer(outputs, *_) -> list:
-            return _labelled(outputs["logits"], labels, top)
+            return _labelled(outputs["logits"], labels, top, problem_type)
 
         kind = medium_of(self.engine.signatures["serve"])
         if kind is not None:

@@ -138,6 +138,12 @@ class TaskModel(keras.Model):
                 next_step="pip install tf2onnx onnx" if format == "onnx" else "install it",
             ) from error
 
+    @property
+    def generation(self) -> dict:
+        """What the recipe's checkpoint generates with; see `runtime.generation.defaults`."""
+        options = {} if self.recipe is None else self.recipe.table("task_options")
+        return options.get("generation") or {}
+
     def compile_once(self, key: str, make) -> Any:
         """`make()` the first time, what it made from then on."""
         if key not in self._compiled:

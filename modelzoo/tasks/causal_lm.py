@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 from modelzoo.data.batches import Batches
+from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.loop import Written, encode_prompt, generate_text, generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.generation.session import ChatSession
@@ -50,13 +51,14 @@ class CausalLM(TaskModel):
             prompts: a str or a list of str.
             stream: give an iterator over pieces instead.
             **sampling: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`,
-                `stop`, `stop_tokens`, `seed`; see `runtime.generation.sampling.Sampling`.
+                `stop`, `stop_tokens`, `seed`; see `runtime.generation.sampling.Sampling`. What is
+                not given is as the checkpoint's `generation_config.json` says.
 
         Returns: str for a str, list of str for a list, without the prompts. Rows of a batch get
         the tokens that they get alone.
         """
         tokenizer = self.need_tokenizer()
-        sampling = Sampling(**sampling)
+        sampling = sampling_with(self.generation, sampling)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         stepper = self.stepper([encode_prompt(tokenizer, text) for text in texts], sampling)
         return generate_text(
@@ -65,7 +67,7 @@ class CausalLM(TaskModel):
 
     def generate_tokens(self, prompts, **sampling) -> list[list[int]]:
         """The same for lists of token ids, with no tokenizer: the new tokens of each row."""
-        sampling = Sampling(**sampling)
+        sampling = sampling_with(self.generation, sampling)
         generation = generate_tokens(self.stepper(prompts, sampling), prompts, sampling)
         for _ in generation:
             pass
@@ -131,13 +133,20 @@ class CausalLM(TaskModel):
 
 
 class CausalLMTask(Task):
-    """Predict each token from those before it. Raw data: documents (`text`)."""
+    """Predict each token from those before it. Raw data: documents (`text`).
+
+    Args:
+        generation: how a checkpoint generates; see `runtime.generation.defaults`.
+    """
 
     name = "causal-lm"
     does = "continues a text, one token after another"
     special_tokens = ("<|endoftext|>",)
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'
     abilities = ("generate", "chat")
+
+    def __init__(self, *, generation: dict | None = None):
+        self.generation = generation
 
     def model(self, backbone) -> CausalLM:
         """A `CausalLM`, or what the backbone's own `causal_lm()` gives."""

@@ -12,7 +12,12 @@ from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.schema import defaults
 from modelzoo.signature import Signature, Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
-from modelzoo.tasks.shared.checkpoints import labels_of_config
+from modelzoo.tasks.shared.checkpoints import (
+    ProblemType,
+    check_labels,
+    check_trainable,
+    classifier_options,
+)
 from modelzoo.tasks.shared.encoder_signatures import unit
 from modelzoo.tasks.shared.media_abilities import MediaAnswers, input_specs
 from modelzoo.tasks.shared.scores import classification_scores, predictions
@@ -113,6 +118,7 @@ class MediaClassificationTask(Task):
         labels: their names in the order of the logits; empty takes the data's, sorted.
         num_labels: their number, where nobody has named them yet: of published weights, for one.
         dropout, norm_epsilon: see `MediaClassifier`.
+        problem_type: what answers mean; see `tasks.shared.checkpoints.ProblemType`.
         augment: how training alters what it sees; see `data.augment.augmenter`.
     """
 
@@ -127,9 +133,9 @@ class MediaClassificationTask(Task):
         dropout: float = 0.0,
         norm_epsilon: float | None = None,
         augment: dict | None = None,
+        problem_type: ProblemType | None = None,
     ):
-        if labels is not None and len(set(labels)) < max(2, len(labels)):
-            raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
+        check_labels(labels, problem_type)
         if labels and num_labels and len(labels) != num_labels:
             raise RecipeError(f"there are {len(labels)} labels, and num_labels is {num_labels}")
         if num_labels is not None and num_labels < 2:
@@ -139,6 +145,7 @@ class MediaClassificationTask(Task):
         augmenter(self.kind, augment, workers=1)  # refused now, and not with the first batch
         self.labels, self.num_labels, self.dropout = labels, num_labels, dropout
         self.norm_epsilon, self.augment = norm_epsilon, augment
+        self.problem_type = problem_type
 
     @property
     def kind(self) -> str:
@@ -176,6 +183,7 @@ class MediaClassificationTask(Task):
     def batches(self, raw, tokenizer=None, **options) -> Batches:
         from modelzoo.data.media_classification import media_classification_batches
 
+        check_trainable(self.problem_type)
         return media_classification_batches(
             raw, self.kind, labels=self.labels, augment=self.augment, **options
         )
@@ -186,8 +194,8 @@ class MediaClassificationTask(Task):
 
     @classmethod
     def options_of_config(cls, config, names) -> dict:
-        """The labels, unless a subclass has fixed them."""
-        return {"labels": labels_of_config(config)} if "labels" in defaults(cls) else {}
+        """The labels and the problem, unless a subclass has fixed them."""
+        return classifier_options(config) if "labels" in defaults(cls) else {}
 
 
 class ImageClassificationTask(MediaClassificationTask):

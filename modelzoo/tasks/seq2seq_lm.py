@@ -7,6 +7,7 @@ import numpy as np
 
 from modelzoo.data.batches import Batches
 from modelzoo.errors import OverflowTextError, TokenizerError
+from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import Written, duplicate_ranks, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, Tensor, TensorSpec
@@ -51,13 +52,12 @@ class Seq2SeqLM(TaskModel):
         values are kept.
         """
         tokenizer = self.need_tokenizer()
-        sampling = Sampling(**sampling)
+        sampling = sampling_with(self.generation, sampling)
         texts = [sources] if isinstance(sources, str) else list(sources)
-        start = start_token(tokenizer)
-        stepper = self.stepper(
-            [tokenizer.encode_source(text, self.backbone.max_length) for text in texts], sampling
-        )
-        prompts = [[start]] * len(texts)
+        prompt = [start_token(tokenizer), *first_tokens(self.generation)]
+        encoded = [tokenizer.encode_source(text, self.backbone.max_length) for text in texts]
+        stepper = self.stepper(encoded, sampling, len(prompt))
+        prompts = [prompt] * len(texts)
         result = generate_text(
             stepper, tokenizer, prompts, sampling, stream, ranks=duplicate_ranks(texts)
         )
@@ -65,13 +65,13 @@ class Seq2SeqLM(TaskModel):
             return result
         return (piece for _, piece in result) if stream else result[0]
 
-    def stepper(self, sources, sampling: Sampling) -> KerasStepper:
+    def stepper(self, sources, sampling: Sampling, prompt_length: int = 1) -> KerasStepper:
         """Encode token sources and begin a state with a row for each."""
         token_ids, mask = self._pad(sources)
         encode = self.compile_once("encode", lambda: compiled(self.backbone.encode, self))
         mask = int_tensor(mask)
         memory = encode(int_tensor(token_ids), mask)
-        slots, prefill = window(self.backbone.max_length, 1, sampling.max_new_tokens)
+        slots, prefill = window(self.backbone.max_length, prompt_length, sampling.max_new_tokens)
         steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
         return KerasStepper(self.backbone, steps, len(sources), slots, prefill, (memory, mask))
 
@@ -132,7 +132,11 @@ def start_token(tokenizer) -> int:
 
 
 class Seq2SeqLMTask(Task):
-    """Write a target text for a source text. Raw data: pairs (`source`, `target`)."""
+    """Write a target text for a source text. Raw data: pairs (`source`, `target`).
+
+    Args:
+        generation: how a checkpoint generates; see `runtime.generation.defaults`.
+    """
 
     name = "seq2seq-lm"
     fields = (("source", "target"),)
@@ -141,6 +145,9 @@ class Seq2SeqLMTask(Task):
     frame = "source"
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'
     abilities = ("generate",)
+
+    def __init__(self, *, generation: dict | None = None):
+        self.generation = generation
 
     def model(self, backbone) -> Seq2SeqLM:
         self.check_backbone(backbone, "encode")

@@ -8,14 +8,18 @@ import keras
 from keras import ops
 
 from modelzoo.data.batches import Batches
-from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.schema import defaults
 from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS
-from modelzoo.tasks.shared.checkpoints import labels_of_config
+from modelzoo.tasks.shared.checkpoints import (
+    ProblemType,
+    check_labels,
+    check_trainable,
+    classifier_options,
+)
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding, pool
 from modelzoo.tasks.shared.scores import classification_scores, predictions
 from modelzoo.tasks.shared.text_abilities import Answers
@@ -96,6 +100,7 @@ class TextClassificationTask(Task):
     Args:
         labels: their names in the order of the logits; empty takes the data's, sorted.
         dropout, hidden_activation: see `TextClassifier`.
+        problem_type: what answers mean; see `tasks.shared.checkpoints.ProblemType`.
     """
 
     name = "text-classification"
@@ -112,11 +117,11 @@ class TextClassificationTask(Task):
         labels: list[str] | None = None,
         dropout: float = 0.1,
         hidden_activation: Literal["tanh", "relu", "gelu"] | None = None,
+        problem_type: ProblemType | None = None,
     ):
-        if labels is not None and len(set(labels)) < max(2, len(labels)):
-            raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
+        check_labels(labels, problem_type)
         self.labels, self.dropout = labels, dropout
-        self.hidden_activation = hidden_activation
+        self.hidden_activation, self.problem_type = hidden_activation, problem_type
 
     def model(self, backbone) -> TextClassifier:
         count = len(self.labels or ("0", "1"))
@@ -136,6 +141,7 @@ class TextClassificationTask(Task):
     def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import classification_batches
 
+        check_trainable(self.problem_type)
         return classification_batches(raw, tokenizer, labels=self.labels, **options)
 
     def evaluate(self, model, batches) -> dict[str, float]:
@@ -144,5 +150,5 @@ class TextClassificationTask(Task):
 
     @classmethod
     def options_of_config(cls, config, names) -> dict:
-        """The labels, unless a subclass has fixed them."""
-        return {"labels": labels_of_config(config)} if "labels" in defaults(cls) else {}
+        """The labels and the problem, unless a subclass has fixed them."""
+        return classifier_options(config) if "labels" in defaults(cls) else {}

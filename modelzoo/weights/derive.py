@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
+from modelzoo import registry
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.recipe import Recipe, from_values
+from modelzoo.recipe.schema import defaults
 from modelzoo.weights.checkpoint import Checkpoint
+from modelzoo.weights.generation import generation_options
 from modelzoo.weights.lookup import known_types, table_of_type
 from modelzoo.weights.table import Head, Table, nested
 
@@ -104,7 +107,12 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
         if kind in head.classes:
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
             options = {**head.options, **said(task, "options_of_config")(config, names)}
-            return task, {**options, **head.read_options(config, names, checkpoint.where)}
+            options |= head.read_options(config, names, checkpoint.where)
+            if "generation" in defaults(registry.task(task)):
+                options["generation"] = (
+                    generation_options(checkpoint.config, checkpoint.extras) or None
+                )
+            return task, {key: value for key, value in options.items() if value is not None}
     if kind is None or kind.endswith("Model"):
         return _task_of_backbone(table.heads), {}
     known = [name for head in table.heads.values() for name in head.classes]

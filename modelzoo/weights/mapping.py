@@ -74,7 +74,7 @@ def weights_by_path(model) -> dict[str, keras.Variable]:
         path = weight.path if id(weight) in bare else weight.path.partition("/")[2]
         if id(weight) in owner:
             path = f"{owner[id(weight)]}/{path}"
-        if "seed_generator" in path:
+        if "seed_generator" in path or "/lora_" in path:  # the kernel's own: see `write`
             continue
         if path in found:
             raise ValueError(f"two weights are called {path}")

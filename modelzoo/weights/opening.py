@@ -13,18 +13,11 @@ from modelzoo.recipe import LOCK_NAME
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.ctranslate2 import is_ctranslate2, open_ctranslate2
 from modelzoo.weights.hub.download import download, is_hub
+from modelzoo.weights.small_files import ADAPTER, ADAPTER_WEIGHTS, SMALL, adapter
 from modelzoo.weights.tensors import open_safetensors
 from modelzoo.weights.tokenizer_files import read_tokenizer_files
 
 CONFIG, INDEX, WHOLE = "config.json", "model.safetensors.index.json", "model.safetensors"
-_EXTRAS = (
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-)
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -37,7 +30,9 @@ def is_source(name: str | os.PathLike) -> bool:
     path = Path(name)
     if is_hub(os.fspath(name)) or path.suffix in (".safetensors", ".gguf", *_PICKLED):
         return True
-    return path.is_dir() and not (path / LOCK_NAME).exists() and (path / CONFIG).exists()
+    if not path.is_dir() or (path / LOCK_NAME).exists():
+        return False
+    return (path / CONFIG).exists() or (path / ADAPTER).exists()
 
 
 def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
@@ -76,13 +71,19 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
                 next_step="give a directory, a .safetensors file or a .gguf file",
             )
         return _checkpoint(where, path.parent, open_safetensors(path))
+    if (path / ADAPTER).is_file():
+        raise adapter(path / ADAPTER, _json(path / ADAPTER))
     return _checkpoint(where, path, _tensors(path))
 
 
 def _checkpoint(where: str, folder: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    if (folder / ADAPTER).is_file():
+        raise adapter(folder / ADAPTER, _json(folder / ADAPTER))
     config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if not isinstance(config, dict):
+        raise WeightsError("config.json is not a table", where=folder / CONFIG)
     names = [
-        *_EXTRAS,
+        *SMALL,
         *(f"{path.parent.name}/{path.name}" for path in folder.glob("*/*config.json")),
     ]
     extras = {name: _json(folder / name) for name in names if (folder / name).is_file()}
@@ -98,6 +99,8 @@ def _stops(extras: Mapping) -> dict:
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of all shards, or of the one file."""
+    if (folder / WHOLE).is_file():  # over an index, which may be older: as in transformers
+        return open_safetensors(folder / WHOLE)
     if (folder / INDEX).is_file():
         shards = _json(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(v, str) for v in shards.values()):
@@ -119,9 +122,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
                 did_you_mean=nearest(missing[0], found),
             )
         return found
-    files = sorted(folder.glob("*.safetensors"))
-    if (folder / WHOLE).is_file():
-        return open_safetensors(folder / WHOLE)
+    files = sorted(path for path in folder.glob("*.safetensors") if path.name != ADAPTER_WEIGHTS)
     if len(files) == 1:
         return open_safetensors(files[0])
     pickled = sorted(path for path in folder.iterdir() if path.suffix in _PICKLED)

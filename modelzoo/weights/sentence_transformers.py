@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.weights.keys import not_read
+from modelzoo.weights.small_files import SENTENCE
 
 __all__ = ["embedding_options", "sentence_transformers_files"]
 
@@ -26,6 +28,24 @@ _POOLINGS = {
     "mean_sqrt_len_tokens": ("pooling_mode_mean_sqrt_len_tokens", None),
     "weightedmean": ("pooling_mode_weightedmean_tokens", None),
 }
+# Who wrote it; how vectors are compared, and their width; how batches are run.
+_UNUSED = (
+    "__version__",
+    "similarity_fn_name",
+    "word_embedding_dimension",
+    "embedding_dimension",
+    "unpad_inputs",
+)
+# A prompt's own tokens count, and a text is read by the model's one way to read texts.
+_NEUTRAL = {
+    "include_prompt": True,
+    "model_type": "SentenceTransformer",
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+}
+_PROMPTS = "config_sentence_transformers.json"
+_NO_LIMIT = 10**9  # tokens; transformers writes 1e30 where there is none
 _MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -61,16 +81,22 @@ def embedding_options(extras: Mapping[str, Any]) -> dict[str, Any] | None:
             next_step="take a checkpoint without further modules",
         )
     place = f"{found['Pooling']}/config.json"
-    sentence = _table(extras, _beside(found["Transformer"], "sentence_bert_config.json"), {})
-    _check_text(extras, sentence, found["Transformer"])
-    length = sentence.get("max_seq_length")
-    if length is not None and (type(length) is not int or length < 1):
-        raise WeightsError(
-            f"max_seq_length is {length!r}, and no number of tokens",
-            where="sentence_bert_config.json",
-        )
+    names = [_beside(found["Transformer"], name) for name in SENTENCE]
+    name = next((name for name in names if name in extras), names[0])
+    sentence, tokenizer = (
+        _table(extras, each, {})
+        for each in (name, _beside(found["Transformer"], "tokenizer_config.json"))
+    )
+    _check_text(extras, sentence, tokenizer, name)
+    length = _length(sentence, name, "max_seq_length")
+    if length is None:  # so does sentence-transformers
+        length = _length(tokenizer, "tokenizer_config.json", "model_max_length")
+    pooling, prompts = _table(extras, place), _table(extras, _PROMPTS, {})
+    _check_keys(sentence, ("max_seq_length", "do_lower_case"), name)
+    _check_keys(pooling, ("pooling_mode", *(flag for flag, _ in _POOLINGS.values())), place)
+    _check_keys(prompts, ("prompts", "default_prompt_name"), _PROMPTS)
     options = {
-        "pooling": _pooling(_table(extras, place), place),
+        "pooling": _pooling(pooling, place),
         "normalize": "Normalize" in found,
     }
     return options if length is None else {**options, "max_length": length}
@@ -163,23 +189,53 @@ def _pooling(config: Mapping[str, Any], place: str) -> str:
     return _POOLINGS[on[0]][1]
 
 
-def _check_text(extras: Mapping[str, Any], sentence: Mapping[str, Any], path: str) -> None:
+def _check_keys(config: Mapping[str, Any], read: tuple[str, ...], where: str) -> None:
+    """
+    Raises:
+        WeightsError: keys that nothing reads, and that might change a vector.
+    """
+    # Flags of poolings that are on and not known have a message of their own.
+    used = {*read, *(key for key in config if key.startswith("pooling_mode_"))}
+    rest = not_read(config, used, _NEUTRAL, _UNUSED)
+    if rest:
+        raise WeightsError(
+            f"{', '.join(rest)} is not supported: it would be passed over",
+            where=where,
+            did_you_mean=nearest(rest[0].partition(" ")[0], read),
+            next_step="where you know that it changes no vector, remove it from the file",
+        )
+
+
+def _length(config: Mapping[str, Any], where: str, key: str) -> int | None:
+    """A number of tokens; `None` where there is none, or one that stands for "no limit"."""
+    length = config.get(key)
+    if length is None:
+        return None
+    if type(length) not in (int, float) or length < 1 or length != length // 1:
+        raise WeightsError(f"{key} is {length!r}, and no number of tokens", where=where)
+    return None if length >= _NO_LIMIT else int(length)
+
+
+def _check_text(
+    extras: Mapping[str, Any],
+    sentence: Mapping[str, Any],
+    tokenizer: Mapping[str, Any],
+    where: str,
+) -> None:
     """Refuses what would change the text before it is tokenized: it would be left out here."""
-    tokenizer = _table(extras, _beside(path, "tokenizer_config.json"), {})
     if sentence.get("do_lower_case") and not tokenizer.get("do_lower_case"):
         raise WeightsError(
             "do_lower_case asks for lower case before the tokenizer, which keeps capitals",
-            where="sentence_bert_config.json",
+            where=where,
             next_step="set it to false and lower the texts yourself",
         )
-    name = "config_sentence_transformers.json"
-    prompts = _table(extras, name, {})
+    prompts = _table(extras, _PROMPTS, {})
     default = prompts.get("default_prompt_name")
     texts = prompts.get("prompts")
     if default is not None and isinstance(texts, dict) and texts.get(default):
         raise WeightsError(
             f"a prompt is put before every text: {texts[default]!r}",
-            where=name,
+            where=_PROMPTS,
             next_step="set default_prompt_name to null and write it before the texts yourself",
         )
 

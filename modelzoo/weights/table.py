@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.weights.keys import Asked, check_kind, kind_of_ours, not_read
 
 # Hugging Face's names of activations, and ours. The first of equals is the one that is written.
 ACTIVATIONS = {
@@ -185,11 +186,14 @@ class Value:
         value: Any = config
         for key in self.theirs.split("."):
             value = value.get(key, ...) if isinstance(value, Mapping) else ...
-        value = self.default if value is ... else value
+        if value is ... or (value is None and self.default is None):
+            value = self.default
+        elif self.names is None:
+            check_kind(self.theirs, value, kind_of_ours(self.ours), f"{where}, config.json")
         if value is ...:
             raise WeightsError(f"config.json has no {self.theirs!r}", where=where)
         if self.names is not None and value is not None:
-            if value not in self.names:
+            if not isinstance(value, str | int) or value not in self.names:
                 raise WeightsError(
                     f"{self.theirs} {value!r} is not supported",
                     where=f"{where}, config.json",
@@ -263,10 +267,13 @@ class Table:
         values: keys that correspond one to one.
         fixed: keys of ours that this model type determines.
         assumed: keys of theirs that have this value or are left out; others are not supported.
+        aliases: a second name of a key of theirs -> the first: `{"n_ctx": "n_positions"}`.
+        neutral: keys of theirs that nothing reads, and the value at which they change nothing.
+        unused: keys of theirs that mean nothing here; see `weights.keys.UNUSED` for all tables'.
         heads: by our task.
         ignored: regular expressions of tensors that hold nothing of the model.
         read, write: what `values` cannot say: (config, names of tensors) -> our keys, and (our
-            values) -> their keys.
+            values) -> their keys. What `read` looks at counts as read.
         read_media, write_media: the same for their `preprocessor_config.json`.
         roles: our role of a token -> theirs that plays it: `{"sep": "eos"}`.
     """
@@ -282,6 +289,9 @@ class Table:
     part_rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     assumed: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    neutral: Mapping[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     read: Callable[[Mapping, frozenset[str]], dict] = _nothing
     write: Callable[[Mapping], dict] = _nothing
@@ -293,8 +303,10 @@ class Table:
         """Our `[model]` values of their configuration.
 
         Raises:
-            WeightsError: a key is missing, or has a value that is not supported here.
+            WeightsError: a key is missing, has a value that is not supported here, or is not known
+                and might change the model.
         """
+        config = {self._first_name(key, config): value for key, value in config.items()}
         for key, value in self.assumed.items():
             if config.get(key, value) not in (value, None):
                 raise WeightsError(
@@ -303,7 +315,25 @@ class Table:
                     where=f"{where}, config.json",
                 )
         values = {value.ours: value.read(config, where) for value in self.values}
-        return {**self.fixed, **values, **self.read(config, names)}
+        asked = Asked(config, f"{where}, config.json")
+        values |= self.read(asked, names)
+        used = {*asked.keys_asked, *self.assumed, *(value.theirs for value in self.values)}
+        rest = not_read(config, used, self.neutral, self.unused)
+        if rest:
+            raise WeightsError(
+                f"a {self.model_type} with {', '.join(rest)} is not supported: "
+                f"{'these keys' if len(rest) > 1 else 'this key'} would be passed over",
+                where=f"{where}, config.json",
+                did_you_mean=nearest(rest[0].partition(" ")[0], used),
+                next_step="take a model without it; where you know that it changes no answer, "
+                "remove it from config.json",
+            )
+        return {**self.fixed, **values}
+
+    def _first_name(self, key: str, config: Mapping) -> str:
+        """A key's first name, unless the file has that as well."""
+        first = self.aliases.get(key, key)
+        return key if first in config else first
 
     def write_config(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Their keys for all our `[model]` values; see `mapping.model_values`.

@@ -121,12 +121,15 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
     from keras import ops
 
     check_convolutions(model, rules)
-    weights = weights_by_path(model)
+    weights, merged = weights_by_path(model), _merged(model)
     bare = head.classes[0].endswith("Model")  # a backbone alone has names without the prefix
     tensors = {}
     for rule in rules:
         name = rule.theirs.removeprefix(table.prefix) if bare else rule.theirs
-        arrays = [np.asarray(ops.convert_to_numpy(weights[path])) for path in rule.ours]
+        arrays = [
+            np.asarray(ops.convert_to_numpy(merged.get(id(weights[path]), weights[path])))
+            for path in rule.ours
+        ]
         tensors[name] = to_theirs(rule, arrays)
         for more in rule.plus:
             more = more.removeprefix(table.prefix) if bare else more
@@ -134,6 +137,17 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
         if name.endswith(".running_var"):
             tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
     return tensors
+
+
+def _merged(model) -> dict[int, Any]:
+    """The kernels, or embeddings, with Keras' LoRA added: id of the weight -> value."""
+    found = {}
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            for name in ("kernel", "embeddings"):
+                if hasattr(layer, f"_{name}"):  # the property of the same name adds LoRA to it
+                    found[id(getattr(layer, f"_{name}"))] = getattr(layer, name)
+    return found
 
 
 def _config(model, head: Head) -> dict:

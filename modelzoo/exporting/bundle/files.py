@@ -19,6 +19,8 @@ from modelzoo.runtime.media.processing import completed
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.tasks.profile import said
 
+# Task options that say how an answer comes out of what the model computes.
+ANSWERING = ("problem_type", "generation")
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 
 
@@ -39,6 +41,7 @@ def write_sources(folder: Path, model, source: str) -> None:
 def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, options) -> dict:
     """All that is known before the file has been opened; `abilities` are all that the task has."""
     tokenizer, recipe = model.tokenizer, model.recipe
+    task_options = recipe.table("task_options")
     abilities = said(recipe.task, "abilities")
     backbone = getattr(model, "backbone", None)
     return {
@@ -55,7 +58,8 @@ def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, o
         "vocab_size": getattr(backbone, "vocab_size", None),
         "signatures": {key: {} for key in signatures},
         "tokenizer": None if tokenizer is None else tokenizer_entry(model),
-        "labels": recipe.table("task_options").get("labels"),
+        "labels": task_options.get("labels"),
+        **{key: task_options[key] for key in ANSWERING if key in task_options},
         "processing": {**processing(signatures, tokenizer), **media(model)},
         "options": options,
         "recipe_digest": recipe.digest,

@@ -12,6 +12,7 @@ from typing import Any, Literal, Unpack, overload
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError, nearest
+from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.loop import Generation, Stepper, text_pieces
 from modelzoo.runtime.generation.prefill import left_out
 from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
@@ -140,6 +141,7 @@ class ChatSession:
         session: the model's state.
         tokenizer: its "eos" role and its `stop_tokens` end a reply.
         template: the checkpoint's.
+        generation: how it generates where a call says nothing; see `generation.defaults`.
 
     Example:
         >>> from modelzoo.runtime import load
@@ -150,8 +152,15 @@ class ChatSession:
         >>> reply = session.chat(messages)
     """
 
-    def __init__(self, session: Session, tokenizer, template: ChatTemplate):
+    def __init__(
+        self,
+        session: Session,
+        tokenizer,
+        template: ChatTemplate,
+        generation: Mapping | None = None,
+    ):
         self.session, self.tokenizer, self.template = session, tokenizer, template
+        self.generation = dict(generation or {})
         self._encoder = ChatEncoder(tokenizer, template)
 
     @overload
@@ -207,7 +216,8 @@ class ChatSession:
                     next_step=f"the options are {', '.join(names)}",
                 )
         chosen = {name: value for name, value in options.items() if name in known}
-        return Sampling.of(**{"max_new_tokens": MAX_REPLY, **chosen}), variables
+        asked = {"max_new_tokens": MAX_REPLY, **self.generation}
+        return sampling_with(asked, chosen), variables
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -28,7 +28,7 @@ def chat_session(model) -> ChatSession:
     template = ChatTemplate(model.chat_template, template_tokens(tokenizer))
     longest = model.backbone.max_length
     session = Session(lambda length: _stepper(model, length), longest, lambda: weights_stamp(model))
-    return ChatSession(session, tokenizer, template)
+    return ChatSession(session, tokenizer, template, model.generation)
 
 
 def fits(session: ChatSession, model) -> bool:

@@ -33,10 +33,12 @@ def device_model(model, engine: KerasEngine, **manifest: object) -> Model:
         manifest: entries that a bundle of it has, besides its name, its task and its labels.
     """
     recipe = model.recipe
+    options = recipe.table("task_options") if recipe else {}
     entries = {
         "name": recipe.name if recipe else model.name,
         "task": recipe.task if recipe else type(model).__name__,
-        "labels": recipe.table("task_options").get("labels") if recipe else None,
+        "labels": options.get("labels"),
+        "problem_type": options.get("problem_type"),
     }
     return Model(Bundle(Path(entries["name"]), {**entries, **manifest}), model.tokenizer, engine)
 

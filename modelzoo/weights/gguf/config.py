@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.gguf.names import ARCHITECTURES, Architecture
+from modelzoo.weights.keys import not_read
 
 if TYPE_CHECKING:
     from modelzoo.weights.gguf.file import GgufFile
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
 __all__ = ["derive_config", "find_architecture"]
 
 _REQUIRED = object()
+# Repeated elsewhere in the file, or of how it was made.
+_UNUSED = (
+    "vocab_size",
+    "rope.scaling.finetuned",
+    "rope.scaling.yarn_log_multiplier",
+    "tensor_data_layout",
+)
+# At these values they change nothing; llama.cpp writes most of them for every model.
+_NEUTRAL = {
+    "attention.causal": True,
+    "attention.max_alibi_bias": 0.0,
+    "attention.clamp_kqv": 0.0,
+    "attention.scale": 0.0,
+    "expert_used_count": 0,
+    "logit_scale": 1.0,
+    "residual_scale": 1.0,
+    "embedding_scale": 1.0,
+    "rope.scaling.attn_factor": 1.0,
+    "rope.scaling.factor": 1.0,
+    "rope.scaling.type": "none",
+}
 _CONVERT = "convert the model to GGUF again with a current llama.cpp"
 _TOKEN_IDS = {
     "bos_token_id": "tokenizer.ggml.bos_token_id",
@@ -61,6 +83,7 @@ def derive_config(file: GgufFile, name: str, architecture: Architecture) -> dict
     else:
         config |= _decoder(metadata, name)
         config |= _gemma3(metadata, config) if name == "gemma3" else {"hidden_act": "silu"}
+    metadata.check_rest()
     # llama.cpp writes the output projection only where it is not the embedding matrix.
     config["tie_word_embeddings"] = "output.weight" not in file.tensors
     for key, theirs in _TOKEN_IDS.items():
@@ -209,8 +232,29 @@ class _Metadata:
 
     def __init__(self, file: GgufFile, prefix: str) -> None:
         self.file, self.prefix = file, prefix
+        self.asked: set[str] = set()
+
+    def check_rest(self) -> None:
+        """
+        Raises:
+            WeightsError: keys under the prefix that nothing has asked for, that are not unused,
+                and that are not at their neutral value.
+        """
+        own = {
+            key.removeprefix(f"{self.prefix}."): value
+            for key, value in self.file.metadata.items()
+            if key.startswith(f"{self.prefix}.")
+        }
+        rest = not_read(own, self.asked, _NEUTRAL, _UNUSED)
+        if rest:
+            raise WeightsError(
+                f"a {self.prefix} with {', '.join(rest)} is not supported: it would be passed over",
+                where=self.file.path,
+                next_step="take the model in Hugging Face's layout, or another one",
+            )
 
     def get(self, key: str, kind: type, default: object = _REQUIRED) -> Any:
+        self.asked.add(key)
         value = self.file.metadata.get(f"{self.prefix}.{key}", default)
         if value is _REQUIRED:
             raise WeightsError(

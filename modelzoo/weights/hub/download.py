@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from modelzoo.errors import WeightsError, nearest, require
 from modelzoo.weights.hub.errors import FORMS, Address, explained
+from modelzoo.weights.small_files import ADAPTER, SMALL
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ResolvedRevision
@@ -31,11 +32,10 @@ _ADDRESS = re.compile(
 )
 _PAGE = re.compile(r"https?://(?:huggingface\.co|hf\.co)/([^?#]+).*")
 
-_CONFIGS = """config.json generation_config.json preprocessor_config.json modules.json
-    sentence_bert_config.json chat_template.jinja chat_template.json"""
-_TOKENIZER = """tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json
+_CONFIGS = f"config.json {ADAPTER} chat_template.jinja chat_template.json"
+_TOKENIZER = """tokenizer.json special_tokens_map.json added_tokens.json
     vocab.txt vocab.json merges.txt"""
-_SMALL = {*_CONFIGS.split(), *_TOKENIZER.split()}
+_SMALL = {*SMALL, *_CONFIGS.split(), *_TOKENIZER.split()}
 _VOCABULARIES = {"tokenizer.json", "vocab.txt", "vocab.json"}
 _WEIGHTS = (".safetensors", ".gguf")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
@@ -190,7 +190,7 @@ def _weights(names: Sequence[str], address: Address) -> list[str]:
     for best in (_WHOLE, _INDEX):
         if best in top:
             return [best]
-    if "adapter_config.json" in top:
+    if ADAPTER in top:
         raise WeightsError(
             f"{address.repo} is an adapter, not a whole model",
             where=address.source,

@@ -1,5 +1,6 @@
 """AST, the Audio Spectrogram Transformer."""
 
+from modelzoo.errors import WeightsError
 from modelzoo.weights.table import (
     Head,
     Rule,
@@ -11,6 +12,7 @@ from modelzoo.weights.table import (
     rules,
     same,
 )
+from modelzoo.weights.tables.shared.image_processing import check_media_keys
 
 _PREFIX = "audio_spectrogram_transformer."
 
@@ -31,6 +33,14 @@ _LAYER = rules(
 def _read_media(config) -> dict:
     """The statistics that a spectrogram is normalised by."""
     keys = {"mean": "mean", "std": "deviation", "sampling_rate": "sample_rate"}
+    # The sizes are those of config.json; a batch of one length needs no mask.
+    sizes = ("num_mel_bins", "max_length", "padding_side", "return_attention_mask")
+    neutral = {"feature_size": 1, "padding_value": 0.0, "do_normalize": True}
+    check_media_keys(config, tuple(keys), sizes, neutral)
+    if config.get("do_normalize") is False:
+        raise WeightsError(
+            "do_normalize = False is not supported", where="preprocessor_config.json"
+        )
     return {ours: config[theirs] for theirs, ours in keys.items() if theirs in config}
 
 

@@ -61,6 +61,13 @@ BART = Table(
         "normalize_embedding": True,
         "extra_pos_embeddings": 2,
     },
+    aliases={
+        "hidden_size": "d_model",
+        "num_attention_heads": "encoder_attention_heads",
+        "num_hidden_layers": "encoder_layers",
+    },
+    neutral={"force_bos_token_to_be_generated": False},
+    unused=("num_hidden_layers", "classif_dropout"),
     heads={
         "seq2seq-lm": Head(
             ("BartForConditionalGeneration",),

@@ -43,6 +43,15 @@ _LAYER = rules(
 )
 _ASSUMED = {"position_embedding_type": "absolute", "is_decoder": False}
 _IGNORED = (r".*embeddings\.position_ids",)
+# Of heads that are not here, as the multilingual BERT has them.
+_UNUSED = (
+    "directionality",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
+)
 
 
 def _encoder(prefix: str) -> dict:
@@ -56,6 +65,8 @@ def _encoder(prefix: str) -> dict:
         ),
         "layer_rules": rules(_LAYER, theirs=prefix + "encoder.layer.{i}."),
         "ignored": _IGNORED,
+        "unused": _UNUSED,
+        "neutral": {"add_cross_attention": False, "tie_word_embeddings": True},
         "read": lambda config, names: {
             "pooler": any(name.endswith("pooler.dense.weight") for name in names)
         },
@@ -161,6 +172,12 @@ DISTILBERT = Table(
     ),
     fixed={"num_segments": 0, "pooler": False, "norm_epsilon": 1e-12, "position_offset": 0},
     assumed={"sinusoidal_pos_embds": False},
+    aliases={
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    },
+    neutral={"tie_weights_": True, "tie_word_embeddings": True},
     heads={
         "masked-lm": Head(
             ("DistilBertForMaskedLM",),

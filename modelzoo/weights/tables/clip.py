@@ -56,6 +56,7 @@ CLIP = Table(
     },
     heads={"contrastive": Head(("CLIPModel",))},
     ignored=IGNORED,
+    unused=("text_config.projection_dim", "vision_config.projection_dim"),
     read=lambda config, names: {"text.model.dropout": 0.0},
     read_media=reader(
         "image.model.",

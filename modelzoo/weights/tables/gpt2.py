@@ -28,6 +28,24 @@ _SIZES = (
     Value("attn_pdrop", "attention_dropout", 0.1),
 )
 _FIXED = {"positions": "learned", "norm": "layer", "gated": False, "tie_embeddings": True}
+_ALIASES = {
+    "hidden_size": "n_embd",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+    "max_position_embeddings": "n_positions",
+    "n_ctx": "n_positions",
+}
+# Of a head that is not here, and how half precision is kept from overflowing.
+_UNUSED = (
+    "summary_type",
+    "summary_use_proj",
+    "summary_activation",
+    "summary_proj_to_labels",
+    "reorder_and_upcast_attn",
+    "n_special",
+    "predict_special_tokens",
+    "n_ctx",
+)
 _IGNORED = (r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)", r"(transformer\.)?position_ids")
 
 GPT2 = Table(
@@ -53,6 +71,8 @@ GPT2 = Table(
         "causal-lm": Head(("GPT2LMHeadModel",), copies={"lm_head.weight": "transformer.wte.weight"})
     },
     ignored=_IGNORED,
+    aliases=_ALIASES,
+    unused=_UNUSED,
     read=lambda config, names: {"ffn_dim": config.get("n_inner") or 4 * config["n_embd"]},
     write=lambda values: {"n_inner": values["ffn_dim"]},
 )
@@ -76,5 +96,8 @@ OPENAI_GPT = Table(
         )
     },
     ignored=_IGNORED,
+    aliases=_ALIASES,
+    unused=_UNUSED,
+    neutral={"tie_word_embeddings": True},
     read=lambda config, names: {"ffn_dim": 4 * config["n_embd"]},
 )

@@ -14,6 +14,7 @@ from modelzoo.weights.table import (
     same,
 )
 from modelzoo.weights.tables.shared.rotary import (
+    read_full_layers,
     read_layers,
     read_rotary,
     write_layers,
@@ -89,6 +90,18 @@ def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
     }
 
 
+# A window that `use_sliding_window` = false switches off.
+_WINDOW = ("sliding_window", "max_window_layers")
+
+
+def _read(config, names) -> dict:
+    return {**read_heads(config), **read_rotary(config, 10_000.0)}
+
+
+def _read_full(config, names) -> dict:
+    return {**_read(config, names), **read_full_layers(config)}
+
+
 LLAMA = Table(
     model_type="llama",
     **_decoder(PRE_NORMS, "Llama"),
@@ -100,7 +113,7 @@ LLAMA = Table(
         activation("hidden_act", default="silu"),
     ),
     fixed={key: value for key, value in FIXED.items() if key != "ffn_bias"},
-    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    read=_read,
     write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
@@ -114,7 +127,8 @@ QWEN2 = Table(
     ),
     fixed={**FIXED, "attention_bias": True, "attention_output_bias": False},
     assumed={"use_sliding_window": False},
-    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    unused=_WINDOW,
+    read=_read_full,
     write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
@@ -129,7 +143,8 @@ QWEN3 = Table(
     ),
     fixed={**FIXED, "qk_norm": True},
     assumed={"use_sliding_window": False},
-    read=lambda config, names: {**read_heads(config), **read_rotary(config, 10_000.0)},
+    unused=_WINDOW,
+    read=_read_full,
     write=lambda values: {**write_heads(values), **write_rotary(values)},
 )
 
@@ -138,7 +153,8 @@ _GEMMA_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", **ACTIVATIONS}
 
 
 def _read_gemma(config, names) -> dict:
-    pattern = config.get("sliding_window_pattern", config.get("_sliding_window_pattern", 6))
+    named = config.get("sliding_window_pattern"), config.get("_sliding_window_pattern")
+    pattern = named[0] or named[1] or 6
     if config.get("use_bidirectional_attention"):
         raise WeightsError("a Gemma 3 that looks both ways is not supported")
     return {

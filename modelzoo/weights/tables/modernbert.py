@@ -40,6 +40,18 @@ MODERNBERT = Table(
         Value("initializer_range", "initializer_range", 0.02),
         activation("hidden_activation", default="gelu"),
     ),
+    neutral={"tie_word_embeddings": True, "position_embedding_type": "absolute"},
+    # Of a head that is not here; of how it is run and trained.
+    unused=(
+        "classifier_pooling",
+        "deterministic_flash_attn",
+        "reference_compile",
+        "repad_logits_with_grad",
+        "sparse_prediction",
+        "sparse_pred_ignore_index",
+        "initializer_cutoff_factor",
+        "layer_norm_eps",
+    ),
     assumed={"classifier_bias": False, "classifier_activation": "gelu", "decoder_bias": True},
     heads={
         "masked-lm": Head(

@@ -46,11 +46,12 @@ def _read(config, names) -> dict:
     rotary = config.get("rope_parameters") or config
     if rotary.get("rope_type", "default") != "default":
         raise WeightsError(f"rotary positions of the type {rotary['rope_type']!r} in a Moonshine")
+    fraction = config.get("partial_rotary_factor")
     return {
         "num_heads": heads.pop(),
         "num_decoder_layers": config.get("decoder_num_hidden_layers", 6),
         "rotary_theta": float(rotary.get("rope_theta", 10_000.0)),
-        "rotary_fraction": float(rotary.get("partial_rotary_factor", 0.9)),
+        "rotary_fraction": float(rotary.get("partial_rotary_factor") or fraction or 0.9),
     }
 
 
@@ -98,6 +99,7 @@ MOONSHINE = Table(
         Value("max_position_embeddings", "max_length", 512),
         Value("attention_dropout", "attention_dropout", 0.0),
     ),
+    neutral={"pad_head_dim_to_multiple_of": None},
     assumed={
         "attention_bias": False,
         "decoder_hidden_act": "silu",

@@ -87,6 +87,7 @@ SIGLIP = Table(
     },
     heads={"contrastive": Head(("SiglipModel",), options={"loss": "sigmoid"})},
     ignored=IGNORED,
+    neutral={"vision_use_head": True},
     read=_read,
     write=_write,
     read_media=reader(

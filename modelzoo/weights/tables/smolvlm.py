@@ -24,10 +24,18 @@ from modelzoo.weights.tables.llama import (
     read_heads,
     write_heads,
 )
-from modelzoo.weights.tables.shared.image_processing import HALF, INTERPOLATIONS, RESAMPLE
+from modelzoo.weights.tables.shared.image_processing import (
+    INTERPOLATIONS,
+    RESAMPLE,
+    check_media_keys,
+    read_statistics,
+)
 from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
 from modelzoo.weights.tables.shared.towers import TOWER_LAYERS
 
+_MEDIA = ("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor", "resample")
+# The whole image is looked at, at the size of the tower.
+_SIZES = ("size", "max_image_size", "do_image_splitting", "do_pad")
 _IMAGE, _TEXT = "image.model.", "decoder.model."
 # The chat template of these checkpoints, for one image that is not cut into tiles.
 TEMPLATE = (
@@ -63,10 +71,10 @@ def _write(values: Mapping) -> dict:
 
 def _read_media(config: Mapping) -> dict:
     """Of the whole image; theirs is resized by Lanczos, which ours has not."""
+    check_media_keys(config, _MEDIA, _SIZES, {"do_convert_rgb": True})
     interpolation = INTERPOLATIONS.get(config.get("resample", 3), "bicubic")
     found: dict[str, Any] = {"resize": "squash", "interpolation": interpolation}
-    for key in ("image_mean", "image_std"):
-        found[key] = list(map(float, config.get(key, HALF)))
+    found |= read_statistics(config, {})
     return {_IMAGE + key: value for key, value in found.items()}
 
 

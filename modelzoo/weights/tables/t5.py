@@ -1,7 +1,16 @@
 """T5, versions 1.0 and 1.1."""
 
 from modelzoo.errors import WeightsError
-from modelzoo.weights.table import Head, Table, Value, linear, rms_norm, rules, same
+from modelzoo.weights.table import (
+    ACTIVATIONS,
+    Head,
+    Table,
+    Value,
+    linear,
+    rms_norm,
+    rules,
+    same,
+)
 
 _FEED_FORWARD = {
     "relu": ("relu", False),
@@ -48,6 +57,11 @@ def _read(config, names) -> dict:
             next_step=f"there is {', '.join(_FEED_FORWARD)}",
         )
     activation, gated = _FEED_FORWARD[kind]
+    repeated = config.get("dense_act_fn"), config.get("is_gated_act")
+    if repeated[0] is not None and ACTIVATIONS.get(repeated[0]) != activation:
+        raise WeightsError(f"dense_act_fn {repeated[0]!r} with feed_forward_proj {kind!r}")
+    if repeated[1] not in (None, gated):
+        raise WeightsError(f"is_gated_act {repeated[1]!r} with feed_forward_proj {kind!r}")
     tied = config.get("tie_word_embeddings", True)
     # From version 5 on, transformers ties every T5, and says apart from that what v1.1 means.
     scaled = config.get("scale_decoder_outputs", tied)
@@ -113,6 +127,12 @@ T5 = Table(
         )
     },
     # A table that old files hold and no model reads.
+    aliases={
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    },
     ignored=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
     read=_read,
     write=_write,

@@ -57,6 +57,7 @@ VIT = Table(
             ("ViTForImageClassification",), rules(linear("classifier", "classifier"))
         )
     },
+    unused=("encoder_stride", "pooler_output_size", "pooler_act"),
     ignored=(r"vit\.pooler\..*",),  # over the class token, for no task here
     read_media=reader(image_mean=HALF, image_std=HALF, resize="squash", interpolation="bilinear"),
     write_media=writer("ViTImageProcessor"),

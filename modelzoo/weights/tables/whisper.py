@@ -2,7 +2,16 @@
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
+from modelzoo.weights.tables.shared.image_processing import check_media_keys
 from modelzoo.weights.tables.shared.sides import layer
+
+_AS_HEARD = {
+    "sampling_rate": 16_000,
+    "hop_length": 160,
+    "n_fft": 400,
+    "padding_value": 0.0,
+    "dither": 0.0,
+}
 
 
 def _read(config, names) -> dict:
@@ -23,6 +32,14 @@ def _write(values) -> dict:
         "max_source_positions": values["num_columns"] // 2,
         "is_encoder_decoder": True,
     }
+
+
+def _read_media(config) -> dict:
+    """Nothing: what a Whisper hears is always made alike, which is checked."""
+    sizes = ("feature_size", "chunk_length", "nb_max_frames", "n_samples", "num_mel_bins")
+    unused = (*sizes, "mel_filters", "padding_side", "return_attention_mask")
+    check_media_keys(config, (), unused, _AS_HEARD)
+    return {}
 
 
 def _write_media(values) -> dict:
@@ -66,6 +83,26 @@ WHISPER = Table(
         activation("activation_function", default="gelu"),
     ),
     assumed={"scale_embedding": False, "tie_word_embeddings": True},
+    aliases={
+        "hidden_size": "d_model",
+        "num_attention_heads": "encoder_attention_heads",
+        "num_hidden_layers": "encoder_layers",
+    },
+    # Of training, of another head, and of the timestamps of words.
+    unused=(
+        "num_hidden_layers",
+        "apply_spec_augment",
+        "mask_time_prob",
+        "mask_time_length",
+        "mask_time_min_masks",
+        "mask_feature_prob",
+        "mask_feature_length",
+        "mask_feature_min_masks",
+        "use_weighted_layer_sum",
+        "classifier_proj_size",
+        "median_filter_width",
+        "forced_decoder_ids",
+    ),
     heads={
         "speech-to-text": Head(
             ("WhisperForConditionalGeneration",),
@@ -74,5 +111,6 @@ WHISPER = Table(
     },
     read=_read,
     write=_write,
+    read_media=_read_media,
     write_media=_write_media,
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.weights.keys import not_read
 
 HALF = [0.5, 0.5, 0.5]
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
@@ -22,21 +23,84 @@ def reader(prefix: str = "", **defaults: object) -> Callable[[Mapping], dict]:
     """
 
     def read(config: Mapping) -> dict[str, Any]:
-        found = {**defaults, **_read(config)} if config else defaults
+        found = {**defaults, **_read(config, defaults)} if config else defaults
         return {prefix + key: value for key, value in found.items()}
 
     return read
 
 
-def _read(config: Mapping) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if not config.get("do_normalize", True):
-        found = {"image_mean": [0.0, 0.0, 0.0], "image_std": [1.0, 1.0, 1.0]}
-    elif "image_mean" in config:
-        found = {key: list(map(float, config[key])) for key in ("image_mean", "image_std")}
-    if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
-        raise _unsupported("rescale_factor", config["rescale_factor"])
-    if "resample" in config:
+# Keys that change no picture: who wrote the file, what it is run with; and that a size is stated,
+# which the model's own is.
+UNUSED = (
+    "image_processor_type",
+    "feature_extractor_type",
+    "processor_class",
+    "auto_map",
+    "data_format",
+    "input_data_format",
+    "device",
+    "return_tensors",
+    "default_to_square",
+    "do_resize",
+    "disable_grouping",
+    "use_fast",
+    "image_seq_length",
+)
+_READ = ("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor", "resample")
+_READ = (*_READ, "size", "do_center_crop", "crop_size")
+# Pictures are made RGB in any case.
+_NEUTRAL = {"do_convert_rgb": True}
+
+
+def check_media_keys(
+    config: Mapping, read: Sequence[str], unused: Sequence[str], neutral: Mapping[str, Any]
+) -> None:
+    """Reject a `preprocessor_config.json` with keys that would be passed over.
+
+    Raises:
+        WeightsError: names each of them.
+    """
+    rest = not_read(config, {*read}, neutral, (*UNUSED, *unused))
+    if rest:
+        raise WeightsError(
+            f"{', '.join(rest)} is not supported: it would be passed over",
+            where="preprocessor_config.json",
+            did_you_mean=nearest(rest[0].partition(" ")[0], read),
+            next_step="where you know that it changes nothing, remove it from the file",
+        )
+
+
+def read_statistics(config: Mapping, default: Mapping[str, Any]) -> dict[str, list[float]]:
+    """`image_mean` and `image_std` for pixels from 0 to 1, whatever theirs are taken from.
+
+    Theirs are `(pixel * rescale_factor - mean) / std`, of a pixel from 0 to 255; without
+    `do_rescale` the factor is 1, without `do_normalize` the mean 0 and the deviation 1.
+    """
+    factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1
+    if type(factor) not in (int, float) or factor <= 0:
+        raise _unsupported("rescale_factor", factor)
+    scale = 255 * factor
+    scale = 1.0 if abs(scale - 1) < 1e-6 else scale
+    statistics = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    if config.get("do_normalize", True):
+        for key in statistics:
+            value = config.get(key) or default.get(key, HALF)
+            values = value if isinstance(value, list) else [value] * 3
+            if len(values) != 3 or not all(type(v) in (int, float) for v in values):
+                raise _unsupported(key, value)
+            statistics[key] = [float(v) for v in values]
+    if min(statistics["image_std"]) <= 0:
+        raise _unsupported("image_std", config.get("image_std"))
+    return {key: [v / scale for v in values] for key, values in statistics.items()}
+
+
+def _read(config: Mapping, default: Mapping[str, Any]) -> dict[str, Any]:
+    for key in ("do_normalize", "do_rescale", "do_center_crop", "do_resize", "do_convert_rgb"):
+        if type(config.get(key, True)) not in (bool, type(None)):
+            raise _unsupported(key, config[key])
+    check_media_keys(config, _READ, (), _NEUTRAL)
+    found: dict[str, Any] = dict(read_statistics(config, default))
+    if config.get("resample") is not None:
         if config["resample"] not in INTERPOLATIONS:
             raise _unsupported("resample", config["resample"], map(str, INTERPOLATIONS))
         found["interpolation"] = INTERPOLATIONS[config["resample"]]

@@ -19,9 +19,12 @@ _SCALING_TYPES = ("default", "linear", "llama3")
 
 def read_rotary(config: Mapping, theta: float) -> dict:
     """`rotary_theta` and `rotary_scaling` of a model with one kind of layers."""
-    parameters = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    theta = parameters.get("rope_theta", config.get("rope_theta", theta))
-    return {"rotary_theta": float(theta), "rotary_scaling": _read_scaling(parameters)}
+    # The older keys are read in any case, so that none of them is passed over.
+    newer, older = config.get("rope_parameters"), config.get("rope_scaling")
+    parameters, own = newer or older or {}, config.get("rope_theta")
+    theta = parameters.get("rope_theta") or own or theta
+    length = config.get("max_position_embeddings")
+    return {"rotary_theta": float(theta), "rotary_scaling": _read_scaling(parameters, length)}
 
 
 def write_rotary(values: Mapping) -> dict:
@@ -43,11 +46,17 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
     if "full_attention" in parameters:
         far, near = parameters["full_attention"], parameters.get("sliding_attention") or {}
     else:
-        far = {
-            "rope_theta": config.get("global_rope_theta", config.get("rope_theta", theta)),
-            **(config.get("rope_scaling") or {}),
-        }
-        near = {"rope_theta": config.get("local_rope_theta", config.get("rope_local_base_freq"))}
+        far, near = parameters or config.get("rope_scaling") or {}, {}
+    if _read_scaling(near) is not None:
+        raise WeightsError("stretched rotary positions in local layers are not supported")
+    older = {
+        key: config.get(key)
+        for key in ("global_rope_theta", "rope_theta", "local_rope_theta", "rope_local_base_freq")
+    }
+    far_theta = far.get("rope_theta") or older["global_rope_theta"] or older["rope_theta"]
+    near_theta = near.get("rope_theta") or older["local_rope_theta"]
+    near_theta = near_theta or older["rope_local_base_freq"]
+    scaling = _read_scaling(far, config.get("max_position_embeddings"))
     kinds = config.get("layer_types")
     if kinds:
         wrong = [kind for kind in kinds if kind not in _KINDS]
@@ -55,10 +64,10 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
             raise WeightsError(f"layers of the type {wrong[0]!r} are not supported")
         pattern = shortest_period([_KINDS[kind] for kind in kinds])
     return {
-        "rotary_theta": float(far.get("rope_theta") or theta),
-        "rotary_local_theta": float(near.get("rope_theta") or local_theta),
+        "rotary_theta": float(far_theta or theta),
+        "rotary_local_theta": float(near_theta or local_theta),
         "attention_pattern": list(pattern),
-        **({"rotary_scaling": _read_scaling(far)} if _read_scaling(far) else {}),
+        **({"rotary_scaling": scaling} if scaling else {}),
     }
 
 
@@ -87,21 +96,39 @@ def shortest_period(kinds: Sequence[str]) -> list[str]:
     return list(kinds)
 
 
-def _read_scaling(parameters: Mapping) -> dict | None:
-    kind = parameters.get("rope_type") or parameters.get("type") or "default"
+def read_full_layers(config: Mapping) -> dict:
+    """Nothing; rejects a model that lists other layers than those that look at everything."""
+    for kind in config.get("layer_types") or ():
+        if kind != "full_attention":
+            raise WeightsError(f"layers of the type {kind!r} are not supported here")
+    return {}
+
+
+def _read_scaling(parameters: Mapping, length: int | None = None) -> dict | None:
+    """
+    Args:
+        length: what Llama 3's scaling takes for the original length where the file has none.
+    """
+    kinds = [parameters.get("rope_type"), parameters.get("type")]
+    kind = kinds[0] or kinds[1] or "default"
     if kind not in _SCALING_TYPES:
         raise WeightsError(
             f"rotary positions of the type {kind!r} are not supported",
             did_you_mean=nearest(str(kind), _SCALING_TYPES),
             next_step=f"there is {', '.join(_SCALING_TYPES)}",
         )
-    if parameters.get("partial_rotary_factor", 1.0) != 1.0:
+    if (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
         raise WeightsError("rotary positions on a part of a head are not supported")
     if kind == "default":
         return None
-    found = {ours: parameters[key] for key, ours in _SCALING.items() if key in parameters}
+    found = {ours: parameters.get(key) for key, ours in _SCALING.items()}
     if kind == "linear":
-        found = {"factor": found.get("factor")}
+        found = {"factor": found["factor"]}
+    else:
+        found["original_max_length"] = found["original_max_length"] or length
+    missing = [key for key, ours in _SCALING.items() if found.get(ours, ...) is None]
+    if missing:
+        raise WeightsError(f"rotary positions of the type {kind!r} need {missing[0]}")
     return {"type": kind, **found}
 
 

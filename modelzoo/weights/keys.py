@@ -1,0 +1,279 @@
+"""The keys of other people's files: which are read and as what, which mean nothing here.
+
+Every key of a `config.json` is one of these, or the checkpoint is rejected by the key's name:
+
+    read          by a `Value`, or by a table's `read`; of the type and range of its `Kind`
+    assumed       `Table.assumed`: has this value, or is left out
+    neutral       `NEUTRAL` and `Table.neutral`: changes nothing at this value
+    unused        `UNUSED` and `Table.unused`: means nothing for what a model answers
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelzoo.errors import WeightsError
+
+__all__ = ["Asked", "Kind", "check_kind", "is_neutral", "is_unused", "kind_of_ours", "not_read"]
+
+
+# === Types and ranges ===
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a key may hold.
+
+    Attributes:
+        what: in words, for a message.
+        holds: whether a value is of this kind.
+        null: whether null is one of its values.
+    """
+
+    what: str
+    holds: Callable[[Any], bool]
+    null: bool = False
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+
+
+def _is_side(value: object) -> bool:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    return all(type(side) is int and side >= 1 for side in sides)
+
+
+_COUNT = Kind("a whole number, 1 or more", lambda v: type(v) is int and v >= 1)
+_COUNT_OR_NONE = Kind("a whole number, 1 or more, or null", _COUNT.holds, null=True)
+_FROM_ZERO = Kind("a whole number, 0 or more", lambda v: type(v) is int and v >= 0)
+_SIDE = Kind("a whole number, 1 or more, or a list of two", _is_side)
+_POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0)
+_POSITIVE_OR_NONE = Kind("a number above 0, or null", _POSITIVE.holds, null=True)
+_SHARE = Kind("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
+_NOT_NEGATIVE = Kind("a number, 0 or more", lambda v: _is_number(v) and v >= 0)
+_FLAG = Kind("true or false", lambda v: type(v) is bool)
+_FLAG_OR_NONE = Kind("true, false or null", _FLAG.holds, null=True)
+_NAMES = Kind(
+    "a list of names, or null",
+    lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
+    null=True,
+)
+_TABLE = Kind("a table, or null", lambda v: isinstance(v, Mapping), null=True)
+
+# By the last part of our key.
+_OURS = {
+    "vocab_size": _COUNT,
+    "hidden_dim": _COUNT,
+    "num_layers": _COUNT,
+    "num_heads": _COUNT,
+    "ffn_dim": _COUNT,
+    "max_length": _COUNT,
+    "head_dim": _COUNT,
+    "embed_dim": _COUNT,
+    "num_columns": _COUNT,
+    "num_mels": _COUNT,
+    "time_stride": _COUNT,
+    "frequency_stride": _COUNT,
+    "relative_buckets": _COUNT,
+    "relative_max_distance": _COUNT,
+    "pixel_shuffle": _COUNT,
+    "num_segments": _FROM_ZERO,
+    "image_token": _FROM_ZERO,
+    "image_size": _SIDE,
+    "patch_size": _SIDE,
+    "norm_epsilon": _POSITIVE,
+    "initializer_range": _NOT_NEGATIVE,
+    "dropout": _SHARE,
+    "attention_dropout": _SHARE,
+    "tie_embeddings": _FLAG,
+    "attention_bias": _FLAG,
+    "ffn_bias": _FLAG,
+    "norm_bias": _FLAG,
+    "sliding_window": _COUNT_OR_NONE,
+    "logit_softcap": _POSITIVE_OR_NONE,
+}
+# By their key: what the functions `read` of the tables ask for.
+_THEIRS = {
+    "num_key_value_heads": _COUNT_OR_NONE,
+    "encoder_num_key_value_heads": _COUNT_OR_NONE,
+    "decoder_num_key_value_heads": _COUNT_OR_NONE,
+    "encoder_num_attention_heads": _COUNT,
+    "decoder_num_attention_heads": _COUNT,
+    "decoder_num_hidden_layers": _COUNT,
+    "head_dim": _COUNT_OR_NONE,
+    "n_inner": _COUNT_OR_NONE,
+    "num_decoder_layers": _COUNT_OR_NONE,
+    "decoder_layers": _COUNT_OR_NONE,
+    "max_source_positions": _COUNT,
+    "global_attn_every_n_layers": _COUNT,
+    "sliding_window_pattern": _COUNT,
+    "_sliding_window_pattern": _COUNT,
+    "original_max_position_embeddings": _COUNT_OR_NONE,
+    "query_pre_attn_scalar": _POSITIVE,
+    "rope_theta": _POSITIVE_OR_NONE,
+    "rope_local_base_freq": _POSITIVE_OR_NONE,
+    "global_rope_theta": _POSITIVE_OR_NONE,
+    "local_rope_theta": _POSITIVE_OR_NONE,
+    "partial_rotary_factor": _POSITIVE_OR_NONE,
+    "factor": _POSITIVE,
+    "low_freq_factor": _POSITIVE,
+    "high_freq_factor": _POSITIVE,
+    "tie_word_embeddings": _FLAG,
+    "scale_decoder_outputs": _FLAG,
+    "use_bidirectional_attention": _FLAG_OR_NONE,
+    "layer_types": _NAMES,
+    "rope_parameters": _TABLE,
+    "rope_scaling": _TABLE,
+    "text_config": _TABLE,
+    "vision_config": _TABLE,
+}
+
+
+def kind_of_ours(key: str) -> Kind | None:
+    """The kind of a key of our `[model]` table; `None` for a plugin's own."""
+    return _OURS.get(key.rpartition(".")[2])
+
+
+def check_kind(key: str, value: object, kind: Kind | None, where: str) -> None:
+    """
+    Raises:
+        WeightsError: the value is not of the kind.
+
+    Example:
+        >>> check_kind("hidden_size", 0, kind_of_ours("hidden_dim"), "config.json")
+        Traceback (most recent call last):
+        modelzoo.errors.WeightsError: hidden_size must be a whole number, 1 or more, not 0
+          in: config.json
+    """
+    if kind is None or (value is None and kind.null) or kind.holds(value):
+        return
+    shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+    raise WeightsError(f"{key} must be {kind.what}, not {shown}", where=where)
+
+
+class Asked(Mapping):
+    """A configuration that checks what is taken out of it, and remembers its key.
+
+    Args:
+        config: as parsed.
+        where: the file, for messages.
+        prefix: of the keys, in messages and in `keys`: `"text_config."`.
+
+    Attributes:
+        keys_asked: dotted keys that were looked at; tables within share the set.
+
+    Example:
+        >>> config = Asked({"head_dim": 64, "text_config": {"n_inner": 3}}, "config.json")
+        >>> config.get("head_dim"), config["text_config"].get("n_inner")
+        (64, 3)
+        >>> sorted(config.keys_asked)
+        ['head_dim', 'text_config', 'text_config.n_inner']
+    """
+
+    def __init__(self, config: Mapping, where: str, prefix: str = "", keys: set | None = None):
+        self._config, self._where, self._prefix = config, where, prefix
+        self.keys_asked: set[str] = set() if keys is None else keys
+
+    def __getitem__(self, key: str) -> Any:
+        name = self._prefix + key
+        self.keys_asked.add(name)
+        if key not in self._config:
+            raise KeyError(key)
+        value = self._config[key]
+        check_kind(name, value, _THEIRS.get(key), self._where)
+        if isinstance(value, Mapping):
+            return Asked(value, self._where, f"{name}.", self.keys_asked)
+        return value
+
+    def __iter__(self) -> Iterator:
+        return iter(self._config)
+
+    def __len__(self) -> int:
+        return len(self._config)
+
+
+# === What changes nothing ===
+
+# In every model type: what says who made it and how it is run or trained; what other files, the
+# tokenizer or the task read. What begins with _ is private to the library that wrote it.
+UNUSED = re.compile(
+    r"""
+    _.* | name_or_path | model_type | architectures | auto_map | transformers_version | license
+    | transformers\.js_config | torch_dtype | dtype | unsloth_.* | model_name | tokenizer_class
+    | torchscript | use_bfloat16 | use_cache | output_(attentions|hidden_states|past|scores)
+    | return_dict | return_dict_in_generate | chunk_size_feed_forward | attn_implementation.*
+    | gradient_checkpointing | pretraining_tp | use_flash_attention.* | task_specific_params
+    | .*dropout(_prob|_rate)? | .*pdrop | .*layerdrop | .*initializer.* | init_std | .*_init_value
+    | id2label | label2id | num_labels | problem_type | finetuning_task | prefix
+    | sentence_transformers | sbert_ce_default_activation_function | is_encoder_decoder
+    | .*_token_id | .*_token_index
+    # How a text is generated: `weights.generation` and the tasks read it.
+    | do_sample | temperature | top_[kp] | typical_p | repetition_penalty | length_penalty
+    | diversity_penalty | early_stopping | num_beams | num_beam_groups | num_return_sequences
+    | (encoder_)?no_repeat_ngram_size | (min|max)_length | remove_invalid_values | bad_words_ids
+    | exponential_decay_length_penalty | (begin_)?suppress_tokens | is_multilingual
+    """,
+    re.VERBOSE,
+)
+# In every model type: at these values they change nothing.
+NEUTRAL: dict[str, Any] = {
+    "embedding_multiplier": 1.0,
+    "residual_multiplier": 1.0,
+    "logits_scaling": 1.0,
+    "logit_scale": 1.0,
+    "partial_rotary_factor": 1.0,
+    "rotary_pct": 1.0,
+    "is_causal": True,
+    "tie_encoder_decoder": False,
+    "pruned_heads": {},
+    "num_channels": 3,
+}
+
+
+def is_unused(key: str, unused: tuple[str, ...] = ()) -> bool:
+    """Whether a key, dotted or not, means nothing in any model, or is one of `unused`."""
+    last = key.rpartition(".")[2]
+    return UNUSED.fullmatch(last) is not None or key in unused or last in unused
+
+
+def is_neutral(key: str, value: object, neutral: Mapping[str, Any]) -> bool:
+    """Whether a key that nothing reads has the value at which it changes nothing.
+
+    Null, false and what is empty switch nothing on, in a key that is not known too.
+    """
+    known = {**NEUTRAL, **neutral}
+    for name in (key, key.rpartition(".")[2]):
+        if name in known:
+            return value is None or known[name] == value
+    return value is None or value is False or (isinstance(value, list | dict | str) and not value)
+
+
+def not_read(
+    config: Mapping,
+    used: set[str],
+    neutral: Mapping[str, Any],
+    unused: tuple[str, ...],
+    prefix: str = "",
+) -> list[str]:
+    """`key = value` of each key that is not read, not unused, and not at its neutral value.
+
+    Args:
+        used: dotted keys that are read; a table that one of them leads into is looked through.
+    """
+    found = []
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        inside = isinstance(value, Mapping) and any(one.startswith(f"{name}.") for one in used)
+        if inside:
+            found += not_read(value, used, neutral, unused, f"{name}.")
+        elif name in used or is_unused(name, unused) or is_neutral(name, value, neutral):
+            continue
+        else:
+            shown = repr(value) if len(repr(value)) < 40 else repr(value)[:37] + "..."
+            found.append(f"{name} = {shown}")
+    return found
