@@ -9,6 +9,7 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
+from modelzoo.errors import WeightsError  # noqa: E402
 from modelzoo.weights.gguf import file as gguf_file  # noqa: E402
 from modelzoo.weights.gguf.file import quantizations, read_file  # noqa: E402
 from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
@@ -340,3 +341,15 @@ def test_opening_reads_no_tensor(tmp_path, monkeypatch):
     path = write(tmp_path / "m.gguf")
     monkeypatch.setattr(type(read_file(path)), "values", lambda *_: pytest.fail("read"))
     assert open_gguf(path).tensors
+
+
+def test_a_metadata_key_that_would_be_passed_over_is_named(tmp_path):
+    for key, value, neutral in (
+        ("llama.attention.clamp_kqv", 8.0, 0.0),
+        ("llama.logit_scale", 0.125, 1.0),
+        ("llama.attention.causal", False, True),
+        ("llama.of_a_newer_llama_cpp", 3, False),
+    ):
+        with pytest.raises(WeightsError, match=f"a llama with {key.partition('.')[2]} = "):
+            open_gguf(write(tmp_path / "m.gguf", keys={key: value}))
+        assert open_gguf(write(tmp_path / "m.gguf", keys={key: neutral})).config

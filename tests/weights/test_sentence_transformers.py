@@ -8,6 +8,7 @@ import pytest
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.sentence_transformers import embedding_options, sentence_transformers_files
+from modelzoo.weights.small_files import SENTENCE
 
 # Word for word what all-MiniLM-L6-v2 has.
 MINILM = {
@@ -148,3 +149,31 @@ def test_a_pooling_that_does_not_exist_is_not_written():
     with pytest.raises(WeightsError, match="no pooling 'meen'") as caught:
         sentence_transformers_files({"pooling": "meen"}, 256)
     assert caught.value.did_you_mean == "mean"
+
+
+def test_the_length_stands_in_a_file_of_one_of_several_names_or_with_the_tokenizer():
+    for name in SENTENCE:
+        files = copy.deepcopy(MINILM)
+        files[name] = files.pop("sentence_bert_config.json")
+        assert embedding_options(files)["max_length"] == 256
+    files = {key: value for key, value in MINILM.items() if key not in SENTENCE}
+    for stated, found in ((128, 128), (1e30, None), (10**30, None), (None, None)):
+        tokenizer = {"tokenizer_config.json": {"model_max_length": stated}}
+        assert embedding_options({**files, **tokenizer}).get("max_length") == found
+    with pytest.raises(WeightsError, match="model_max_length is 'x'"):
+        embedding_options({**files, "tokenizer_config.json": {"model_max_length": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("sentence_bert_config.json", "max_words"),
+        ("1_Pooling/config.json", "attention_weighted"),
+        ("config_sentence_transformers.json", "truncate_dim"),
+    ],
+)
+def test_a_key_that_would_be_passed_over_is_named(name, key):
+    with pytest.raises(WeightsError, match=f"{key} = 32 is not supported") as caught:
+        embedding_options(changed(name, **{key: 32}))
+    assert caught.value.where == name
+    assert embedding_options(changed(name, **{key: None})) == embedding_options(MINILM)

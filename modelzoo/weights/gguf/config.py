@@ -133,6 +133,8 @@ def _decoder(metadata: _Metadata, name: str) -> dict[str, Any]:
     }
     if name != "qwen2":  # its biases are not a choice
         config["attention_bias"] = "blk.0.attn_q.bias" in tensors
+    if name.startswith("qwen"):
+        config["use_sliding_window"] = config["sliding_window"] is not None
     if name == "llama":
         config["mlp_bias"] = "blk.0.ffn_gate.bias" in tensors
     return config
