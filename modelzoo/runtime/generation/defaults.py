@@ -47,7 +47,7 @@ def sampling_with(generation: Mapping[str, Any] | None, options: Mapping[str, An
         raise ModelzooError(
             f"the checkpoint's generation_config.json asks for {', '.join(missing)}, which is not "
             "available here: the text would be another",
-            next_step="build the model with **{'task_options.generation': None} to generate without",
+            next_step="build it with **{'task_options.generation': None} to generate without",
         )
     found = {key: generation[key] for key in _SAME if key in generation}
     if generation.get("stop_strings"):
