@@ -317,7 +317,12 @@ class Table:
         values = {value.ours: value.read(config, where) for value in self.values}
         asked = Asked(config, f"{where}, config.json")
         values |= self.read(asked, names)
-        used = {*asked.keys_asked, *self.assumed, *(value.theirs for value in self.values)}
+        kinds = config.get("architectures") or ()
+        for head in self.heads.values():
+            if any(kind in head.classes for kind in kinds):
+                head.read(asked, names)  # for the keys that it asks for
+        read = [*self.values, *(value for head in self.heads.values() for value in head.values)]
+        used = {*asked.keys_asked, *self.assumed, *(value.theirs for value in read)}
         rest = not_read(config, used, self.neutral, self.unused)
         if rest:
             raise WeightsError(
