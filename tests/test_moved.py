@@ -43,6 +43,19 @@ def test_a_module_that_became_a_folder_still_gives_its_names(package, name):
         _ = found.nothing
 
 
+def test_control_tokens_are_still_found_where_they_were():
+    from modelzoo.data import train_tokenizer
+
+    with pytest.warns(DeprecationWarning, match="attribute special_tokens of a task"):
+        specials = train_tokenizer.SPECIALS
+    assert specials["causal-lm"] == ("<|endoftext|>",)
+    assert specials["text-classification"][0] == "[PAD]"
+    with pytest.warns(DeprecationWarning, match="special_tokens"):
+        assert train_tokenizer.specials_for("seq2seq-lm") == specials["seq2seq-lm"]
+    with pytest.raises(AttributeError, match="no attribute 'SPECIAL'"):
+        _ = train_tokenizer.SPECIAL
+
+
 @pytest.mark.parametrize(
     ("line", "new"),
     [

@@ -8,13 +8,16 @@ order give the same file, byte for byte.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from modelzoo.data.unigram import train_unigram
 from modelzoo.errors import TokenizerError, nearest
+from modelzoo.registry import components
 from modelzoo.runtime.text.cutting import WORDPIECE_WORDS
 from modelzoo.runtime.text.token_stream import byte_characters
 from modelzoo.runtime.text.tokenizer import Tokenizer
@@ -78,6 +81,21 @@ def train_tokenizer(
                 next_step=f"put it in brackets: '<|{special}|>'",
             )
     return tokenizer
+
+
+def __getattr__(name: str) -> Any:
+    """What 0.1 had here, the control tokens of each task. Goes in 0.3."""
+    if name not in ("SPECIALS", "specials_for"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{__name__}.{name} is the attribute special_tokens of a task since modelzoo 0.2, and goes "
+        "in 0.3",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    if name == "specials_for":
+        return lambda task: components.task(task).special_tokens
+    return {task: components.task(task).special_tokens for task in components.CORE["tasks"]}
 
 
 def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
