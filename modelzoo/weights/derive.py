@@ -12,6 +12,7 @@ from modelzoo.recipe import Recipe, from_values
 from modelzoo.recipe.schema import defaults
 from modelzoo.weights.checkpoint import Checkpoint
 from modelzoo.weights.generation import generation_options
+from modelzoo.weights.keys import Asked
 from modelzoo.weights.lookup import known_types, table_of_type
 from modelzoo.weights.table import Head, Table, nested
 
@@ -25,7 +26,8 @@ def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
     table = table_of(checkpoint)
     config, names = checkpoint.config, base_names(checkpoint, table)
     task, options = _task(checkpoint, table, names)
-    values = table.read_config(config, names, checkpoint.where)
+    keys = keys_of_task(checkpoint, table, names)
+    values = table.read_config(config, names, checkpoint.where, keys)
     values |= table.read_media(checkpoint.extras.get("preprocessor_config.json", {}))
     tokenizer = {}
     if checkpoint.tokenizer is not None:
@@ -47,6 +49,18 @@ def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
         name=name,
         source=checkpoint.where,
     )
+
+
+def keys_of_task(checkpoint: Checkpoint, table: Table, names: frozenset[str]) -> set[str]:
+    """The keys of config.json that the task of the checkpoint's class reads."""
+    from modelzoo.tasks.profile import said  # which imports Keras
+
+    config = Asked(checkpoint.config, f"{checkpoint.where}, config.json")
+    kinds = checkpoint.config.get("architectures") or ()
+    for task, head in table.heads.items():
+        if any(kind in head.classes for kind in kinds):
+            said(task, "options_of_config")(config, names)
+    return config.keys_asked
 
 
 def table_of(checkpoint: Checkpoint) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelzoo.errors import WeightsError, nearest
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
-from modelzoo.weights.derive import table_of, with_prefix
+from modelzoo.weights.derive import keys_of_task, table_of, with_prefix
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
     check_convolutions,
@@ -145,7 +145,8 @@ def _canonical(checkpoint: Checkpoint, table: Table) -> dict[str, Tensor]:
 
 
 def _check_values(table, checkpoint, names, values, recipe_name) -> None:
-    theirs = table.read_config(checkpoint.config, names, checkpoint.where)
+    keys = keys_of_task(checkpoint, table, names)
+    theirs = table.read_config(checkpoint.config, names, checkpoint.where, keys)
     different = [
         f"{key} is {values[key]!r} here and {value!r} there"
         for key, value in theirs.items()

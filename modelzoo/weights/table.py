@@ -299,8 +299,13 @@ class Table:
     write_media: Callable[[Mapping], dict] = _nothing
     roles: Mapping[str, str] = field(default_factory=dict)
 
-    def read_config(self, config: Mapping, names: frozenset[str], where: str) -> dict[str, Any]:
+    def read_config(
+        self, config: Mapping, names: frozenset[str], where: str, of_task: Iterable[str] = ()
+    ) -> dict[str, Any]:
         """Our `[model]` values of their configuration.
+
+        Args:
+            of_task: keys that the task has read, besides those of the table.
 
         Raises:
             WeightsError: a key is missing, has a value that is not supported here, or is not known
@@ -322,7 +327,7 @@ class Table:
             if any(kind in head.classes for kind in kinds):
                 head.read(asked, names)  # for the keys that it asks for
         read = [*self.values, *(value for head in self.heads.values() for value in head.values)]
-        used = {*asked.keys_asked, *self.assumed, *(value.theirs for value in read)}
+        used = {*of_task, *asked.keys_asked, *self.assumed, *(value.theirs for value in read)}
         rest = not_read(config, used, self.neutral, self.unused)
         if rest:
             raise WeightsError(

@@ -12,6 +12,7 @@ from keras import ops
 from modelzoo.backbones.contrastive import MAX_SCALE
 from modelzoo.data.contrastive import contrastive_batches
 from modelzoo.errors import DataError, RecipeError
+from modelzoo.runtime.text.framing import pair_frame
 from modelzoo.tasks.contrastive import ContrastiveTask
 from modelzoo.tasks.shared.retrieval import pair_figures, recall_ranks
 from tests import towers
@@ -30,6 +31,9 @@ class Words:
 
     def encode_batch(self, texts):
         return [self.encode(text) for text in texts]
+
+    def frame_pair(self, a, b=None, max_length=None, *, truncate=False):
+        return pair_frame(self.roles).join(a, b, max_length, truncate=truncate)
 
 
 def image(seed: int) -> np.ndarray:
