@@ -7,7 +7,7 @@ Small models of eight families train ten steps, once with the shared trace of
 of the blocks frozen, with LoRA on dense layers, in bfloat16 and compiled with XLA. Each figure is
 the largest difference: of the gradients' norms in the first step, relative to the norm, and of all
 weights after the last step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in
-bfloat16; XLA orders its sums for each graph anew, so 1e-5 is allowed there.
+bfloat16; XLA may sum in another order in each graph, so 1e-5 is allowed there.
 """
 
 from __future__ import annotations

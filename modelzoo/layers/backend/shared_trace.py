@@ -31,9 +31,11 @@ def shared_trace() -> Callable:
     def call(layer: keras.layers.Layer, x, training: bool, **inputs):
         if any(one._remat_mode is not None for one in _with_sublayers(layer)):
             return layer(x, training=training, **inputs)
-        traced = functions.setdefault(_kind(layer), _Traced(layer))
+        kind = _kind(layer)
+        if kind not in functions:
+            functions[kind] = _Traced(layer)
         given = {key: value for key, value in inputs.items() if value is not None}
-        return traced(layer, x, {**given, "training": training})
+        return functions[kind](layer, x, {**given, "training": training})
 
     return call
 
