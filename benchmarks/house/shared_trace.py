@@ -5,9 +5,9 @@
 Small models of eight families train ten steps, once with the shared trace of
 `modelzoo.layers.backend.shared_trace` and once without, on one device, on two replicas, with half
 of the blocks frozen, with LoRA on dense layers, in bfloat16 and compiled with XLA. Each figure is
-the largest difference: of the gradients' norms in the first step, relative to the norm, and of all
-weights after the last step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in
-bfloat16; XLA may sum in another order in each graph, so 1e-5 is allowed there.
+the largest difference: of the gradients' norms in the first step and of all weights after the last
+step. It ends with 1 where a difference is larger than 1e-6. In bfloat16, 1e-2 is allowed, or what
+bfloat16 differs from float32 without sharing, where that is more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def inputs(family: str, model) -> tuple:
     if family == "vit":
         return {"images": images}, np.arange(ROWS) % model.num_labels, None
     if family == "clip":
-        return {"images": images, **text}, np.arange(ROWS), None
+        number = np.arange(ROWS)
+        return {"images": images, **text}, {"image": number, "text": number}, None
     if family in ("t5", "bart"):
         text = {**text, "decoder_token_ids": ids, "decoder_padding_mask": mask}
     if family == "whisper":
@@ -82,7 +83,6 @@ def inputs(family: str, model) -> tuple:
 def trained(family: str, context: str) -> tuple[list, list]:
     """The norms of the first step's gradients, and the weights after the last step."""
     import keras
-    import numpy as np
 
     import modelzoo
 
@@ -93,16 +93,16 @@ def trained(family: str, context: str) -> tuple[list, list]:
     with replicas().scope() if context == "two replicas" else contextlib.nullcontext():
         model = modelzoo.build(name, compile=False, **changes)
         change(model, context)
-        model.compile(keras.optimizers.SGD(RATE), *losses(model), jit_compile=context == "XLA")
+        optimizer = noting()(RATE)
+        model.compile(optimizer, *losses(model), jit_compile=context == "XLA")
     keras.config.set_dtype_policy("float32")
     x, y, weights = inputs(family, model)
     norms = []
     for _ in range(STEPS):
-        before = [np.array(weight) for weight in model.trainable_weights]
         model.fit(x, y, sample_weight=weights, batch_size=ROWS, verbose=0, shuffle=False)
-        after = [np.array(weight) for weight in model.trainable_weights]
-        norms = norms or [np.linalg.norm(a - b) / RATE for a, b in zip(after, before, strict=True)]
-    return norms, [np.array(weight, "float32") for weight in model.weights]
+        norms = norms or [keras.ops.convert_to_numpy(norm) for norm in optimizer.norms]
+    values = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    return norms, [value.astype("float32") for value in values]
 
 
 @cache
@@ -111,6 +111,25 @@ def replicas():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@cache
+def noting():
+    """An SGD that keeps the norm of each gradient in `norms`."""
+    import keras
+    from keras import ops
+
+    class Noting(keras.optimizers.SGD):
+        def build(self, variables):
+            super().build(variables)
+            self.norms = [self.add_variable((), name=f"norm_{i}") for i in range(len(variables))]
+
+        def update_step(self, gradient, variable, learning_rate):
+            norm = self.norms[self._get_variable_index(variable)]
+            self.assign(norm, ops.cast(ops.norm(ops.reshape(gradient, (-1,))), norm.dtype))
+            super().update_step(gradient, variable, learning_rate)
+
+    return Noting
 
 
 def losses(model) -> tuple:
@@ -141,7 +160,6 @@ def change(model, context: str) -> None:
 def compare(family: str, context: str) -> dict:
     """A row of the table."""
     import keras
-    import numpy as np
 
     from modelzoo.layers import stack
 
@@ -150,17 +168,39 @@ def compare(family: str, context: str) -> dict:
     stack.shared_trace = lambda: keras.layers.Layer.__call__
     try:
         alone = trained(family, context)
+        exact = trained(family, "one device") if context == "bfloat16" else alone
     finally:
         stack.shared_trace = shared
-    norms = [abs(a - b) / max(b, 1e-3) for a, b in zip(with_one[0], alone[0], strict=True)]
-    weights = [float(np.abs(a - b).max()) for a, b in zip(with_one[1], alone[1], strict=True)]
+    row = differences(with_one, alone)
+    if context == "bfloat16":  # how far its rounding alone moves the same figures
+        row["bfloat16 from float32"] = max(differences(alone, exact).values())
     return {
         "family": family,
         "context": context,
-        "gradient norms, largest difference": float(max(norms)),
-        "weights after 10 steps, largest difference": max(weights),
+        **row,
         "weights without a gradient": sum(float(norm) == 0 for norm in with_one[0]),
         "the same without sharing": sum(float(norm) == 0 for norm in alone[0]),
+    }
+
+
+def differences(one: tuple[list, list], other: tuple[list, list]) -> dict[str, float]:
+    """The largest of the gradients' norms and of the weights, each relative.
+
+    A norm's difference is relative to that norm, or to a hundredth of the largest where it is
+    smaller: what cancels out to almost nothing has no exact digits. A weight's is relative to the
+    largest value of its tensor, at least 1.
+    """
+    import numpy as np
+
+    least = max(other[0]) / 100
+    norms = [abs(a - b) / max(b, least) for a, b in zip(one[0], other[0], strict=True)]
+    weights = [
+        np.abs(a - b).max() / max(1.0, np.abs(b).max())
+        for a, b in zip(one[1], other[1], strict=True)
+    ]
+    return {
+        "gradient norms, largest difference": float(max(norms)),
+        "weights after 10 steps, largest difference": float(max(weights)),
     }
 
 
@@ -176,7 +216,7 @@ def main() -> int:
     for family in args.only:
         for context in CONTEXTS:
             row = compare(family, context)
-            allowed = {"bfloat16": 1e-2, "XLA": 1e-5}.get(context, 1e-6)
+            allowed = max(1e-2, row["bfloat16 from float32"]) if context == "bfloat16" else 1e-6
             worst = max(value for key, value in row.items() if key.endswith("difference"))
             same = row["weights without a gradient"] == row["the same without sharing"]
             bad = bad or not worst <= allowed or not same

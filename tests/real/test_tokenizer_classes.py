@@ -1,11 +1,10 @@
-"""Tokenizer classes against `transformers`: equal ids of forty texts, single and in pairs.
+"""Tokenizer classes against `transformers`: equal ids of forty texts, alone, in pairs, in a chat.
 
-`python -m tests.real.test_tokenizer_classes` prints the table.
+`python -m benchmarks.house.checkpoints` makes the table of docs/checkpoints.md from this.
 """
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,9 @@ import pytest
 transformers = pytest.importorskip("transformers")
 
 from modelzoo.runtime import Tokenizer  # noqa: E402
+from modelzoo.runtime.text.chat import ChatTemplate, encode_chat, template_tokens  # noqa: E402
 from modelzoo.weights.tokenizer_files import read_tokenizer_files  # noqa: E402
+from modelzoo.weights.tokenizer_writing import tokenizer_config, tokenizer_json  # noqa: E402
 from tests.weights.vocabularies import (  # noqa: E402
     END,
     TEXTS,
@@ -90,8 +91,17 @@ CLASSES = {
 }
 
 
-def compared(name: str, folder: Path, whole: bool) -> tuple[int, int, list[str]]:
-    """Texts with equal ids alone, with equal ids and segments in pairs; those that differ.
+# A turn opens with one token of the vocabulary and ends with another, whatever they are.
+CHAT = (
+    "{% for m in messages %}{{ eos_token or sep_token }}{{ m['role'] }}\n{{ m['content'] | trim }}"
+    "{{ eos_token or sep_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ eos_token or sep_token }}assistant\n{% endif %}"
+)
+COLUMNS = ("single", "pair", "chat", "written single", "written pair")
+
+
+def compared(name: str, folder: Path, whole: bool) -> tuple[dict[str, int], list[str]]:
+    """How many texts have equal ids (in pairs, equal segments too) a column; those that differ.
 
     Args:
         whole: read the tokenizer.json that `transformers` writes, else the vocabulary's files.
@@ -106,33 +116,47 @@ def compared(name: str, folder: Path, whole: bool) -> tuple[int, int, list[str]]
     found = read_tokenizer_files(folder, {})
     assert found is not None
     ours = Tokenizer.from_str(found.json, found.roles, found.stop_tokens)
-    backend = theirs.backend_tokenizer
-    backend.no_truncation()
-    single, pair, differ = 0, 0, []
+    template = ChatTemplate(CHAT, template_tokens(ours))
+    again = written(ours, theirs, folder / "again")
+    backend, again = _backend(theirs), _backend(again)
+    equal, differ = dict.fromkeys(COLUMNS, 0), []
     for text, other in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True):
         alone, both = backend.encode(text), backend.encode(text, other)
-        single += (equal := ours.encode_pair(text)[0] == alone.ids)
-        pair += (same := ours.encode_pair(text, other) == (both.ids, both.type_ids))
-        differ += [] if equal and same else [text]
-    return single, pair, differ
+        talk = [{"role": "user", "content": text}, {"role": "assistant", "content": other}]
+        said = theirs.apply_chat_template(
+            talk, chat_template=CHAT, add_generation_prompt=True, return_dict=False
+        )
+        alone_again, both_again = again.encode(text), again.encode(text, other)
+        same = {
+            "single": ours.encode_pair(text)[0] == alone.ids,
+            "pair": ours.encode_pair(text, other) == (both.ids, both.type_ids),
+            "chat": encode_chat(ours, template, talk) == said,
+            "written single": alone_again.ids == alone.ids,
+            "written pair": (both_again.ids, both_again.type_ids) == (both.ids, both.type_ids),
+        }
+        for column, is_same in same.items():
+            equal[column] += is_same
+        differ += [f"{column}: {text}" for column, is_same in same.items() if not is_same]
+    return equal, differ
+
+
+def written(ours, theirs, folder: Path):
+    """What `transformers` opens of the files that modelzoo writes for a tokenizer."""
+    frame = "source" if "T5" in type(theirs).__name__ else "pair"
+    segments = {"type_vocab_size": 2 if "token_type_ids" in theirs.model_input_names else 1}
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(tokenizer_json(ours, frame, segments), "utf-8")
+    write(folder, tokenizer_config=tokenizer_config(ours, 512, segments))
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def _backend(tokenizer):
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    return backend
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["files", "tokenizer.json"])
 @pytest.mark.parametrize("name", CLASSES)
 def test_ids_are_those_of_transformers(name, whole, tmp_path):
-    assert compared(name, tmp_path, whole) == (len(TEXTS), len(TEXTS), [])
-
-
-def main() -> None:
-    """Print the table."""
-    print(f"| tokenizer | class | read from | single | pair |\n{'|---' * 5}|")
-    for name, (kind, _, _) in CLASSES.items():
-        for whole in (False, True):
-            with tempfile.TemporaryDirectory() as folder:
-                single, pair, _ = compared(name, Path(folder), whole)
-            source = "tokenizer.json" if whole else "its files"
-            print(f"| {name} | {kind} | {source} | {single}/{len(TEXTS)} | {pair}/{len(TEXTS)} |")
-
-
-if __name__ == "__main__":
-    main()
+    assert compared(name, tmp_path, whole) == (dict.fromkeys(COLUMNS, len(TEXTS)), [])
