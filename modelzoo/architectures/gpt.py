@@ -21,14 +21,23 @@ def build(
     positions: Literal["learned", "sine", "rotary", "relative", "none"] = "learned",
     rotary_theta: float = 10_000.0,
     rotary_local_theta: float | None = None,
+    rotary_fraction: float = 1.0,
     rotary_scaling: dict | None = None,
     attention_pattern: tuple[Literal["global", "local"], ...] = ("global",),
     sliding_window: int | None = None,
     attention_scale: float | None = None,
     attention_softcap: float | None = None,
     qk_norm: bool = False,
+    qk_norm_heads: Literal["shared", "separate", "joint"] = "shared",
+    qk_norm_bias: bool | None = None,
     norm: Literal["layer", "rms", "rms_unit_offset"] = "layer",
-    norm_position: Literal["pre", "post", "sandwich"] = "pre",
+    norm_position: Literal["pre", "post", "sandwich", "output"] = "pre",
+    norm_bias: bool = True,
+    norm_scale: bool = True,
+    final_norm: bool | None = None,
+    parallel_residual: bool = False,
+    shared_norm: bool = False,
+    residual_scale: float = 1.0,
     norm_epsilon: float = 1e-5,
     activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu_tanh",
     gated: bool = False,
@@ -36,7 +45,12 @@ def build(
     attention_output_bias: bool | None = None,
     ffn_bias: bool = True,
     tie_embeddings: bool = True,
+    head_bias: bool = False,
+    embedding_dim: int | None = None,
+    embedding_scale: float = 1.0,
     scale_embeddings: bool = False,
+    position_offset: int = 0,
+    logit_scale: float = 1.0,
     logit_softcap: float | None = None,
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
@@ -48,12 +62,22 @@ def build(
         head_dim: width of a head. Default: `hidden_dim / num_heads`.
         ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
         positions: `"rotary"` and `"relative"` (32 T5 buckets) live in attention.
-        rotary_local_theta, rotary_scaling, attention_pattern, sliding_window, attention_scale,
-        attention_softcap, qk_norm, norm, attention_output_bias: see `TransformerConfig`.
+        rotary_local_theta, rotary_fraction, rotary_scaling, attention_pattern, sliding_window,
+        attention_scale, attention_softcap, qk_norm, qk_norm_heads, qk_norm_bias, norm, norm_bias,
+        norm_scale, parallel_residual, shared_norm, residual_scale, attention_output_bias: see
+            `TransformerConfig`.
         norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on;
-            `"sandwich"` for Gemma 3.
+            `"sandwich"` for Gemma 3; `"output"` for OLMo 2.
+        final_norm: normalise what leaves the last block. Default: unless `norm_position` is
+            `"post"`.
         gated: a gated feed-forward layer, as in Llama with `activation="silu"`.
+        head_bias: of an untied head (GPT-J, Phi).
+        embedding_dim: width of the token table, projected to `hidden_dim` and back (OPT-350M).
+            Default: `hidden_dim`.
+        embedding_scale: factor on token vectors (Granite).
         scale_embeddings: multiply token vectors by `sqrt(hidden_dim)` (Gemma).
+        position_offset: rows of the table of learned positions before position 0 (OPT: 2).
+        logit_scale: factor on logits (Granite, Cohere).
         logit_softcap: keep logits within it, `cap * tanh(logit / cap)` (Gemma 2).
 
     Returns: a `Decoder`. Inputs `token_ids` and `padding_mask` (B, T); output (B, T, hidden_dim).
@@ -70,13 +94,15 @@ def build(
     config, rest = TransformerConfig.of(
         parameters,
         "scale_embeddings",
+        "embedding_scale",
+        "final_norm",
         rotary_theta=rotary_theta if positions == "rotary" else None,
         residual_init_scale=(2 * max(num_layers, 1)) ** -0.5,  # Radford et al. 2019, 2.3
     )
     return Decoder(
         config,
-        final_norm=norm_position != "post",
-        embedding_scale=hidden_dim**0.5 if scale_embeddings else 1.0,
+        final_norm=norm_position != "post" if final_norm is None else final_norm,
+        embedding_scale=embedding_scale * (hidden_dim**0.5 if scale_embeddings else 1.0),
         relative_buckets=32 if positions == "relative" else 0,
         **rest,
     )

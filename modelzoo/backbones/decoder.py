@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from modelzoo.backbones.base import Backbone, count_up, text_inputs, transformer_config
+from modelzoo.errors import RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.layers.embedding import TextEmbedding, TokenEmbedding
 from modelzoo.layers.stack import TransformerStack
@@ -33,7 +34,11 @@ class Decoder(Backbone):
         final_norm: bool = True,
         tie_embeddings: bool = True,
         embedding_scale: float = 1.0,
+        embedding_dim: int | None = None,
+        position_offset: int = 0,
         relative_buckets: int = 0,
+        head_bias: bool = False,
+        logit_scale: float = 1.0,
         logit_softcap: float | None = None,
         **kwargs,
     ):
@@ -42,18 +47,20 @@ class Decoder(Backbone):
         config = transformer_config(config)
         policy = self.dtype_policy
         self.config, self.vocab_size, self.max_length = config, vocab_size, max_length
-        self.logit_softcap = logit_softcap
+        self.logit_scale, self.logit_softcap = logit_scale, logit_softcap
+        if head_bias and tie_embeddings:
+            raise RecipeError("head_bias needs a head of its own: tie_embeddings = false")
 
         # === Layers ===
         stddev = config.initializer_range
-        self.tokens = TokenEmbedding(
-            vocab_size, config.hidden_dim, stddev, dtype=policy, name="tokens"
-        )
+        width = embedding_dim or config.hidden_dim
+        self.tokens = TokenEmbedding(vocab_size, width, stddev, dtype=policy, name="tokens")
         self.embedding = TextEmbedding(
             config,
             self.tokens,
             positions,
             max_length,
+            position_offset,
             norm=embedding_norm,
             scale=embedding_scale,
             dtype=policy,
@@ -68,16 +75,24 @@ class Decoder(Backbone):
             dtype=policy,
             name="stack",
         )
-        self.head = None
+        self.output_projection = self.head = None
+        if width != config.hidden_dim:
+            self.output_projection = projection(
+                width, stddev, use_bias=False, dtype=policy, name="output_projection"
+            )
         if not tie_embeddings:
-            self.head = projection(vocab_size, stddev, use_bias=False, dtype=policy, name="head")
+            self.head = projection(
+                vocab_size, stddev, use_bias=head_bias, dtype=policy, name="head"
+            )
         self.build()
 
     def build(self, input_shape=None) -> None:
         self.embedding.build()
         self.stack.build()
+        if self.output_projection is not None:
+            self.output_projection.build((None, None, self.config.hidden_dim))
         if self.head is not None:
-            self.head.build((None, None, self.config.hidden_dim))
+            self.head.build((None, None, self.tokens.hidden_dim))
         self.built = True
 
     def call(self, inputs, training=None) -> Tensor:
@@ -87,7 +102,11 @@ class Decoder(Backbone):
 
     def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
+        if self.output_projection is not None:
+            hidden = self.output_projection(hidden)
         logits = self.tokens.logits(hidden) if self.head is None else self.head(hidden)
+        if self.logit_scale != 1.0:
+            logits = logits * self.logit_scale
         if self.logit_softcap is not None:
             logits = self.logit_softcap * ops.tanh(logits / self.logit_softcap)
         return logits

@@ -11,7 +11,7 @@ from keras import ops
 from modelzoo.layers.cache import KEY_AXIS, VALUE_AXIS, LayerCache
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
-from modelzoo.layers.norms import make_norm
+from modelzoo.layers.norms import make_qk_norm
 from modelzoo.layers.positions import rotate
 from modelzoo.signature import Tensor
 
@@ -43,8 +43,8 @@ class Attention(keras.layers.Layer):
         self.value = self._dense(config.kv_heads * width, config.initializer_range, "value")
         self.query_norm = self.key_norm = None
         if config.qk_norm:
-            self.query_norm = make_norm(config, dtype=self.dtype_policy, name="query_norm")
-            self.key_norm = make_norm(config, dtype=self.dtype_policy, name="key_norm")
+            self.query_norm = make_qk_norm(config, dtype=self.dtype_policy, name="query_norm")
+            self.key_norm = make_qk_norm(config, dtype=self.dtype_policy, name="key_norm")
         output_range = config.initializer_range * config.residual_init_scale
         output_bias = config.attention_output_bias
         self.output_projection = self._dense(config.hidden_dim, output_range, "output", output_bias)
@@ -59,9 +59,11 @@ class Attention(keras.layers.Layer):
         config = self.config
         for layer in (self.query, self.key, self.value):
             layer.build((None, None, config.hidden_dim))
-        for norm in (self.query_norm, self.key_norm):
+        heads = ((self.query_norm, config.num_heads), (self.key_norm, config.kv_heads))
+        for norm, count in heads:
             if norm is not None:
-                norm.build((None, None, None, config.size_per_head))
+                joint, width = config.qk_norm_heads == "joint", config.size_per_head
+                norm.build((None, None, count * width) if joint else (None, None, count, width))
         self.output_projection.build((None, None, config.num_heads * config.size_per_head))
         if config.attention_extra_token:
             shape, start = (config.kv_heads, config.size_per_head), config.initializer_range
@@ -92,10 +94,13 @@ class Attention(keras.layers.Layer):
         return (key if rotary is None else rotate(key, rotary)), value
 
     def _split(self, x, heads, order, norm=None):
-        """(B, T, heads * D) -> (B, heads, T, D) or another order, each head normalised."""
+        """(B, T, heads * D) -> (B, heads, T, D) or another order, normalised."""
+        joint = self.config.qk_norm_heads == "joint"
+        if norm is not None and joint:
+            x = norm(x)
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         x = ops.reshape(x, (-1, length, heads, self.config.size_per_head))
-        return ops.transpose(x if norm is None else norm(x), order)
+        return ops.transpose(x if norm is None or joint else norm(x), order)
 
     def _weights(self, query, slots, bias):
         """Softmax of the scores, (B, H, T, S)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from modelzoo.errors import RecipeError
 from modelzoo.layers.attention import Attention
 from modelzoo.layers.cache import LayerCache
 from modelzoo.layers.config import TransformerConfig
@@ -14,6 +15,8 @@ from modelzoo.signature import Tensor
 
 class TransformerBlock(keras.layers.Layer):
     """x + attention, x + cross-attention, x + feed-forward, normalised before, after, or both.
+
+    Where `config.parallel_residual` is set, x + attention + feed-forward, both of the same x.
 
     Call arguments: as `Attention`, and for decoders over an encoder `memory` (key, value) with its
     `memory_bias`. Returns x (B, T, hidden_dim), and with `cache` also the new cache.
@@ -28,11 +31,14 @@ class TransformerBlock(keras.layers.Layer):
     ):
         super().__init__(autocast=False, **kwargs)  # as Attention, whose bias passes through here
         self.config = config
-        policy = self.dtype_policy
+        policy, where = self.dtype_policy, config.norm_position
+        if cross_attention and (config.parallel_residual or where == "output"):
+            kind = "parallel_residual" if config.parallel_residual else "norm_position 'output'"
+            raise RecipeError(f"a block with cross-attention has no {kind}")
         self.attention_norm = self.attention_post_norm = self.ffn_post_norm = None
-        if attention_norm:
+        if attention_norm and where != "output":
             self.attention_norm = make_norm(config, dtype=policy, name="attention_norm")
-        if config.norm_position == "sandwich":
+        if where in ("sandwich", "output"):
             self.attention_post_norm = make_norm(config, dtype=policy, name="attention_post_norm")
             self.ffn_post_norm = make_norm(config, dtype=policy, name="ffn_post_norm")
         self.attention = Attention(config, dtype=policy, name="attention")
@@ -40,7 +46,9 @@ class TransformerBlock(keras.layers.Layer):
         if cross_attention:
             self.cross_attention_norm = make_norm(config, dtype=policy, name="cross_attention_norm")
             self.cross_attention = Attention(config, dtype=policy, name="cross_attention")
-        self.ffn_norm = make_norm(config, dtype=policy, name="ffn_norm")
+        self.ffn_norm = None
+        if where != "output" and not config.shared_norm:
+            self.ffn_norm = make_norm(config, dtype=policy, name="ffn_norm")
         self.ffn = FeedForward(config, dtype=policy, name="ffn")
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
 
@@ -85,20 +93,29 @@ class TransformerBlock(keras.layers.Layer):
         def attend_to_memory(x):
             return self.cross_attention(x, bias=memory_bias, memory=memory, training=training)
 
-        x = self._residual(x, self.attention_norm, attend, training, self.attention_post_norm)
-        if self.cross_attention is not None:
-            x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
-
         def feed_forward(x):
             return self.ffn(x, training=training)
 
+        if self.config.parallel_residual:
+            normed = x if self.attention_norm is None else self.attention_norm(x)
+            fed = feed_forward(normed if self.config.shared_norm else self.ffn_norm(x))
+            x = self._added(self._added(x, attend(normed), training), fed, training)
+            return x if cache is None else (x, new_cache)
+        x = self._residual(x, self.attention_norm, attend, training, self.attention_post_norm)
+        if self.cross_attention is not None:
+            x = self._residual(x, self.cross_attention_norm, attend_to_memory, training)
         x = self._residual(x, self.ffn_norm, feed_forward, training, self.ffn_post_norm)
         return x if cache is None else (x, new_cache)
 
     def _residual(self, x, norm, sublayer, training, post_norm=None):
         if self.config.norm_position == "post":
-            return norm(x + self.dropout(sublayer(x), training=training))
+            return norm(self._added(x, sublayer(x), training))
         output = sublayer(x if norm is None else norm(x))
         if post_norm is not None:
             output = post_norm(output)
+        return self._added(x, output, training)
+
+    def _added(self, x, output, training):
+        if self.config.residual_scale != 1.0:
+            output = output * self.config.residual_scale
         return x + self.dropout(output, training=training)

@@ -13,7 +13,8 @@ from typing import Any
 from modelzoo.errors import RecipeError, check_choice, nearest
 
 NORMS = ("layer", "rms", "rms_unit_offset")
-NORM_POSITIONS = ("pre", "post", "sandwich")
+NORM_POSITIONS = ("pre", "post", "sandwich", "output")
+QK_NORM_HEADS = ("shared", "separate", "joint")
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 ATTENTION_KINDS = ("global", "local")
 
@@ -31,11 +32,17 @@ class TransformerConfig:
         head_dim: width of a head, independent of `hidden_dim`. Default: `hidden_dim / num_heads`.
         norm: `"layer"` (LayerNorm), `"rms"` (RMSNorm, Zhang and Sennrich 2019) or
             `"rms_unit_offset"` (RMSNorm times `1 + weight`, as Gemma has it).
-        norm_position: `"pre"` normalises what enters a sublayer, `"post"` the residual sum, and
-            `"sandwich"` what enters a sublayer and what leaves it (Gemma 3).
+        norm_position: `"pre"` normalises what enters a sublayer, `"post"` the residual sum,
+            `"sandwich"` what enters a sublayer and what leaves it (Gemma 3), and `"output"` only
+            what leaves it (OLMo 2).
         norm_bias: LayerNorm adds a bias.
+        norm_scale: LayerNorm multiplies with a gain (OLMo has none).
         first_attention_norm: off where the embeddings are normalised already (ModernBERT).
         qk_norm: normalise each head's queries and keys (Henry et al. 2020).
+        qk_norm_heads: `"shared"` has one gain for all heads, `"separate"` one for each head
+            (StableLM, Cohere; LayerNorm without a bias), and `"joint"` normalises all heads as one
+            vector (OLMo 2).
+        qk_norm_bias: the LayerNorm of queries and keys adds a bias. Default: `norm_bias`.
         activation: `"gelu"` (exact), `"gelu_tanh"`, `"quick_gelu"` (`x * sigmoid(1.702 x)`, CLIP),
             `"relu"` or `"silu"`.
         gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
@@ -54,6 +61,10 @@ class TransformerConfig:
         rotary_local_theta: the same in local layers. Default: `rotary_theta`.
         rotary_fraction: the share of a head that turns; the rest stays as it is (Moonshine: 0.9).
         rotary_scaling: how global layers stretch positions; see `positions.rotary_rates`.
+        parallel_residual: attention and feed-forward read the same input, and both outputs are
+            added to it (GPT-J, Wang and Komatsuzaki 2021); for pre-norm blocks.
+        shared_norm: one norm for the two inputs of a parallel block (GPT-J, Phi, Cohere).
+        residual_scale: factor on what a sublayer adds to the residual stream (Granite).
         residual_init_scale: factor on the initial weights that write to the residual stream
             (GPT-2: `1 / sqrt(2 * num_layers)`).
 
@@ -73,8 +84,11 @@ class TransformerConfig:
     norm: str = "layer"
     norm_position: str = "pre"
     norm_bias: bool = True
+    norm_scale: bool = True
     first_attention_norm: bool = True
     qk_norm: bool = False
+    qk_norm_heads: str = "shared"
+    qk_norm_bias: bool | None = None
     norm_epsilon: float = 1e-5
     activation: str = "gelu"
     gated: bool = False
@@ -94,6 +108,9 @@ class TransformerConfig:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initializer_range: float = 0.02
+    parallel_residual: bool = False
+    shared_norm: bool = False
+    residual_scale: float = 1.0
     residual_init_scale: float = 1.0
 
     def __post_init__(self):
@@ -110,7 +127,9 @@ class TransformerConfig:
                 raise RecipeError(f"{key} must be at least 1, not {value}")
         check_choice("norm", self.norm, NORMS)
         check_choice("norm_position", self.norm_position, NORM_POSITIONS)
+        check_choice("qk_norm_heads", self.qk_norm_heads, QK_NORM_HEADS)
         check_choice("activation", self.activation, ACTIVATIONS)
+        self._check_norms()
         for kind in self.attention_pattern:
             check_choice("attention_pattern", kind, ATTENTION_KINDS)
         if "local" in self.attention_pattern and self.sliding_window is None:
@@ -131,6 +150,22 @@ class TransformerConfig:
         for key in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise RecipeError(f"{key} must lie in [0, 1), not {getattr(self, key)}")
+
+    def _check_norms(self) -> None:
+        if self.norm != "layer" and not self.norm_scale:
+            raise RecipeError(f"norm {self.norm!r} has a gain: norm_scale = false needs 'layer'")
+        plain = self.norm == "layer" and not self.has_qk_norm_bias
+        if self.qk_norm and self.qk_norm_heads == "separate" and not plain:
+            raise RecipeError(
+                "qk_norm_heads 'separate' needs norm 'layer' and no bias",
+                next_step="set norm = 'layer' and qk_norm_bias = false",
+            )
+        if self.parallel_residual and self.norm_position != "pre":
+            raise RecipeError(
+                f"parallel_residual needs norm_position 'pre', not {self.norm_position!r}"
+            )
+        if self.shared_norm and not self.parallel_residual:
+            raise RecipeError("shared_norm needs parallel_residual")
 
     @classmethod
     def of(
@@ -168,6 +203,10 @@ class TransformerConfig:
     @property
     def kv_heads(self) -> int:
         return self.num_kv_heads or self.num_heads
+
+    @property
+    def has_qk_norm_bias(self) -> bool:
+        return self.norm_bias if self.qk_norm_bias is None else self.qk_norm_bias
 
     @property
     def size_per_head(self) -> int:

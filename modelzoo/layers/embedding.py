@@ -7,7 +7,7 @@ from keras import ops
 
 from modelzoo.layers.backend.lookup import lookup
 from modelzoo.layers.config import TransformerConfig
-from modelzoo.layers.dense import normal
+from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.positions import LearnedPositions, sine_positions
 from modelzoo.signature import Tensor
@@ -46,7 +46,8 @@ class TextEmbedding(keras.layers.Layer):
     """Tokens, plus positions, plus segments, normalised: what enters the first block.
 
     Args:
-        tokens: the token table, shared with whoever else reads it.
+        tokens: the token table, shared with whoever else reads it. Vectors of another width than
+            `hidden_dim` are projected (Lan et al. 2019, 3.1; OPT-350M).
         positions: `"learned"`, `"sine"`, or `"none"` for rotary and relative positions, which
             belong to attention.
         max_length: rows of learned positions.
@@ -74,7 +75,15 @@ class TextEmbedding(keras.layers.Layer):
         policy = self.dtype_policy
         self.config, self.tokens, self.scale = config, tokens, scale
         self.sine = positions == "sine"
-        self.learned = self.segments = self.norm = None
+        self.projection = self.learned = self.segments = self.norm = None
+        if tokens.hidden_dim != config.hidden_dim:
+            self.projection = projection(
+                config.hidden_dim,
+                config.initializer_range,
+                use_bias=False,
+                dtype=policy,
+                name="projection",
+            )
         if positions == "learned":
             self.learned = LearnedPositions(
                 max_length,
@@ -99,6 +108,8 @@ class TextEmbedding(keras.layers.Layer):
     def build(self, input_shape=None) -> None:
         if not self.tokens.built:
             self.tokens.build()
+        if self.projection is not None:
+            self.projection.build((None, None, self.tokens.hidden_dim))
         for layer in (self.learned, self.segments):
             if layer is not None:
                 layer.build()
@@ -110,6 +121,8 @@ class TextEmbedding(keras.layers.Layer):
         x = self.tokens(token_ids)
         if self.scale != 1.0:
             x = x * self.scale
+        if self.projection is not None:
+            x = self.projection(x)
         if self.learned is not None:
             x = x + self.learned(positions)
         if self.sine:

@@ -105,9 +105,12 @@ def _groups(block) -> Iterator[tuple]:
     """(layer whose outputs are scaled, dense layers that read them), the latter by their input."""
     attention, ffn = block.attention, block.ffn
     if block.config.norm_position != "post":  # there the norm's output is the residual as well
-        if block.attention_norm is not None:
-            yield block.attention_norm, [attention.query, attention.key, attention.value]
-        yield block.ffn_norm, [dense for dense in (ffn.up, ffn.gate) if dense is not None]
+        first = [attention.query, attention.key, attention.value]
+        second = [dense for dense in (ffn.up, ffn.gate) if dense is not None]
+        first += second if block.config.shared_norm else []
+        for norm, dense in ((block.attention_norm, first), (block.ffn_norm, second)):
+            if norm is not None and block.config.norm_scale:  # the factors go into the gain
+                yield norm, dense
     yield attention.value, [attention.output_projection]
     if block.cross_attention is not None:
         yield block.cross_attention.value, [block.cross_attention.output_projection]
