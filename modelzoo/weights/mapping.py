@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from modelzoo.recipe import Recipe
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import defaults, validate_against
 from modelzoo.weights.table import Rule
+
+# How a model is trained, or how much of it is used; the weights are the same.
+FREE = ("dropout", "attention_dropout", "initializer_range", "pooler")
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +40,11 @@ def model_values(recipe: Recipe) -> dict[str, Any]:
 
 def _completed(recipe: Recipe) -> dict[str, Any]:
     architecture = registry.architecture(recipe.architecture)
-    values = {**defaults(architecture), **validate_against(recipe, architecture)}
-    # What a default leaves to be worked out, worked out, so that two recipes can be compared.
+    return _worked_out({**defaults(architecture), **validate_against(recipe, architecture)})
+
+
+def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
+    """With what a default leaves to be worked out, so that two recipes can be compared."""
     if "num_kv_heads" in values:
         values["num_kv_heads"] = values["num_kv_heads"] or values.get("num_heads")
     if "head_dim" in values:
@@ -49,6 +55,12 @@ def _completed(recipe: Recipe) -> dict[str, Any]:
         values["num_decoder_layers"] = values["num_decoder_layers"] or values["num_layers"]
     if "attention_scale" in values:
         values["attention_scale"] = values["attention_scale"] or values["head_dim"] ** -0.5
+    if values.get("qk_norm_bias", ...) is None:
+        values["qk_norm_bias"] = values["norm_bias"]
+    if values.get("final_norm", ...) is None:
+        values["final_norm"] = values["norm_position"] != "post"
+    if values.get("embedding_dim", ...) is None:
+        values["embedding_dim"] = values["hidden_dim"]
     if values.get("scale_logits", ...) is None:
         values["scale_logits"] = values["tie_embeddings"]
     if values.get("attention_output_bias", ...) is None:
@@ -56,6 +68,26 @@ def _completed(recipe: Recipe) -> dict[str, Any]:
     if values.get("rotary_local_theta", ...) is None:
         values["rotary_local_theta"] = values["rotary_theta"]
     return values
+
+
+def unsaid(architecture: str, values: Mapping, said: Iterable[str]) -> dict[str, Any]:
+    """What the keys that a table does not say mean for it: the architecture's defaults.
+
+    Args:
+        values: a recipe's, of `model_values`; keys of parts are left out.
+        said: the keys that the table says.
+
+    Returns: key -> what a model of the table has, for the keys whose value here is another; nothing
+        of a plugin's architecture, whose keys need not be of what the model computes.
+    """
+    usual = {} if "/" in architecture else defaults(registry.architecture(architecture))
+    rest = {
+        key: value
+        for key, value in usual.items()
+        if key in values and key not in {*said, *FREE} and not key.startswith("initial")
+    }
+    theirs = _worked_out({**values, **rest})
+    return {key: theirs[key] for key in rest if theirs[key] != values[key]}
 
 
 def weights_by_path(model) -> dict[str, keras.Variable]:
@@ -88,40 +120,67 @@ def rules_for(rules: Sequence[Rule], weights: Mapping) -> list[Rule]:
 
 
 def shape_of(rule: Rule, weights: Mapping) -> tuple[int, ...]:
-    """The shape that a rule's tensor has in a checkpoint."""
+    """The shape that each of a rule's tensors has in a checkpoint."""
     shapes: list[tuple[int, ...]] = [tuple(weights[path].shape) for path in rule.ours]
     # A scalar has no last axis.
     shape: tuple[int, ...] = ()
     if shapes[0]:
         shape = (*shapes[0][:-1], sum(one[-1] for one in shapes))
     shape = _channels(shape) if rule.depthwise else shape
+    shape = shape[1:] if rule.stacked else shape
     order: list[int] = np.argsort(_axes(rule, len(shape))).tolist()
     return (1,) * rule.ones + tuple(shape[axis] for axis in order)
+
+
+def joined(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """A rule's tensors as the one that `to_ours` takes: their sum, or one above the other."""
+    return np.stack(arrays) if rule.stacked else sum(arrays[1:], arrays[0])
+
+
+def parted(rule: Rule, array: np.ndarray) -> list[np.ndarray]:
+    """What `to_theirs` gives as the rule's tensors."""
+    return list(array) if rule.stacked else [array, *(np.zeros_like(array) for _ in rule.plus)]
 
 
 def to_ours(rule: Rule, array: np.ndarray, weights: Mapping) -> list[np.ndarray]:
     """A checkpoint's tensor as the values of the rule's weights."""
     array = array.reshape(array.shape[rule.ones :])
     array = array.transpose(_axes(rule, array.ndim))
-    if rule.paired:
-        array = _heads(array, rule.heads, -1, 2).swapaxes(-1, -2).reshape(array.shape)
     if rule.depthwise:
         array = array.reshape(weights[rule.ours[0]].shape)
     if len(rule.ours) == 1:
-        return [array]
-    ends = np.cumsum([weights[path].shape[-1] for path in rule.ours])[:-1]
-    return np.split(array, ends, axis=-1)
+        return _turned(rule, [array], rule.order)
+    lead, widths = array.shape[:-1], [weights[path].shape[-1] for path in rule.ours]
+    ends = np.cumsum(widths)[:-1] // rule.groups
+    parts = np.split(array.reshape(*lead, rule.groups, -1), ends, axis=-1)
+    return _turned(rule, [part.reshape(*lead, -1) for part in parts], rule.order)
 
 
 def to_theirs(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The values of a rule's weights as the checkpoint's tensor."""
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
-    if rule.paired:
-        array = _heads(array, rule.heads, 2, -1).swapaxes(-1, -2).reshape(array.shape)
+    arrays = _turned(rule, arrays, np.argsort(rule.order))
+    array = arrays[0]
+    if len(arrays) > 1:
+        lead = array.shape[:-1]
+        groups = [part.reshape(*lead, rule.groups, -1) for part in arrays]
+        array = np.concatenate(groups, axis=-1).reshape(*lead, -1)
     array = array.reshape(_channels(array.shape)) if rule.depthwise else array
     array = array.transpose(np.argsort(_axes(rule, array.ndim)))
     # Not what numpy calls contiguous before the axes: it makes a vector of a scalar.
     return np.ascontiguousarray(array).reshape((1,) * rule.ones + array.shape)
+
+
+def _turned(rule: Rule, arrays: Sequence[np.ndarray], order: Sequence[int]) -> list[np.ndarray]:
+    """The weights with the numbers of each head in another order; not a fused rule's value."""
+    if len(order) == 0:
+        return list(arrays)
+    turning = len(arrays) - 1 if rule.fused else len(arrays)
+    return [
+        array.reshape(*array.shape[:-1], -1, len(order))[..., order].reshape(array.shape)
+        if i < turning
+        else array
+        for i, array in enumerate(arrays)
+    ]
 
 
 def _axes(rule: Rule, count: int) -> Sequence[int]:
@@ -168,8 +227,3 @@ def check_convolutions(model, rules: Sequence[Rule]) -> None:
                 f"a {kind}'s kernel: height and width would change places",
                 next_step="modelzoo.weights.table.conv() and depthwise() make the rules of one",
             )
-
-
-def _heads(array: np.ndarray, heads: int, *parts: int) -> np.ndarray:
-    """(..., heads * D) as (..., heads, *parts)."""
-    return array.reshape(*array.shape[:-1], heads, *parts)

@@ -13,19 +13,21 @@ from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.derive import keys_of_task, table_of, with_prefix
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
+    FREE,
     check_convolutions,
+    joined,
     model_values,
     rules_for,
     shape_of,
     to_ours,
+    unsaid,
     weights_by_path,
 )
 from modelzoo.weights.position_grids import fit_grids
 from modelzoo.weights.table import Head, Rule, Table
 from modelzoo.weights.tables import TABLES
 
-# How a model is trained, or how much of it is used; the weights are the same.
-_FREE = {"dropout", "attention_dropout", "initializer_range", "pooler", "max_length", "image_size"}
+_FREE = {*FREE, "max_length", "image_size"}
 _OLD = ((".gamma", ".weight"), (".beta", ".bias"))  # names of norms before 2019
 _BATCHES = r".*\.num_batches_tracked"  # of a batch norm: how many it has seen
 _NAMED = 12  # tensors that an error lists
@@ -69,9 +71,7 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
     tensors = fit_grids(present, tensors, values, weights)
     _check_shapes(checkpoint.where, present, tensors, weights)
     for rule in present:
-        array = tensors[rule.theirs].read()
-        for name in rule.plus:
-            array = array + tensors[name].read()
+        array = joined(rule, [tensors[name].read() for name in rule.tensors])
         for path, part in zip(rule.ours, to_ours(rule, array, weights), strict=True):
             weights[path].assign(np.asarray(part, "float32"))
     used = {name for rule in present for name in rule.tensors}
@@ -96,7 +96,11 @@ def _table_for(architecture: str, values: Mapping, checkpoint: Checkpoint) -> Ta
         return table
     # No configuration: of the tables that can say the recipe, the one whose names these are.
     tables = tables_of(architecture)
-    fitting = [table for table in tables if table.can_say(values)]
+    fitting = [
+        table
+        for table in tables
+        if table.can_say(values) and not unsaid(architecture, values, table.said(values))
+    ]
     if not tables:
         raise WeightsError(
             f"weights for the architecture {architecture} are read from model directories only",
@@ -123,7 +127,7 @@ def _every_rule(table: Table) -> list[Rule]:
 
 
 def _pattern(name: str) -> re.Pattern:
-    return re.compile(re.escape(name).replace(r"\{i\}", r"\d+"))
+    return re.compile(re.sub(r"\\{[ih]\\}", r"\\d+", re.escape(name)))
 
 
 def _canonical(checkpoint: Checkpoint, table: Table) -> dict[str, Tensor]:
@@ -147,6 +151,9 @@ def _canonical(checkpoint: Checkpoint, table: Table) -> dict[str, Tensor]:
 def _check_values(table, checkpoint, names, values, recipe_name) -> None:
     keys = keys_of_task(checkpoint, table, names)
     theirs = table.read_config(checkpoint.config, names, checkpoint.where, keys)
+    # The media's keys are of what is read before the model, which a recipe may choose.
+    said = {*theirs, *table.said(values), *table.read_media({})}
+    theirs = {**theirs, **unsaid(table.architecture, values, said)}
     different = [
         f"{key} is {values[key]!r} here and {value!r} there"
         for key, value in theirs.items()

@@ -38,6 +38,8 @@ class Rule:
         ours: paths of weights; several are parts of their tensor, in this order.
         plus: further tensors of theirs; ours is the sum of all, and is written into the first, with
             zeros in these.
+        stacked: our key of a number of heads: theirs has a tensor for each, with `{h}` in its name,
+            and ours all of them along its first axis.
         transpose: all axes turned round: they keep a matrix as (out, in), we as (in, out). A
             convolution needs `conv`.
         axes: ours is `theirs.transpose(axes)`.
@@ -45,7 +47,13 @@ class Rule:
         ones: axes of length 1 that theirs begins with, and ours has not.
         grid: it holds a row for each place of an image; see `grid`.
         paired: their rotary pairs lie side by side in each head, and ours in its two halves.
-        heads: of a paired rule, once it is a model's.
+        partial: the part of each head that turns is its first `rotary_fraction` in theirs, in two
+            halves of its own, and ours takes as much of each half of the head.
+        fused: ours are query, key and value, and theirs has for each head of keys its queries, the
+            key and the value side by side; `paired` and `partial` are of query and key.
+        order: once it is a model's, where ours has the numbers of a head in theirs; empty for the
+            same order.
+        groups: once it is a model's, heads of keys of a fused rule.
     """
 
     theirs: str
@@ -54,7 +62,11 @@ class Rule:
     ones: int = 0
     grid: bool = False
     paired: bool = False
-    heads: int = 1
+    partial: bool = False
+    fused: bool = False
+    stacked: str = ""
+    order: tuple[int, ...] = ()
+    groups: int = 1
     plus: tuple[str, ...] = ()
     axes: tuple[int, ...] | None = None
     depthwise: bool = False
@@ -70,10 +82,37 @@ class Rule:
         theirs, *plus = (name.replace("{i}", str(layer)) for name in self.tensors)
         return replace(self, theirs=theirs, plus=tuple(plus), ours=ours)
 
+    def of_model(self, values: Mapping[str, Any]) -> Rule:
+        """The rule for a model with these `[model]` values: with `order`, `groups` and heads.
+
+        >>> rule = Rule("q", ("query",), partial=True)
+        >>> rule.of_model({"hidden_dim": 16, "num_heads": 2, "rotary_fraction": 0.5}).order
+        (0, 1, 4, 5, 2, 3, 6, 7)
+        """
+        found = self
+        if self.stacked:
+            each = [self.theirs.replace("{h}", str(head)) for head in range(values[self.stacked])]
+            found = replace(found, theirs=each[0], plus=tuple(each[1:]))
+        if self.fused:
+            found = replace(found, groups=values["num_kv_heads"] or values["num_heads"])
+        if self.paired or self.partial:
+            width = values.get("head_dim") or values["hidden_dim"] // values["num_heads"]
+            turning = int(width * values.get("rotary_fraction", 1.0))
+            found = replace(found, order=_head_order(width, turning, self.paired))
+        return found
+
     def prefixed(self, theirs: str, ours: str) -> Rule:
         first, *plus = (theirs + name for name in self.tensors)
         paths = tuple(ours + path for path in self.ours)
         return replace(self, theirs=first, plus=tuple(plus), ours=paths)
+
+
+def _head_order(width: int, turning: int, paired: bool) -> tuple[int, ...]:
+    if paired:
+        return (*range(0, width, 2), *range(1, width, 2))
+    first, rest = turning // 2, (width - turning) // 2
+    low = (*range(first), *range(turning, turning + rest))
+    return (*low, *range(first, turning), *range(turning + rest, width))
 
 
 def same(theirs: str, ours: str, ones: int = 0, grid: bool = False) -> list[Rule]:
@@ -127,6 +166,18 @@ def batch_norm(theirs: str, ours: str) -> list[Rule]:
 def summed(theirs: str, *more: str, ours: str) -> list[Rule]:
     """Several tensors of theirs whose sum is one weight of ours, such as the biases of an LSTM."""
     return [Rule(theirs, (ours,), plus=more)]
+
+
+def turned(rules: Iterable[Rule], paired: bool = False, partial: bool = False) -> list[Rule]:
+    """Rules of queries or keys whose heads turn in another order than ours; see `Rule`."""
+    return [replace(rule, paired=paired, partial=partial) for rule in rules]
+
+
+def fused(theirs: str, ours: str, paired: bool = False, partial: bool = False) -> list[Rule]:
+    """Query, key and value of the attention `ours`, which they keep as one, head by head."""
+    parts = (f"{ours}/{part}" for part in ("query", "key", "value"))
+    found = turned(linear(theirs, *parts), paired, partial)
+    return [replace(rule, fused=True) for rule in found]
 
 
 def layer_norm(theirs: str, ours: str) -> list[Rule]:
@@ -250,6 +301,22 @@ class Head:
         """Their keys for our `[task_options]`, the task's defaults among them."""
         stated = {v.theirs: v.write(options[v.ours]) for v in self.values if v.ours in options}
         return nested({**stated, **self.write(options)})
+
+
+class _Noted(dict):
+    """Values that remember which of them were looked at."""
+
+    def __init__(self, values: Mapping):
+        super().__init__(values)
+        self.keys_read: set[str] = set()
+
+    def __getitem__(self, key):
+        self.keys_read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        self.keys_read.add(key)
+        return super().get(key, default)
 
 
 @dataclass(frozen=True)
@@ -377,6 +444,12 @@ class Table:
             return False
         return True
 
+    def said(self, values: Mapping[str, Any]) -> set[str]:
+        """Our keys that their files say, or that this model type determines."""
+        noted = _Noted(values)
+        self.write(noted), self.write_media(noted)
+        return {*self.fixed, *(value.ours for value in self.values), *noted.keys_read}
+
     def all_rules(self, task: str, values: Mapping[str, Any]) -> list[Rule]:
         """The rules of a model with these `[model]` values and this task, layer by layer."""
         head = self.heads.get(task, Head(()))
@@ -388,6 +461,4 @@ class Table:
             found += [rule.at(i) for rule in self.decoder_rules]
         for key, each in self.part_rules.items():
             found += [rule.at(i) for i in range(int(values.get(key) or 0)) for rule in each]
-        heads = int(values.get("num_heads") or 1)
-        found = [replace(rule, heads=heads) if rule.paired else rule for rule in found]
-        return [*found, *head.rules]
+        return [*(rule.of_model(values) for rule in found), *head.rules]

@@ -16,8 +16,10 @@ from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
     check_convolutions,
     model_values,
+    parted,
     rules_for,
     to_theirs,
+    unsaid,
     weights_by_path,
 )
 from modelzoo.weights.table import Head, Rule, Table, nested
@@ -90,6 +92,13 @@ def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
         except WeightsError as error:
             reasons.append(error.what)
             continue
+        other = unsaid(recipe.architecture, values, table.said(values))
+        if other:
+            reasons += [
+                f"a {table.model_type} has {key} = {theirs!r}, and this model {values[key]!r}"
+                for key, theirs in other.items()
+            ]
+            continue
         options = recipe.table("task_options")
         head = table.heads[recipe.task]
         if any(options.get(key) != value for key, value in head.options.items()):
@@ -125,17 +134,16 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
     bare = head.classes[0].endswith("Model")  # a backbone alone has names without the prefix
     tensors = {}
     for rule in rules:
-        name = rule.theirs.removeprefix(table.prefix) if bare else rule.theirs
         arrays = [
             np.asarray(ops.convert_to_numpy(merged.get(id(weights[path]), weights[path])))
             for path in rule.ours
         ]
-        tensors[name] = to_theirs(rule, arrays)
-        for more in rule.plus:
-            more = more.removeprefix(table.prefix) if bare else more
-            tensors[more] = np.zeros_like(tensors[name])
-        if name.endswith(".running_var"):
-            tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
+        parts = parted(rule, to_theirs(rule, arrays))
+        for full, part in zip(rule.tensors, parts, strict=True):
+            name = full.removeprefix(table.prefix) if bare else full
+            tensors[name] = part
+            if name.endswith(".running_var"):
+                tensors[name.replace("running_var", "num_batches_tracked")] = np.zeros((), np.int64)
     return tensors
 
 

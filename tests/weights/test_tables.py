@@ -33,6 +33,13 @@ _AST = {**_AST, "num_mels": 32, "mean": -3.5, "task_options.num_labels": 3}
 _WHISPER = {**_SMALL, "ffn_dim": 24, "num_decoder_layers": 1, "num_columns": 20}
 _WHISPER["task_options.language"] = "en"
 _MOONSHINE = {**_SMALL, "ffn_dim": 24, "num_decoder_layers": 1}
+_PARALLEL = {"parallel_residual": True, "shared_norm": True}
+_NEOX = {**_SMALL, "ffn_dim": 24, "positions": "rotary", "rotary_fraction": 0.5}
+_NEOX["tie_embeddings"] = False
+_GRANITE = {"attention_scale": 0.2, "embedding_scale": 12.0, "residual_scale": 0.22}
+_GRANITE["logit_scale"] = 1 / 13
+_COHERE = {**_LLAMA, **_PARALLEL, "norm": "layer", "norm_bias": False, "logit_scale": 0.0625}
+_COHERE |= {"qk_norm": True, "qk_norm_heads": "separate"}
 # A small model of each table: the recipe that it is cut from, and what is changed.
 MODELS = {
     "audio-spectrogram-transformer": ("ast", _AST),
@@ -41,10 +48,41 @@ MODELS = {
     "clip": ("clip-vit-b32", {**_SMALL_TOWERS, "embed_dim": 12}),
     "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
+    "cohere": ("smollm2-135m", _COHERE),
     "gpt2": ("gpt-small", {**_SMALL, "ffn_dim": 24}),
+    "gpt_bigcode": ("gpt-small", {**_SMALL, "ffn_dim": 24, "num_kv_heads": 1}),
+    "gpt_neox": ("gpt-small", {**_NEOX, "parallel_residual": True}),
+    "gptj": (
+        "gpt-small",
+        {**_NEOX, **_PARALLEL, "attention_bias": False, "head_bias": True, "rotary_fraction": 0.25},
+    ),
+    "granite": ("smollm2-135m", {**_LLAMA, **_GRANITE}),
     "llama": ("smollm2-135m", {**_LLAMA, "head_dim": 8}),
     "modernbert": ("ettin-17m", {**_SMALL, "ffn_dim": 24, "num_layers": 4}),
     "openai-gpt": ("gpt-1", _SMALL),
+    "olmo": (
+        "smollm2-135m",
+        {**_LLAMA, "norm": "layer", "norm_bias": False, "norm_scale": False},
+    ),
+    "olmo2": (
+        "smollm2-135m",
+        {**_LLAMA, "norm_position": "output", "qk_norm": True, "qk_norm_heads": "joint"},
+    ),
+    "opt": (
+        "gpt-small",
+        {
+            **_SMALL,
+            "ffn_dim": 24,
+            "activation": "relu",
+            "position_offset": 2,
+            "norm_position": "post",
+            "embedding_dim": 12,
+        },
+    ),
+    "phi": (
+        "gpt-small",
+        {**_NEOX, **_PARALLEL, "qk_norm": True, "head_bias": True, "num_kv_heads": 1},
+    ),
     "qwen2": (
         "smollm2-135m",
         {**_LLAMA, "attention_bias": True, "attention_output_bias": False, "norm_epsilon": 1e-6},
@@ -59,6 +97,29 @@ MODELS = {
             **{f"image.model.{key}": value for key, value in _VIT.items()},
             "image.model.image_size": 16,
             "image_token": 5,
+        },
+    ),
+    "stablelm": (
+        "smollm2-135m",
+        {
+            **_LLAMA,
+            "norm": "layer",
+            "attention_bias": True,
+            "attention_output_bias": False,
+            "qk_norm": True,
+            "qk_norm_heads": "separate",
+            "qk_norm_bias": False,
+            "rotary_fraction": 0.5,
+        },
+    ),
+    "starcoder2": (
+        "gpt-small",
+        {
+            **_NEOX,
+            "rotary_fraction": 1.0,
+            "num_kv_heads": 1,
+            "attention_pattern": ("local",),
+            "sliding_window": 8,
         },
     ),
     "t5": ("t5-v1.1-small", {**_SMALL, "ffn_dim": 24, "head_dim": 8}),

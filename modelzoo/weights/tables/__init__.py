@@ -4,12 +4,20 @@ from modelzoo.weights.tables.ast import AST
 from modelzoo.weights.tables.bart import BART
 from modelzoo.weights.tables.bert import BERT, DISTILBERT, ROBERTA
 from modelzoo.weights.tables.clip import CLIP
+from modelzoo.weights.tables.cohere import COHERE
 from modelzoo.weights.tables.gpt2 import GPT2, OPENAI_GPT
+from modelzoo.weights.tables.gpt_neox import GPT_NEOX
+from modelzoo.weights.tables.gptj import GPTJ, PHI
+from modelzoo.weights.tables.granite import GRANITE
 from modelzoo.weights.tables.llama import GEMMA3, LLAMA, QWEN2, QWEN3
 from modelzoo.weights.tables.modernbert import MODERNBERT
 from modelzoo.weights.tables.moonshine import MOONSHINE
+from modelzoo.weights.tables.olmo import OLMO, OLMO2
+from modelzoo.weights.tables.opt import OPT
 from modelzoo.weights.tables.siglip import SIGLIP
 from modelzoo.weights.tables.smolvlm import SMOLVLM
+from modelzoo.weights.tables.stablelm import STABLELM
+from modelzoo.weights.tables.starcoder import GPT_BIGCODE, STARCODER2
 from modelzoo.weights.tables.t5 import T5
 from modelzoo.weights.tables.vit import VIT
 from modelzoo.weights.tables.whisper import WHISPER
@@ -21,18 +29,29 @@ TABLES = {
         BART,
         BERT,
         CLIP,
+        COHERE,
         DISTILBERT,
         GEMMA3,
         GPT2,
+        GPTJ,
+        GPT_BIGCODE,
+        GPT_NEOX,
+        GRANITE,
         LLAMA,
         MODERNBERT,
         MOONSHINE,
+        OLMO,
+        OLMO2,
         OPENAI_GPT,
+        OPT,
+        PHI,
         QWEN2,
         QWEN3,
         ROBERTA,
         SIGLIP,
         SMOLVLM,
+        STABLELM,
+        STARCODER2,
         T5,
         VIT,
         WHISPER,

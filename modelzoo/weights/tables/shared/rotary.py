@@ -17,22 +17,37 @@ _SCALING = {
 _SCALING_TYPES = ("default", "linear", "llama3")
 
 
-def read_rotary(config: Mapping, theta: float) -> dict:
-    """`rotary_theta` and `rotary_scaling` of a model with one kind of layers."""
+def read_rotary(config: Mapping, theta: float, fraction: float | None = None) -> dict:
+    """`rotary_theta` and `rotary_scaling` of a model with one kind of layers.
+
+    Args:
+        theta: where the file says nothing.
+        fraction: the same for the part of a head that turns, which is `rotary_fraction` then;
+            `None` for a model type whose whole heads turn.
+    """
     # The older keys are read in any case, so that none of them is passed over.
     newer, older = config.get("rope_parameters"), config.get("rope_scaling")
     parameters, own = newer or older or {}, config.get("rope_theta")
     theta = parameters.get("rope_theta") or own or theta
     length = config.get("max_position_embeddings")
-    return {"rotary_theta": float(theta), "rotary_scaling": _read_scaling(parameters, length)}
+    part = {}
+    if fraction is not None:
+        # The older keys are again read in any case; `rotary_pct` is GPT-NeoX's.
+        shares = [table.get("partial_rotary_factor") for table in (parameters, config)]
+        shares = [*shares, config.get("rotary_pct"), fraction]
+        part = {"rotary_fraction": float(next(share for share in shares if share is not None))}
+    scaling = _read_scaling(parameters, length, whole=fraction is None)
+    return {"rotary_theta": float(theta), "rotary_scaling": scaling, **part}
 
 
-def write_rotary(values: Mapping) -> dict:
+def write_rotary(values: Mapping, partial: bool = False) -> dict:
+    """What `read_rotary` reads; `partial` where it is given a fraction."""
     scaling = _write_scaling(values.get("rotary_scaling"))
     theta = values["rotary_theta"]
     # Both spellings: the second is what transformers read before version 5.
     old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
-    return {"rope_parameters": {"rope_theta": theta, **scaling}, **old}
+    part = {"partial_rotary_factor": values["rotary_fraction"]} if partial else {}
+    return {"rope_parameters": {"rope_theta": theta, **scaling, **part}, **old, **part}
 
 
 def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequence[str]) -> dict:
@@ -104,10 +119,13 @@ def read_full_layers(config: Mapping) -> dict:
     return {}
 
 
-def _read_scaling(parameters: Mapping, length: int | None = None) -> dict | None:
+def _read_scaling(
+    parameters: Mapping, length: int | None = None, whole: bool = True
+) -> dict | None:
     """
     Args:
         length: what Llama 3's scaling takes for the original length where the file has none.
+        whole: heads must turn as a whole.
     """
     kinds = [parameters.get("rope_type"), parameters.get("type")]
     kind = kinds[0] or kinds[1] or "default"
@@ -117,7 +135,7 @@ def _read_scaling(parameters: Mapping, length: int | None = None) -> dict | None
             did_you_mean=nearest(str(kind), _SCALING_TYPES),
             next_step=f"there is {', '.join(_SCALING_TYPES)}",
         )
-    if (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
+    if whole and (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
         raise WeightsError("rotary positions on a part of a head are not supported")
     if kind == "default":
         return None
