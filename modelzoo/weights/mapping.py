@@ -171,15 +171,14 @@ def to_theirs(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _turned(rule: Rule, arrays: Sequence[np.ndarray], order: Sequence[int]) -> list[np.ndarray]:
-    """The weights with the numbers of each head in another order; not a fused rule's value."""
-    if len(order) == 0:
+    """The rule's weights, with the numbers of each head that turns in another order."""
+    if not rule.order:
         return list(arrays)
-    turning = len(arrays) - 1 if rule.fused else len(arrays)
     return [
         array.reshape(*array.shape[:-1], -1, len(order))[..., order].reshape(array.shape)
-        if i < turning
+        if rule.paired or place in rule.partial
         else array
-        for i, array in enumerate(arrays)
+        for place, array in enumerate(arrays)
     ]
 
 

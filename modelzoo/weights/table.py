@@ -47,10 +47,10 @@ class Rule:
         ones: axes of length 1 that theirs begins with, and ours has not.
         grid: it holds a row for each place of an image; see `grid`.
         paired: their rotary pairs lie side by side in each head, and ours in its two halves.
-        partial: the part of each head that turns is its first `rotary_fraction` in theirs, in two
-            halves of its own, and ours takes as much of each half of the head.
+        partial: which of `ours`, by number, hold heads of which positions turn a part: it comes
+            first in their heads, and ours has half of it at the start of either half.
         fused: ours are query, key and value, and theirs has for each head of keys its queries, the
-            key and the value side by side; `paired` and `partial` are of query and key.
+            key and the value side by side.
         order: once it is a model's, where ours has the numbers of a head in theirs; empty for the
             same order.
         groups: once it is a model's, heads of keys of a fused rule.
@@ -62,7 +62,7 @@ class Rule:
     ones: int = 0
     grid: bool = False
     paired: bool = False
-    partial: bool = False
+    partial: tuple[int, ...] = ()
     fused: bool = False
     stacked: str = ""
     order: tuple[int, ...] = ()
@@ -85,7 +85,7 @@ class Rule:
     def of_model(self, values: Mapping[str, Any]) -> Rule:
         """The rule for a model with these `[model]` values: with `order`, `groups` and heads.
 
-        >>> rule = Rule("q", ("query",), partial=True)
+        >>> rule = Rule("q", ("query",), partial=(0,))
         >>> rule.of_model({"hidden_dim": 16, "num_heads": 2, "rotary_fraction": 0.5}).order
         (0, 1, 4, 5, 2, 3, 6, 7)
         """
@@ -97,8 +97,8 @@ class Rule:
             found = replace(found, groups=values["num_kv_heads"] or values["num_heads"])
         if self.paired or self.partial:
             width = values.get("head_dim") or values["hidden_dim"] // values["num_heads"]
-            turning = int(width * values.get("rotary_fraction", 1.0))
-            found = replace(found, order=_head_order(width, turning, self.paired))
+            pairs = len(range(0, int(width * values.get("rotary_fraction", 1.0)), 2))
+            found = replace(found, order=_head_order(width, pairs, self.paired))
         return found
 
     def prefixed(self, theirs: str, ours: str) -> Rule:
@@ -107,12 +107,12 @@ class Rule:
         return replace(self, theirs=first, plus=tuple(plus), ours=paths)
 
 
-def _head_order(width: int, turning: int, paired: bool) -> tuple[int, ...]:
+def _head_order(width: int, pairs: int, paired: bool) -> tuple[int, ...]:
     if paired:
         return (*range(0, width, 2), *range(1, width, 2))
-    first, rest = turning // 2, (width - turning) // 2
-    low = (*range(first), *range(turning, turning + rest))
-    return (*low, *range(first, turning), *range(turning + rest, width))
+    turning, middle = 2 * pairs, pairs + width // 2
+    low = (*range(pairs), *range(turning, middle))
+    return (*low, *range(pairs, turning), *range(middle, width))
 
 
 def same(theirs: str, ours: str, ones: int = 0, grid: bool = False) -> list[Rule]:
@@ -168,16 +168,21 @@ def summed(theirs: str, *more: str, ours: str) -> list[Rule]:
     return [Rule(theirs, (ours,), plus=more)]
 
 
-def turned(rules: Iterable[Rule], paired: bool = False, partial: bool = False) -> list[Rule]:
-    """Rules of queries or keys whose heads turn in another order than ours; see `Rule`."""
-    return [replace(rule, paired=paired, partial=partial) for rule in rules]
+def paired(rules: Iterable[Rule]) -> list[Rule]:
+    """Rules of queries or keys whose rotary pairs lie side by side."""
+    return [replace(rule, paired=True) for rule in rules]
 
 
-def fused(theirs: str, ours: str, paired: bool = False, partial: bool = False) -> list[Rule]:
+def partial(rules: Iterable[Rule]) -> list[Rule]:
+    """Rules of queries or keys of which positions turn the first `rotary_fraction` of a head."""
+    return [replace(rule, partial=(0,)) for rule in rules]
+
+
+def fused(theirs: str, ours: str, partial: bool = False) -> list[Rule]:
     """Query, key and value of the attention `ours`, which they keep as one, head by head."""
     parts = (f"{ours}/{part}" for part in ("query", "key", "value"))
-    found = turned(linear(theirs, *parts), paired, partial)
-    return [replace(rule, fused=True) for rule in found]
+    places = (0, 1) if partial else ()
+    return [replace(rule, fused=True, partial=places) for rule in linear(theirs, *parts)]
 
 
 def layer_norm(theirs: str, ours: str) -> list[Rule]:

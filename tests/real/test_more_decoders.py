@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
 import modelzoo  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
@@ -156,6 +156,9 @@ VARIANTS = {
     ),
 }
 
+# With a head of keys for each of queries it is a GPT-2, which more programs read.
+WRITTEN_AS_GPT2 = {"gpt_bigcode, many heads"}
+
 
 def difference(theirs, ours) -> float:
     """The largest difference of logits over rows of which one is padded."""
@@ -191,4 +194,8 @@ def test_a_decoder_has_their_logits_text_and_weights(name, tmp_path):
     assert ours.generate_tokens(prompts, max_new_tokens=40) == text[:, 11:].tolist()
 
     write_checkpoint(ours, tmp_path / "back")
-    assert_same_weights(tmp_path / "back", theirs)
+    if name in WRITTEN_AS_GPT2:
+        again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "back")
+        assert difference(again.eval(), ours) < 1e-4
+    else:
+        assert_same_weights(tmp_path / "back", theirs)

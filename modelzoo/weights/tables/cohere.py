@@ -1,6 +1,6 @@
 """Cohere's Command R: parallel, LayerNorm without a bias, rotary pairs side by side."""
 
-from modelzoo.weights.table import Rule, Table, Value, activation, layer_norm, rules, turned
+from modelzoo.weights.table import Rule, Table, Value, activation, layer_norm, paired, rules
 from modelzoo.weights.tables.shared.decoders import (
     ATTENTION,
     GATED,
@@ -34,10 +34,10 @@ COHERE = Table(
     **decoder(
         "Cohere",
         rules(
-            turned(ATTENTION[:4], paired=True),
+            paired(ATTENTION[:4]),
             ATTENTION[4:],
             *(
-                turned([Rule(f"self_attn.{theirs}_norm.weight", (ours,))], paired=True)
+                paired([Rule(f"self_attn.{theirs}_norm.weight", (ours,))])
                 for theirs, ours in (
                     ("q", "attention/query_norm/gamma"),
                     ("k", "attention/key_norm/gamma"),

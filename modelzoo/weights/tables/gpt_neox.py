@@ -6,8 +6,8 @@ from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
 
 
 def _read(config, names) -> dict:
-    base = config.get("rotary_emb_base") or 10_000.0
-    return read_rotary(config, base, fraction=0.25)
+    base, share = config.get("rotary_emb_base"), config.get("rotary_pct")
+    return read_rotary(config, base or 10_000.0, partial=True, fraction=share or 0.25)
 
 
 def _write(values) -> dict:

@@ -1,6 +1,15 @@
 """GPT-J and Phi: one norm for attention and feed-forward in parallel, a head with a bias."""
 
-from modelzoo.weights.table import Table, Value, activation, layer_norm, linear, rules, turned
+from modelzoo.weights.table import (
+    Table,
+    Value,
+    activation,
+    layer_norm,
+    linear,
+    paired,
+    partial,
+    rules,
+)
 from modelzoo.weights.tables.shared.decoders import (
     SIZES,
     check_head_dim,
@@ -41,8 +50,8 @@ GPTJ = Table(
     **decoder(
         "GPTJ",
         rules(
-            turned(linear("attn.q_proj", "attention/query"), paired=True),
-            turned(linear("attn.k_proj", "attention/key"), paired=True),
+            paired(linear("attn.q_proj", "attention/query")),
+            paired(linear("attn.k_proj", "attention/key")),
             linear("attn.v_proj", "attention/value"),
             linear("attn.out_proj", "attention/output"),
             linear("mlp.fc_in", "ffn/up"),
@@ -93,12 +102,12 @@ PHI = Table(
     **decoder(
         "Phi",
         rules(
-            turned(linear("self_attn.q_proj", "attention/query"), partial=True),
-            turned(linear("self_attn.k_proj", "attention/key"), partial=True),
+            partial(linear("self_attn.q_proj", "attention/query")),
+            partial(linear("self_attn.k_proj", "attention/key")),
             linear("self_attn.v_proj", "attention/value"),
             linear("self_attn.dense", "attention/output"),
-            turned(layer_norm("self_attn.q_layernorm", "attention/query_norm"), partial=True),
-            turned(layer_norm("self_attn.k_layernorm", "attention/key_norm"), partial=True),
+            partial(layer_norm("self_attn.q_layernorm", "attention/query_norm")),
+            partial(layer_norm("self_attn.k_layernorm", "attention/key_norm")),
             linear("mlp.fc1", "ffn/up"),
             linear("mlp.fc2", "ffn/down"),
             layer_norm("input_layernorm", "attention_norm"),
@@ -117,7 +126,7 @@ PHI = Table(
     assumed={"tie_word_embeddings": False},
     read=lambda config, names: {
         **read_kv_heads(config),
-        **read_rotary(config, 10_000.0, fraction=0.5),
+        **read_rotary(config, 10_000.0, partial=True, fraction=0.5),
     },
     write=lambda values: {**write_kv_heads(values), **write_rotary(values, partial=True)},
 )

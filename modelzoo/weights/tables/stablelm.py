@@ -1,6 +1,6 @@
 """StableLM: LayerNorm, a part of each head turns, and a gain for each head's queries and keys."""
 
-from modelzoo.weights.table import Rule, Table, Value, activation, layer_norm, rules, turned
+from modelzoo.weights.table import Rule, Table, Value, activation, layer_norm, partial, rules
 from modelzoo.weights.tables.shared.decoders import (
     ATTENTION,
     GATED,
@@ -16,7 +16,7 @@ from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
 def _read(config, names) -> dict:
     return {
         **read_kv_heads(config),
-        **read_rotary(config, 10_000.0, fraction=0.25),
+        **read_rotary(config, 10_000.0, partial=True, fraction=0.25),
         "shared_norm": config.get("use_parallel_residual", False),
     }
 
@@ -34,19 +34,18 @@ STABLELM = Table(
     **decoder(
         "StableLm",
         rules(
-            turned(ATTENTION[:4], partial=True),
+            partial(ATTENTION[:4]),
             ATTENTION[4:],
             GATED,
             *(
-                turned(
+                partial(
                     [
                         Rule(
                             f"self_attn.{theirs}_layernorm.norms.{{h}}.weight",
                             (f"attention/{ours}_norm/gamma",),
                             stacked=heads,
                         )
-                    ],
-                    partial=True,
+                    ]
                 )
                 for theirs, ours, heads in (
                     ("q", "query", "num_heads"),

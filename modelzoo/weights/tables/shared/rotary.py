@@ -17,13 +17,15 @@ _SCALING = {
 _SCALING_TYPES = ("default", "linear", "llama3")
 
 
-def read_rotary(config: Mapping, theta: float, fraction: float | None = None) -> dict:
+def read_rotary(
+    config: Mapping, theta: float, *, partial: bool = False, fraction: float = 1.0
+) -> dict:
     """`rotary_theta` and `rotary_scaling` of a model with one kind of layers.
 
     Args:
-        theta: where the file says nothing.
-        fraction: the same for the part of a head that turns, which is `rotary_fraction` then;
-            `None` for a model type whose whole heads turn.
+        theta: where the file states none.
+        partial: positions may turn a part of a head, the `rotary_fraction` that is then read.
+        fraction: the same where the file states none.
     """
     # The older keys are read in any case, so that none of them is passed over.
     newer, older = config.get("rope_parameters"), config.get("rope_scaling")
@@ -31,17 +33,15 @@ def read_rotary(config: Mapping, theta: float, fraction: float | None = None) ->
     theta = parameters.get("rope_theta") or own or theta
     length = config.get("max_position_embeddings")
     part = {}
-    if fraction is not None:
-        # The older keys are again read in any case; `rotary_pct` is GPT-NeoX's.
-        shares = [table.get("partial_rotary_factor") for table in (parameters, config)]
-        shares = [*shares, config.get("rotary_pct"), fraction]
-        part = {"rotary_fraction": float(next(share for share in shares if share is not None))}
-    scaling = _read_scaling(parameters, length, whole=fraction is None)
+    if partial:
+        shares = parameters.get("partial_rotary_factor"), config.get("partial_rotary_factor")
+        part = {"rotary_fraction": float(shares[0] or shares[1] or fraction)}
+    scaling = _read_scaling(parameters, length, whole=not partial)
     return {"rotary_theta": float(theta), "rotary_scaling": scaling, **part}
 
 
-def write_rotary(values: Mapping, partial: bool = False) -> dict:
-    """What `read_rotary` reads; `partial` where it is given a fraction."""
+def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
+    """What `read_rotary` reads."""
     scaling = _write_scaling(values.get("rotary_scaling"))
     theta = values["rotary_theta"]
     # Both spellings: the second is what transformers read before version 5.
