@@ -13,8 +13,9 @@ from modelzoo.recipe.schema import defaults
 from modelzoo.weights.checkpoint import Checkpoint
 from modelzoo.weights.generation import generation_options
 from modelzoo.weights.keys import Asked
-from modelzoo.weights.lookup import known_types, table_of_type
+from modelzoo.weights.lookup import table_of_type
 from modelzoo.weights.table import Head, Table, nested
+from modelzoo.weights.unknown_type import unknown_type
 
 
 def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
@@ -78,13 +79,7 @@ def table_of(checkpoint: Checkpoint) -> Table:
         )
     table = table_of_type(kind)
     if table is None:
-        known = known_types()
-        raise WeightsError(
-            f"the model type {kind!r} has no architecture here",
-            where=checkpoint.where,
-            did_you_mean=nearest(str(kind), known),
-            next_step=f"there is {', '.join(known)}",
-        )
+        raise unknown_type(checkpoint.config, f"{checkpoint.where}, config.json")
     return table
 
 

@@ -113,7 +113,7 @@ def test_a_number_format_that_is_not_supported_is_named(folder):
     ("changes", "message"),
     [
         ({"hidden_act": "gelu_nwe"}, "hidden_act 'gelu_nwe' is not supported"),
-        ({"model_type": "mamba"}, "'mamba' has no architecture here"),
+        ({"model_type": "mamba"}, "'mamba' has no table here; the nearest is llama, which reads"),
         ({"model_type": ...}, "says what these weights belong to"),
         ({"architectures": ["LlamaForTokenClassification"]}, "no counterpart here"),
         ({"num_hidden_layers": ...}, "config.json has no 'num_hidden_layers'"),

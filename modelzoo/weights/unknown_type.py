@@ -1,0 +1,107 @@
+"""What to say of a model type without a table: the nearest one, and where it differs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+
+from modelzoo import plugins
+from modelzoo.errors import WeightsError, nearest
+from modelzoo.weights.keys import Asked, is_unused, not_read
+from modelzoo.weights.lookup import known_types
+from modelzoo.weights.table import Table
+from modelzoo.weights.tables import TABLES
+
+_NEAR = 0.3  # the least share of keys in common
+_SHOWN = 6  # keys that a message lists
+
+
+def unknown_type(config: Mapping, where: str) -> WeightsError:
+    """The error for a configuration whose `model_type` has no table.
+
+    It names the plugin that has the type and cannot be used, or the table that reads most of the
+    configuration, with the keys that it does not read.
+
+    Example:
+        >>> print(unknown_type({"model_type": "olmo", "n_embd": 8, "n_head": 2}, "here").what)
+        the model type 'olmo' has no table here
+    """
+    kind = str(config["model_type"])
+    what = f"the model type {kind!r} has no table here"
+    for plugin in plugins.discover():
+        if kind in plugin.weight_tables:
+            return WeightsError(
+                f"{what}: {plugin.title} brings one and cannot be used: {plugin.problem}",
+                where=where,
+                next_step="modelzoo plugins shows what is wrong with a plugin",
+            )
+    table = nearest_table(config)
+    next_step = f"choose one of {', '.join(known_types())}, or install a plugin that brings {kind}"
+    if plugins.VARIABLE in os.environ:
+        seen = os.environ[plugins.VARIABLE]
+        next_step += f"; {plugins.VARIABLE}={seen!r} limits which plugins are seen"
+    return WeightsError(
+        what if table is None else f"{what}; the nearest is {_difference(table, config)}",
+        where=where,
+        did_you_mean=nearest(kind, known_types()),
+        next_step=next_step,
+    )
+
+
+def nearest_table(config: Mapping) -> Table | None:
+    """The core's table whose keys are most like those of a configuration, or `None`.
+
+    Of the tables for a class with the same ending as the configuration's, `ForCausalLM` for
+    example; where there is none, of all.
+    """
+    stated = {key for key in config if not is_unused(key)}
+    endings = {_ending(name) for name in config.get("architectures") or ()} - {""}
+    tables = [
+        table
+        for table in TABLES.values()
+        if endings & {_ending(name) for head in table.heads.values() for name in head.classes}
+    ]
+    found, share = None, _NEAR
+    for table in tables or TABLES.values():
+        own = {value.theirs.partition(".")[0] for value in table.values} | {*table.assumed}
+        read = stated & {key.partition(".")[0] for key in _keys(table, config)}
+        if len(read) / len(stated | own) > share:
+            found, share = table, len(read) / len(stated | own)
+    return found
+
+
+def _ending(name: str) -> str:
+    return "".join(re.findall(r"For[A-Z].*|Model$", name))
+
+
+def _keys(table: Table, config: Mapping) -> set[str]:
+    """The keys that a table looks at in a configuration, dotted."""
+    asked = Asked(config, "config.json")
+    with suppress(WeightsError, LookupError):  # it is of another type: what it asks for until then
+        table.read(asked, frozenset())
+    return {*asked.keys_asked, *table.assumed, *table.aliases, *(v.theirs for v in table.values)}
+
+
+def _difference(table: Table, config: Mapping) -> str:
+    rest = not_read(config, _keys(table, config), table.neutral, ())
+    needed = {value.theirs for value in table.values if value.default is ...}
+    names = {table.aliases.get(key, key) for key in config} | {*config}
+    missing = sorted(key for key in needed if key.partition(".")[0] not in names)
+    said = [f"does not read {_listed(rest)}"] if rest else []
+    said += [f"needs {_listed(missing)}"] if missing else []
+    return f"{table.model_type}, which {' and '.join(said) or _objection(table, config)}"
+
+
+def _objection(table: Table, config: Mapping) -> str:
+    try:
+        table.read_config(config, frozenset(), "config.json")
+    except WeightsError as error:
+        return f"rejects it: {error.what}"
+    return "reads every key of this configuration: what sets the two apart is in their code"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
