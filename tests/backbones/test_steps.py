@@ -64,6 +64,14 @@ def test_a_decoder_over_its_cache_gives_the_logits_of_the_full_pass(options):
     assert_near(run_steps(model, ids[:1], [LENGTH]), full[:1], 1e-4)  # one row writes another way
 
 
+@pytest.mark.parametrize("name", ["olmo 2", "gpt-j", "opt"])
+def test_a_decoder_of_another_shape_over_its_cache_gives_the_logits_of_the_full_pass(name):
+    model, ids = small(name), token_ids(2, LENGTH)
+    full = number(model.logits(model(ids)))
+    assert_near(run_steps(model, ids, ONE_BY_ONE), full, 1e-4)
+    assert_near(run_steps(model, ids, CHUNKS, slots=8), full, 1e-4)
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 def test_a_recurrent_network_step_by_step_gives_the_logits_of_the_full_pass(name):
     model, ids = small(name), token_ids(2, LENGTH)

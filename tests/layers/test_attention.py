@@ -20,7 +20,7 @@ from modelzoo.layers.cache import (
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, bias_from_visible, causal_bias, padding_bias
 from modelzoo.layers.stack import TransformerStack
-from tests.core import assert_near, dense, number, randomise, softmax
+from tests.core import assert_near, dense, layer_norm, number, randomise, softmax
 
 SHAPES = {
     "multi-head": {"num_heads": 4},
@@ -64,6 +64,32 @@ def test_attention_is_the_formula(options):
     assert_near(
         layer(ops.cast(x, "float32"), bias=causal_bias(positions, 5)), by_hand(layer, x, x, causal)
     )
+
+
+@pytest.mark.parametrize("heads", ["shared", "separate", "joint"])
+def test_queries_and_keys_are_normalised_head_by_head_or_together(heads):
+    options = {"num_heads": 4, "num_kv_heads": 2, "norm_bias": False, "qk_norm": True}
+    layer = make(**options, qk_norm_heads=heads)
+    plain = make(**{**options, "qk_norm": False})
+    for name in ("query", "key", "value", "output_projection"):
+        getattr(plain, name).set_weights(getattr(layer, name).get_weights())
+    gains = {"query": layer.query_norm.weights, "key": layer.key_norm.weights}
+    sizes = {"shared": (3,), "separate": (4, 3), "joint": (12,)}
+    assert gains["query"][0].shape == sizes[heads] and len(gains["query"]) == 1
+
+    def normalised(name, count):
+        def call(x):
+            x = dense(getattr(layer, name), number(x))
+            x = x if heads == "joint" else x.reshape(*x.shape[:2], count, 3)
+            x = layer_norm(x, number(gains[name][0]), 0.0, 1e-5)
+            return ops.cast(x.reshape(*x.shape[:2], -1), "float32")
+
+        return call
+
+    x = ops.cast(np.random.default_rng(1).normal(size=(2, 5, 12)), "float32")
+    for name, count in (("query", 4), ("key", 2)):
+        object.__setattr__(plain, name, normalised(name, count))
+    assert_near(layer(x), number(plain(x)))
 
 
 @pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)

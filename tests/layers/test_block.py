@@ -100,6 +100,50 @@ def test_a_block_normalises_what_enters_a_sublayer_or_what_leaves_the_sum(where)
     assert_near(block(tensor(X), memory=memory), x, 1e-4)
 
 
+def test_a_block_normalises_only_what_leaves_a_sublayer_and_scales_it():
+    block = TransformerBlock(config(norm_position="output", norm="rms", residual_scale=0.25))
+    block.build()
+    randomise(block)
+    assert block.attention_norm is block.ffn_norm is None
+    x = X
+    for norm, layer in (
+        (block.attention_post_norm, block.attention),
+        (block.ffn_post_norm, block.ffn),
+    ):
+        x = x + 0.25 * number(norm(layer(tensor(x))))
+    assert_near(block(tensor(X)), x, 1e-4)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_both_sublayers_of_a_parallel_block_read_the_same_input(shared):
+    block = TransformerBlock(config(parallel_residual=True, shared_norm=shared))
+    block.build()
+    randomise(block)
+    assert (block.ffn_norm is None) == shared
+    normed = [norm(tensor(X)) for norm in (block.attention_norm, block.ffn_norm) if norm]
+    wanted = X + number(block.attention(normed[0])) + number(block.ffn(normed[-1]))
+    assert_near(block(tensor(X)), wanted, 1e-4)
+
+
+def test_a_norm_without_weights_still_normalises():
+    layer = make_norm(config(norm_bias=False, norm_scale=False, norm_epsilon=0.1))
+    layer.build((None, None, 8))
+    assert not layer.weights
+    assert_near(layer(tensor(X)), layer_norm(X, 1.0, 0.0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parallel_residual": True}, "no parallel_residual"),
+        ({"norm_position": "output"}, "no norm_position 'output'"),
+    ],
+)
+def test_a_block_with_cross_attention_names_what_it_has_not(options, message):
+    with pytest.raises(RecipeError, match=message):
+        TransformerBlock(config(**options), cross_attention=True)
+
+
 def test_residual_weights_start_smaller_where_the_config_says_so():
     block = TransformerBlock(
         TransformerConfig(hidden_dim=64, num_heads=2, ffn_dim=256, residual_init_scale=0.25)
@@ -137,6 +181,11 @@ def test_dropout_acts_in_training_alone():
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), not 1.0"),
         ({"num_heads": 8, "rotary_theta": 1e4}, "an even head_dim, not 1"),
         ({"ffn_dim": 0}, "ffn_dim must be at least 1"),
+        ({"qk_norm_heads": "own"}, "qk_norm_heads 'own' is not one of shared, separate, joint"),
+        ({"qk_norm": True, "qk_norm_heads": "separate"}, "needs norm 'layer' and no bias"),
+        ({"norm": "rms", "norm_scale": False}, "norm 'rms' has a gain"),
+        ({"parallel_residual": True, "norm_position": "post"}, "needs norm_position 'pre'"),
+        ({"shared_norm": True}, "shared_norm needs parallel_residual"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(options, message):

@@ -14,7 +14,7 @@ from modelzoo import registry
 from modelzoo.errors import WeightsError
 from modelzoo.registry import components
 from modelzoo.weights import lookup, open_checkpoint, read_weights, write_checkpoint
-from modelzoo.weights.mapping import shape_of, to_ours, to_theirs
+from modelzoo.weights.mapping import joined, parted, shape_of, to_ours, to_theirs
 from modelzoo.weights.table import (
     Head,
     Rule,
@@ -23,8 +23,12 @@ from modelzoo.weights.table import (
     batch_norm,
     conv,
     depthwise,
+    fused,
     linear,
+    paired,
+    partial,
     rules,
+    same,
     summed,
 )
 
@@ -68,6 +72,65 @@ def test_a_depthwise_convolution_keeps_the_outputs_of_a_channel_together():
     theirs = normal(4 * 2, 1, 3, 3)
     ours = both_ways(depthwise("a", "b")[0], theirs, (3, 3, 4, 2))
     assert ours[0, 2, 3, 1] == theirs[3 * 2 + 1, 0, 0, 2]
+
+
+def test_a_fused_matrix_holds_the_queries_key_and_value_of_each_head_of_keys():
+    (kernel, bias) = fused("a", "b")
+    values = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 3}
+    theirs = np.arange(24, dtype="float32")
+    weights = {path: np.empty(12 if "query" in path else 6) for path in bias.ours}
+    rule = bias.of_model(values)
+    query, key, value = to_ours(rule, theirs, weights)
+    assert query.tolist() == [*range(6), *range(12, 18)]
+    assert key.tolist() == [6, 7, 8, 18, 19, 20] and value.tolist() == [9, 10, 11, 21, 22, 23]
+    np.testing.assert_array_equal(to_theirs(rule, [query, key, value]), theirs)
+    theirs = normal(24, 5)
+    weights = {path: np.empty((5, 12 if "query" in path else 6)) for path in kernel.ours}
+    rule = kernel.of_model(values)
+    assert shape_of(rule, weights) == (24, 5)
+    ours = to_ours(rule, theirs, weights)
+    np.testing.assert_array_equal(ours[1], theirs[[6, 7, 8, 18, 19, 20]].T)
+    np.testing.assert_array_equal(to_theirs(rule, ours), theirs)
+
+
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        ({"rotary_fraction": 0.5}, [0, 1, 4, 5, 2, 3, 6, 7]),
+        ({"rotary_fraction": 0.25}, [0, 2, 3, 4, 1, 5, 6, 7]),
+        ({"rotary_fraction": 1.0}, list(range(8))),
+        ({}, list(range(8))),
+    ],
+)
+def test_heads_that_turn_in_part_hold_the_part_in_both_halves(values, order):
+    sizes = {"hidden_dim": 16, "num_heads": 2, "num_kv_heads": None, **values}
+    (rule,) = partial(same("a", "b"))
+    ours = both_ways(rule.of_model(sizes), np.arange(16.0), (16,))
+    assert ours.tolist() == [*order, *(8 + place for place in order)]
+    rule = fused("a", "b", partial=True)[1].of_model(sizes)
+    weights = {path: np.empty(16) for path in rule.ours}
+    theirs = np.arange(48.0)
+    query, _, value = to_ours(rule, theirs, weights)
+    assert query.tolist() == [*order, *(24 + place for place in order)]
+    assert value.tolist() == [*range(16, 24), *range(40, 48)]  # positions do not turn it
+    np.testing.assert_array_equal(to_theirs(rule, to_ours(rule, theirs, weights)), theirs)
+
+
+def test_pairs_side_by_side_go_into_the_two_halves():
+    (rule,) = paired(same("a", "b"))
+    rule = rule.of_model({"head_dim": 6, "rotary_fraction": 0.5})
+    assert both_ways(rule, np.arange(12.0), (12,))[:6].tolist() == [0, 2, 4, 1, 3, 5]
+
+
+def test_a_tensor_for_each_head_is_a_row_of_ours():
+    rule = Rule("l.{i}.norms.{h}.weight", ("l_{i}/gamma",), stacked="num_kv_heads").at(3)
+    rule = rule.of_model({"num_heads": 4, "num_kv_heads": 2})
+    assert rule.tensors == ("l.3.norms.0.weight", "l.3.norms.1.weight")
+    rows = [normal(5), normal(5)]
+    (ours,) = to_ours(rule, joined(rule, rows), {})
+    assert shape_of(rule, {"l_3/gamma": ours}) == (5,)
+    np.testing.assert_array_equal(ours, rows)
+    np.testing.assert_array_equal(parted(rule, to_theirs(rule, [ours])), rows)
 
 
 def test_rules_of_layers_and_prefixes_reach_every_tensor_of_a_sum():

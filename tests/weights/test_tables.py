@@ -235,6 +235,30 @@ def test_a_model_without_counterpart_is_refused_with_the_reasons(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_table_cannot_say_is_named_and_not_written_as_something_else(tmp_path):
+    model = made("gpt2", parallel_residual=True, logit_scale=0.5)
+    with pytest.raises(WeightsError) as caught:
+        write_checkpoint(model, tmp_path / "out")
+    assert "a gpt2 has parallel_residual = False, and this model True" in caught.value.what
+    assert "a gpt2 has logit_scale = 1.0, and this model 0.5" in caught.value.what
+
+
+def test_a_recipe_with_what_the_checkpoints_type_has_not_is_refused(tmp_path):
+    write_checkpoint(made("gpt2"), tmp_path / "out")
+    name, changes = MODELS["gpt2"]
+    with pytest.raises(WeightsError, match="parallel_residual is True here and False there"):
+        modelzoo.build(
+            name, weights=tmp_path / "out", compile=False, **changes, parallel_residual=True
+        )
+
+
+def test_values_that_share_a_key_of_theirs_must_be_the_same(tmp_path):
+    with pytest.raises(WeightsError, match="one value for attention_bias and ffn_bias"):
+        write_checkpoint(made("opt", ffn_bias=False), tmp_path / "out")
+    with pytest.raises(WeightsError, match="another head_dim"):
+        write_checkpoint(made("gpt_neox", head_dim=6), tmp_path / "out")
+
+
 def test_a_head_that_the_checkpoint_lacks_starts_at_random_and_is_named(tmp_path):
     write_checkpoint(made("bert"), tmp_path / "out")
     name, changes = MODELS["bert"]
