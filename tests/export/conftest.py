@@ -38,6 +38,32 @@ _LLAMA = {
     "attention_bias": False,
     "ffn_bias": False,
 }
+# What GPT-J, StableLM, OPT-350M, Granite and OLMo 2 have besides.
+_PARALLEL = {
+    "positions": "rotary",
+    "rotary_fraction": 0.5,
+    "parallel_residual": True,
+    "shared_norm": True,
+    "qk_norm": True,
+    "qk_norm_heads": "separate",
+    "qk_norm_bias": False,
+    "embedding_dim": 24,
+    "embedding_scale": 2.0,
+    "residual_scale": 0.5,
+    "logit_scale": 0.25,
+    "tie_embeddings": False,
+    "head_bias": True,
+}
+_OUTPUT_NORMS = {
+    "position_offset": 2,
+    "num_kv_heads": 2,
+    "norm": "rms",
+    "norm_position": "output",
+    "qk_norm": True,
+    "qk_norm_heads": "joint",
+    "gated": True,
+    "embedding_dim": 24,
+}
 _RECURRENT = {"embedding_dim": 24, "hidden_dims": [32, 24]}
 
 # family -> architecture, task, [model], export options
@@ -49,6 +75,8 @@ FAMILIES = {
         {"prefill_lengths": [8], "max_length": 48, "windows": [16]},
     ),
     "llama": ("gpt", "causal-lm", {**_ONE, **_LLAMA}, {"prefill_lengths": [8]}),
+    "parallel": ("gpt", "causal-lm", {**_ONE, **_PARALLEL}, {"prefill_lengths": [8]}),
+    "output norms": ("gpt", "causal-lm", {**_ONE, **_OUTPUT_NORMS}, {"prefill_lengths": [8]}),
     "relative": ("gpt", "causal-lm", {**_ONE, "positions": "relative"}, {"prefill_lengths": [16]}),
     "lstm": (
         "recurrent",
@@ -66,7 +94,7 @@ FAMILIES = {
     "gpt classifier": ("gpt", "text-classification", _ONE, {}),
 }
 FLOAT16 = ("gpt", "t5")
-INT8 = ("gpt", "lstm", "t5", "bert classifier", "embedder")
+INT8 = ("gpt", "parallel", "output norms", "lstm", "t5", "bert classifier", "embedder")
 INT4 = ("calm", "embedder")
 SAVED_MODELS = ("gpt", "bert classifier")
 
@@ -285,7 +313,12 @@ def _jobs(result: Exports):
     ):
         chosen = {"quantization": {"layers": layers}}
         yield ("calm", key), _export(result, "calm", key, quantize="int4", **chosen)
-    for name, quantize in (("gpt", "int8"), ("calm", "int4"), ("t5", "int8")):
+    for name, quantize in (
+        ("gpt", "int8"),
+        ("parallel", "int8"),
+        ("calm", "int4"),
+        ("t5", "int8"),
+    ):
         options = {**(FAMILIES[name][3] if name in FAMILIES else {}), "kv_cache": "int8"}
         job = {"quantize": quantize, "options": options}
         yield (name, "int8 cache"), _export(result, name, "cache", **job)

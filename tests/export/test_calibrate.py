@@ -1,10 +1,12 @@
 """Weights made ready for small integers: what stays the same, and what lies on the grid."""
 
 import numpy as np
+import pytest
 from keras.layers import Dense
 
 from modelzoo.exporting.quantization.affine import affine_blocks, split_affine
 from modelzoo.exporting.quantization.calibrate import blocks_of, smooth
+from tests.core import randomise
 from tests.small import build
 
 IDS = np.arange(32, dtype="int32").reshape(2, 16)
@@ -29,6 +31,22 @@ def test_smoothing_changes_no_output():
     assert smooth(model, IDS) == 4
     assert (np.asarray(blocks_of(model)[0].ffn.up.kernel) != before).any()
     np.testing.assert_allclose(_outputs(model), outputs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [
+        ({"parallel_residual": True, "shared_norm": True, "gated": True}, 3),
+        ({"parallel_residual": True}, 3),
+        ({"norm_position": "output", "qk_norm": True, "qk_norm_heads": "joint"}, 1),
+        ({"norm_bias": False, "norm_scale": False, "gated": True}, 2),
+    ],
+)
+def test_smoothing_finds_the_norms_of_every_shape_of_block(options, groups):
+    model = randomise(build(**options))
+    outputs = _outputs(model)
+    assert smooth(model, IDS) == groups
+    np.testing.assert_allclose(_outputs(model), outputs, rtol=1e-4, atol=1e-4)
 
 
 def test_smoothing_takes_the_large_channel_out_of_the_activations():

@@ -133,7 +133,7 @@ def test_what_it_costs_the_task_is_in_the_readme(exports):
 # === A cache of 8 bits ===
 
 
-@pytest.mark.parametrize("name", ["gpt", "calm", "t5"])
+@pytest.mark.parametrize("name", ["gpt", "parallel", "calm", "t5"])
 def test_a_cache_in_int8_is_small_and_answers_nearly_as_keras(exports, name):
     answer = exports[name, "int8 cache"]
     state = answer["manifest"]["signatures"]["decode"]["inputs"]
