@@ -158,7 +158,7 @@ def to_ours(rule: Rule, array: np.ndarray, weights: Mapping) -> list[np.ndarray]
 
 def to_theirs(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The values of a rule's weights as the checkpoint's tensor."""
-    arrays = _turned(rule, arrays, np.argsort(rule.order))
+    arrays = _turned(rule, arrays, np.argsort(rule.order).tolist())
     array = arrays[0]
     if len(arrays) > 1:
         lead = array.shape[:-1]

@@ -452,7 +452,8 @@ class Table:
     def said(self, values: Mapping[str, Any]) -> set[str]:
         """Our keys that their files say, or that this model type determines."""
         noted = _Noted(values)
-        self.write(noted), self.write_media(noted)
+        self.write(noted)
+        self.write_media(noted)
         return {*self.fixed, *(value.ours for value in self.values), *noted.keys_read}
 
     def all_rules(self, task: str, values: Mapping[str, Any]) -> list[Rule]:

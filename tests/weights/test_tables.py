@@ -252,6 +252,14 @@ def test_a_recipe_with_what_the_checkpoints_type_has_not_is_refused(tmp_path):
         )
 
 
+@pytest.mark.parametrize("sizes", [(256, 64), (88, 60), (80, 24), (44, 30), (64, 64)])
+def test_the_part_of_a_gptj_head_that_turns_is_the_number_in_its_file(sizes):
+    width, turning = sizes
+    config = {"vocab_size": 9, "n_embd": 2 * width, "n_layer": 1, "n_head": 2, "n_positions": 8}
+    read = TABLES["gptj"].read_config({**config, "rotary_dim": turning}, frozenset(), "x")
+    assert int(width * read["rotary_fraction"]) == turning
+
+
 def test_values_that_share_a_key_of_theirs_must_be_the_same(tmp_path):
     with pytest.raises(WeightsError, match="one value for attention_bias and ffn_bias"):
         write_checkpoint(made("opt", ffn_bias=False), tmp_path / "out")

@@ -1,5 +1,7 @@
 """GPT-J and Phi: one norm for attention and feed-forward in parallel, a head with a bias."""
 
+import math
+
 from modelzoo.weights.table import (
     Table,
     Value,
@@ -35,8 +37,14 @@ def _read_gptj(config, names) -> dict:
     width = config["n_embd"] // config["n_head"]
     return {
         "ffn_dim": config.get("n_inner") or 4 * config["n_embd"],
-        "rotary_fraction": config.get("rotary_dim", 64) / width,
+        "rotary_fraction": _share(config.get("rotary_dim", 64), width),
     }
+
+
+def _share(part: int, whole: int) -> float:
+    """`part / whole`, so that `int(whole * share)` is `part` again in spite of rounding."""
+    share = part / whole
+    return share if int(whole * share) == part else math.nextafter(share, 1)
 
 
 def _write_gptj(values) -> dict:
