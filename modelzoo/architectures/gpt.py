@@ -22,6 +22,7 @@ def build(
     rotary_theta: float = 10_000.0,
     rotary_local_theta: float | None = None,
     rotary_fraction: float = 1.0,
+    rotary_pattern: tuple[bool, ...] = (True,),
     rotary_scaling: dict | None = None,
     attention_pattern: tuple[Literal["global", "local"], ...] = ("global",),
     sliding_window: int | None = None,
@@ -62,10 +63,12 @@ def build(
         head_dim: width of a head. Default: `hidden_dim / num_heads`.
         ffn_dim: width of the feed-forward layer. Default: `4 * hidden_dim`.
         positions: `"rotary"` and `"relative"` (32 T5 buckets) live in attention.
-        rotary_local_theta, rotary_fraction, rotary_scaling, attention_pattern, sliding_window,
+        rotary_local_theta, rotary_fraction, rotary_pattern, attention_pattern, sliding_window,
         attention_scale, attention_softcap, qk_norm, qk_norm_heads, qk_norm_bias, norm, norm_bias,
         norm_scale, parallel_residual, shared_norm, residual_scale, attention_output_bias: see
             `TransformerConfig`.
+        rotary_scaling: see `layers.positions.rotary_rates`. `{"type": "longrope", ...}` takes its
+            long factors if `max_length` is above its `original_max_length`, else its short ones.
         norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on;
             `"sandwich"` for Gemma 3; `"output"` for OLMo 2.
         final_norm: normalise what leaves the last block. Default: unless `norm_position` is

@@ -72,6 +72,7 @@ class Decoder(Backbone):
             causal=True,
             relative_buckets=relative_buckets,
             final_norm=final_norm,
+            max_length=max_length,
             dtype=policy,
             name="stack",
         )

@@ -17,6 +17,20 @@ NORM_POSITIONS = ("pre", "post", "sandwich", "output")
 QK_NORM_HEADS = ("shared", "separate", "joint")
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 ATTENTION_KINDS = ("global", "local")
+# Ways to stretch rotary positions: the numbers that each needs, and those that it may have.
+ROTARY_SCALINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "linear": (("factor",), ()),
+    "dynamic": (("factor", "original_max_length"), ()),
+    "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_length"), ()),
+    "yarn": (
+        ("factor", "original_max_length"),
+        ("attention_factor", "beta_fast", "beta_slow", "truncate"),
+    ),
+    "longrope": (
+        ("factor", "original_max_length", "short_factor", "long_factor"),
+        ("attention_factor",),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,11 +74,14 @@ class TransformerConfig:
         rotary_theta: base of rotary positions (Su et al. 2021); `None` has none.
         rotary_local_theta: the same in local layers. Default: `rotary_theta`.
         rotary_fraction: the share of a head that turns; the rest stays as it is (Moonshine: 0.9).
-        rotary_scaling: how global layers stretch positions; see `positions.rotary_rates`.
         parallel_residual: attention and feed-forward read the same input, and both outputs are
             added to it (GPT-J, Wang and Komatsuzaki 2021); for pre-norm blocks.
         shared_norm: one norm for the two inputs of a parallel block (GPT-J, Phi, Cohere).
         residual_scale: factor on what a sublayer adds to the residual stream (Granite).
+        rotary_scaling: how positions are stretched; see `positions.rotary_rates`. Local layers
+            with a `rotary_local_theta` are not.
+        rotary_pattern: whether a layer has rotary positions, repeated: three times `True` and once
+            `False` for SmolLM3 (NoPE, Kazemnejad et al. 2023).
         residual_init_scale: factor on the initial weights that write to the residual stream
             (GPT-2: `1 / sqrt(2 * num_layers)`).
 
@@ -104,7 +121,8 @@ class TransformerConfig:
     rotary_theta: float | None = None
     rotary_local_theta: float | None = None
     rotary_fraction: float = 1.0
-    rotary_scaling: Mapping[str, object] | None = None
+    rotary_scaling: Mapping[str, Any] | None = None
+    rotary_pattern: Sequence[bool] = (True,)
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initializer_range: float = 0.02
@@ -147,6 +165,9 @@ class TransformerConfig:
             raise RecipeError(f"rotary positions need an even head_dim, not {self.size_per_head}")
         if not 0 < self.rotary_fraction <= 1:
             raise RecipeError(f"rotary_fraction must lie in (0, 1], not {self.rotary_fraction}")
+        for key in ("attention_pattern", "rotary_pattern"):
+            if not getattr(self, key):
+                raise RecipeError(f"{key} must name the kind of one layer or more")
         for key in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise RecipeError(f"{key} must lie in [0, 1), not {getattr(self, key)}")
@@ -215,6 +236,11 @@ class TransformerConfig:
     def kind_of(self, layer: int) -> str:
         """`"global"` or `"local"`, of a layer by its number."""
         return self.attention_pattern[layer % len(self.attention_pattern)]
+
+    def has_rotary(self, layer: int) -> bool:
+        """Whether positions turn the queries and keys of a layer, by its number."""
+        turns = self.rotary_pattern[layer % len(self.rotary_pattern)]
+        return self.rotary_theta is not None and turns
 
     @property
     def score_scale(self) -> float:

@@ -14,14 +14,9 @@ from keras import ops
 
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.backend.lookup import lookup
+from modelzoo.layers.config import ROTARY_SCALINGS
 from modelzoo.layers.dense import normal
 from modelzoo.signature import Tensor
-
-# What each way to stretch rotary positions needs to know.
-ROTARY_SCALINGS = {
-    "linear": ("factor",),
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_length"),
-}
 
 
 class LearnedPositions(keras.layers.Layer):
@@ -65,20 +60,36 @@ def sine_positions(positions, hidden_dim: int, dtype="float32") -> Tensor:
 
 
 def rotary_rates(
-    head_dim: int, theta: float, scaling: Mapping | None = None, fraction: float = 1.0
+    head_dim: int,
+    theta: float,
+    scaling: Mapping | None = None,
+    fraction: float = 1.0,
+    max_length: int | None = None,
 ) -> np.ndarray:
     """How fast each pair of a head turns, radians a position: (head_dim / 2,) float32.
 
     Args:
-        scaling: reads longer texts than the model was trained on. `{"type": "linear", "factor": 8}`
-            divides all rates (Chen et al. 2023). `{"type": "llama3", "factor": 32,
-            "low_freq_factor": 1, "high_freq_factor": 4, "original_max_length": 8192}` divides
-            those that turn less than `low_freq_factor` times in the original length, leaves those
-            above `high_freq_factor`, and blends between (Llama 3.1).
+        scaling: reads longer texts than the model was trained on, which had `original_max_length`
+            tokens at most. By its `type`:
+            `"linear"` divides all rates by `factor` (Chen et al. 2023).
+            `"dynamic"` leaves them as they are up to the original length.
+            `"llama3"` divides those that turn less than `low_freq_factor` times in the original
+            length, leaves those above `high_freq_factor`, and blends between (Llama 3.1).
+            `"yarn"` blends between `beta_slow` (1) and `beta_fast` (32) turns, evenly over the
+            pairs (Peng et al. 2023, 3.2); `truncate` rounds the ends to whole pairs (by default).
+            `"longrope"` divides each pair by a number of its own, from `long_factor` if the model
+            reads more than the original length and from `short_factor` if not (Ding et al. 2024).
         fraction: the share of a head whose pairs turn, the first ones; the others have rate 0.
+        max_length: tokens that the model reads, for `"dynamic"` and `"longrope"`; `None` stands for
+            the original length.
+
+    The rates are constants of a model. Code that computes them from the length of each text gives
+    the same for `"longrope"` where the text and `max_length` are both above the original length,
+    or neither is.
 
     Raises:
-        RecipeError: another type, or a number of it is missing.
+        RecipeError: another type, a number that it lacks or does not know, `"dynamic"` for a model
+            that reads more than the original length, or a list for another number of pairs.
 
     Example:
         >>> rotary_rates(4, 10_000.0, {"type": "linear", "factor": 2}).tolist()
@@ -87,33 +98,107 @@ def rotary_rates(
     turning = int(head_dim * fraction)
     rates = theta ** (-np.arange(0, turning, 2, dtype="float64") / turning)
     if scaling is not None:
-        kind = scaling.get("type")
-        if kind not in ROTARY_SCALINGS:
-            raise RecipeError(
-                f"rotary_scaling has the type {kind!r}, not one of {', '.join(ROTARY_SCALINGS)}",
-                did_you_mean=nearest(str(kind), ROTARY_SCALINGS),
-            )
-        missing = [key for key in ROTARY_SCALINGS[kind] if key not in scaling]
-        if missing:
-            raise RecipeError(f"rotary_scaling {kind} needs {', '.join(missing)}")
-        slow = rates / scaling["factor"]
-        share = np.zeros_like(rates)  # of the unscaled rate
-        if kind == "llama3":
-            low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-            turns = scaling["original_max_length"] * rates / (2 * math.pi)
-            share = np.clip((turns - low) / (high - low), 0, 1)
-        rates = (1 - share) * slow + share * rates
+        _check_scaling(scaling)
+        rates = _stretched(rates, scaling, max_length)
     return np.pad(rates, (0, head_dim // 2 - len(rates))).astype("float32")
 
 
-def rotary_angles(positions, rates) -> tuple[Tensor, Tensor]:
+def _check_scaling(scaling: Mapping) -> None:
+    kind = scaling.get("type")
+    if kind not in ROTARY_SCALINGS:
+        raise RecipeError(
+            f"rotary_scaling has the type {kind!r}, not one of {', '.join(ROTARY_SCALINGS)}",
+            did_you_mean=nearest(str(kind), ROTARY_SCALINGS),
+        )
+    needed, optional = ROTARY_SCALINGS[kind]
+    missing = [key for key in needed if key not in scaling]
+    if missing:
+        raise RecipeError(f"rotary_scaling {kind} needs {', '.join(missing)}")
+    unknown = [key for key in scaling if key not in ("type", *needed, *optional)]
+    if unknown:
+        raise RecipeError(
+            f"rotary_scaling {kind} does not know {', '.join(unknown)}",
+            did_you_mean=nearest(unknown[0], (*needed, *optional)),
+            next_step=f"it has {', '.join((*needed, *optional))}",
+        )
+
+
+def _stretched(rates: np.ndarray, scaling: Mapping, max_length: int | None) -> np.ndarray:
+    kind, factor, original = (scaling.get(k) for k in ("type", "factor", "original_max_length"))
+    is_longer = max_length is not None and original is not None and max_length > original
+    if kind == "dynamic":
+        if is_longer:
+            raise RecipeError(
+                f"dynamic rotary_scaling has other rates for each length above {original} tokens, "
+                f"and max_length is {max_length}: a graph has one set",
+                next_step=f"take a max_length of {original} or less, or scale by yarn",
+            )
+        return rates
+    if kind == "longrope":
+        name = "long_factor" if is_longer else "short_factor"
+        if len(scaling[name]) != len(rates):
+            raise RecipeError(
+                f"rotary_scaling has {len(scaling[name])} numbers in {name}, and {len(rates)} "
+                "pairs of a head turn"
+            )
+        return rates / np.asarray(scaling[name], "float64")
+    share = np.zeros_like(rates)  # of the unscaled rate
+    if kind == "llama3":
+        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+        turns = original * rates / (2 * math.pi)
+        share = np.clip((turns - low) / (high - low), 0, 1)
+    elif kind == "yarn":
+        share = 1 - _yarn_ramp(rates, scaling, original)
+    return (1 - share) * rates / factor + share * rates
+
+
+def _yarn_ramp(rates: np.ndarray, scaling: Mapping, original: int) -> np.ndarray:
+    """0 for pairs that turn often in the original length, 1 for those that hardly turn."""
+    per_pair = math.log(rates[0] / rates[1]) if len(rates) > 1 else 1.0
+
+    def pair_with(turns):
+        return math.log(original / (turns * 2 * math.pi)) / per_pair
+
+    first, last = pair_with(scaling.get("beta_fast", 32)), pair_with(scaling.get("beta_slow", 1))
+    if scaling.get("truncate", True):
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * len(rates) - 1)
+    last += 0.001 * (first == last)
+    return np.clip((np.arange(len(rates)) - first) / (last - first), 0, 1)
+
+
+def rotary_attention_factor(scaling: Mapping | None) -> float:
+    """What the cosines and sines of rotary positions are multiplied by.
+
+    `attention_factor`, if `scaling` has one. Else YaRN takes `0.1 ln(factor) + 1` (Peng et al.
+    2023, 3.4), LongRoPE `sqrt(1 + ln(factor) / ln(original length))`, and all others 1.
+
+    Example:
+        >>> round(rotary_attention_factor({"type": "yarn", "factor": 4}), 4)
+        1.1386
+    """
+    if scaling is None or "attention_factor" in scaling:
+        return 1.0 if scaling is None else float(scaling["attention_factor"])
+    kind, factor = scaling["type"], scaling["factor"]
+    if kind not in ("yarn", "longrope") or factor <= 1:
+        return 1.0
+    if kind == "yarn":
+        return 0.1 * math.log(factor) + 1
+    return math.sqrt(1 + math.log(factor) / math.log(scaling["original_max_length"]))
+
+
+def rotary_angles(positions, rates, attention_factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """Cosines and sines of rotary positions (Su et al. 2021), in float32.
 
     (B or 1, T) int32 and `rotary_rates` -> two of (B or 1, 1, T, head_dim). The first half of the
-    sines is negative: what `rotate` would else have to do for each layer.
+    sines is negative: what `rotate` would else have to do for each layer. Pairs that turn are
+    longer by `attention_factor`.
     """
     angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
     cos, sin = ops.expand_dims(ops.cos(angles), 1), ops.expand_dims(ops.sin(angles), 1)
+    if attention_factor != 1:
+        longer = np.where(rates > 0, attention_factor, 1).astype("float32")
+        cos, sin = cos * longer, sin * longer
     return ops.concatenate([cos, cos], axis=-1), ops.concatenate([-sin, sin], axis=-1)
 
 

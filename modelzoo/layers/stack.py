@@ -15,7 +15,12 @@ from modelzoo.layers.cache import LayerCache, cache_names
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.masks import add_biases, causal_bias, padding_bias, window_bias
 from modelzoo.layers.norms import make_norm
-from modelzoo.layers.positions import RelativeBias, rotary_angles, rotary_rates
+from modelzoo.layers.positions import (
+    RelativeBias,
+    rotary_angles,
+    rotary_attention_factor,
+    rotary_rates,
+)
 from modelzoo.signature import Tensor
 
 
@@ -29,6 +34,7 @@ class TransformerStack(keras.layers.Layer):
         cross_attention: each block also attends to a memory (an encoder's output).
         relative_buckets: T5's relative positions, so many buckets for all blocks; 0 for none.
         final_norm: normalise what leaves the last block.
+        max_length: tokens of the longest sequence, which some scalings of rotary positions need.
 
     The two ways through it are one code path: `call` runs whole sequences, `step` runs T tokens
     at given positions over a cache. Their outputs agree.
@@ -43,13 +49,16 @@ class TransformerStack(keras.layers.Layer):
         relative_buckets: int = 0,
         relative_max_distance: int = 128,
         final_norm: bool = True,
+        max_length: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         if num_layers < 1:
             raise RecipeError(f"a stack needs one layer or more, not {num_layers}")
         policy = self.dtype_policy
-        self.config, self.causal = config, causal
+        self.config, self.causal, self.max_length = config, causal, max_length
+        if config.rotary_theta is not None:
+            self._rotary_rates()  # what cannot be stretched is rejected here
         self.blocks = [
             TransformerBlock(
                 config,
@@ -128,8 +137,11 @@ class TransformerStack(keras.layers.Layer):
             near = window_bias(positions, num_keys, config.sliding_window, self.causal)
             biases["local"] = add_biases(bias, near)
         if config.rotary_theta is not None:
-            kinds = set(config.attention_pattern)
-            rotary = {kind: rotary_angles(positions, self._rates(kind)) for kind in kinds}
+            factor = rotary_attention_factor(config.rotary_scaling)
+            far = near = rotary_angles(positions, self._rotary_rates(), factor)
+            if config.rotary_local_theta is not None:
+                near = rotary_angles(positions, self._local_rates())
+            rotary = {"global": far, "local": near}
         memory_bias = None if memory_mask is None else padding_bias(memory_mask)
 
         new_cache = {}
@@ -140,7 +152,7 @@ class TransformerStack(keras.layers.Layer):
                 block,
                 x,
                 bias=biases[kind],
-                rotary=rotary[kind],
+                rotary=rotary[kind] if config.has_rotary(layer) else None,
                 memory=memory and (memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"]),
                 memory_bias=memory_bias,
                 cache=cache and LayerCache.of(cache, layer),
@@ -156,12 +168,18 @@ class TransformerStack(keras.layers.Layer):
             x = self.final_norm(x)
         return x, new_cache
 
-    def _rates(self, kind):
+    def _rotary_rates(self):
         config = self.config
-        if kind == "local" and config.rotary_local_theta is not None:
-            return rotary_rates(
-                config.size_per_head, config.rotary_local_theta, fraction=config.rotary_fraction
-            )
         return rotary_rates(
-            config.size_per_head, config.rotary_theta, config.rotary_scaling, config.rotary_fraction
+            config.size_per_head,
+            config.rotary_theta,
+            config.rotary_scaling,
+            config.rotary_fraction,
+            self.max_length,
+        )
+
+    def _local_rates(self):
+        config = self.config
+        return rotary_rates(
+            config.size_per_head, config.rotary_local_theta, fraction=config.rotary_fraction
         )

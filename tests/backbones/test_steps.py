@@ -72,6 +72,27 @@ def test_a_decoder_of_another_shape_over_its_cache_gives_the_logits_of_the_full_
     assert_near(run_steps(model, ids, CHUNKS, slots=8), full, 1e-4)
 
 
+def test_windows_part_turned_heads_and_layers_without_positions_step_as_in_the_full_pass():
+    """With all that a decoder's rotary positions can be, over a cache longer than the window."""
+    longrope = {"type": "longrope", "factor": 2, "original_max_length": 6}
+    longrope |= {"short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 4.0, 8.0]}
+    options = {"positions": "rotary", "rotary_fraction": 0.75, "rotary_pattern": (True, False)}
+    options |= {"attention_pattern": ("local", "global", "local"), "sliding_window": 3}
+    options |= {"attention_softcap": 2.0, "logit_softcap": 3.0, "head_dim": 8, "num_kv_heads": 2}
+    sizes = {"vocab_size": VOCAB, "num_layers": 3, "hidden_dim": 16, "num_heads": 4}
+    ids, found = token_ids(2, 6), []
+    for length in (6, 12):  # turned by the short factors, and by the long ones
+        model = gpt.build(**sizes, **options, rotary_scaling=longrope, max_length=length)
+        model = randomise(model)
+        found.append(number(model.logits(model(ids))))
+        assert_near(run_steps(model, ids, [1] * 6), found[-1], 1e-4)
+        assert_near(run_steps(model, ids, [3, 1, 2], slots=10), found[-1], 1e-4)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    with_all = gpt.build(**sizes, **{**options, "rotary_pattern": (True,)}, max_length=12)
+    with_all.set_weights(model.get_weights())
+    assert np.abs(number(with_all.logits(with_all(ids))) - found[1]).max() > 1e-3
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 def test_a_recurrent_network_step_by_step_gives_the_logits_of_the_full_pass(name):
     model, ids = small(name), token_ids(2, LENGTH)

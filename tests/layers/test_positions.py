@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 from keras import ops
 
+from modelzoo.errors import RecipeError
 from modelzoo.layers.positions import (
     LearnedPositions,
     RelativeBias,
     rotary_angles,
+    rotary_attention_factor,
     rotary_rates,
     rotate,
     sine_positions,
@@ -157,3 +160,79 @@ def test_a_part_of_a_head_turns_and_the_rest_stays():
     turned = number(rotate(x, rotary_angles(np.array([[5, 6, 7]]), rates)))
     np.testing.assert_allclose(turned[..., [9, 19]], x[..., [9, 19]], atol=1e-6)
     assert np.abs(turned[..., :9] - x[..., :9]).max() > 0.1
+
+
+# === Stretched ===
+
+LONGROPE = {"type": "longrope", "factor": 4, "original_max_length": 16}
+LONGROPE |= {"short_factor": [1.0, 2.0], "long_factor": [4.0, 8.0]}
+DYNAMIC = {"type": "dynamic", "factor": 2, "original_max_length": 16}
+
+
+def test_yarn_divides_the_pairs_that_hardly_turn():
+    """Peng et al. 2023: as it is above `beta_fast` turns, divided below `beta_slow`, a ramp."""
+    scaling = {"type": "yarn", "factor": 8.0, "original_max_length": 1024}
+    plain, found = rotary_rates(64, 1e4), rotary_rates(64, 1e4, scaling)
+    turns = 1024 * plain / (2 * math.pi)
+    ratio = plain / found
+    np.testing.assert_allclose(ratio[turns > 50], 1)
+    np.testing.assert_allclose(ratio[turns < 0.7], 8, rtol=1e-5)
+    between = 1 / ratio[(turns < 32) & (turns > 1)]  # the share falls evenly from pair to pair
+    assert len(between) > 5
+    np.testing.assert_allclose(np.diff(between), np.diff(between)[0], rtol=1e-3)
+    exact = rotary_rates(64, 1e4, {**scaling, "truncate": False})
+    assert np.abs(exact / found - 1).max() > 1e-3
+    early = rotary_rates(64, 1e4, {**scaling, "beta_fast": 64, "beta_slow": 2})
+    assert (early <= found).all() and (early < found).any()
+
+
+def test_longrope_has_a_factor_for_each_pair_by_the_length_of_the_model():
+    plain = rotary_rates(4, 100.0)
+    for length, factors in ((None, [1, 2]), (16, [1, 2]), (17, [4, 8])):
+        found = rotary_rates(4, 100.0, LONGROPE, max_length=length)
+        np.testing.assert_allclose(found, plain / factors, rtol=1e-6)
+
+
+def test_dynamic_changes_nothing_up_to_the_original_length_and_is_rejected_beyond():
+    assert (rotary_rates(8, 10.0, DYNAMIC, max_length=16) == rotary_rates(8, 10.0)).all()
+    with pytest.raises(RecipeError, match="max_length is 17: a graph has one set"):
+        rotary_rates(8, 10.0, DYNAMIC, max_length=17)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "wanted"),
+    [
+        (None, 1.0),
+        ({"type": "linear", "factor": 8}, 1.0),
+        ({"type": "yarn", "factor": 8}, 0.1 * math.log(8) + 1),
+        ({"type": "yarn", "factor": 0.5}, 1.0),
+        ({"type": "yarn", "factor": 8, "attention_factor": 1.5}, 1.5),
+        (LONGROPE, math.sqrt(1 + math.log(4) / math.log(16))),
+        ({**LONGROPE, "factor": 1}, 1.0),
+    ],
+)
+def test_the_attention_factor_is_stated_or_follows_from_the_factor(scaling, wanted):
+    assert rotary_attention_factor(scaling) == pytest.approx(wanted)
+
+
+def test_the_attention_factor_is_of_what_turns_alone():
+    x = np.random.default_rng(0).normal(size=(1, 1, 1, 8)).astype("float32")
+    angles = rotary_angles(positions(0), rotary_rates(8, 100.0, fraction=0.5), 3.0)
+    found, turning = number(rotate(x, angles))[0, 0, 0], [0, 1, 4, 5]
+    np.testing.assert_allclose(found[turning], 3 * x[0, 0, 0, turning], rtol=1e-6)
+    np.testing.assert_allclose(found[[2, 3, 6, 7]], x[0, 0, 0, [2, 3, 6, 7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "message"),
+    [
+        ({"type": "yran", "factor": 2}, "is it 'yarn'|did you mean.*yarn"),
+        ({"type": "yarn", "factor": 2}, "yarn needs original_max_length"),
+        ({"type": "linear", "factor": 2, "beta_fast": 2}, "linear does not know beta_fast"),
+        ({**LONGROPE, "short_factor": [1.0]}, "1 numbers in short_factor, and 2 pairs"),
+    ],
+)
+def test_a_scaling_that_cannot_be_followed_is_rejected(scaling, message):
+    with pytest.raises(RecipeError) as caught:
+        rotary_rates(4, 100.0, scaling)
+    assert re.search(message, str(caught.value))
