@@ -56,11 +56,20 @@ _POSITIVE = Kind("a number above 0", lambda v: _is_number(v) and v > 0)
 _POSITIVE_OR_NONE = Kind("a number above 0, or null", _POSITIVE.holds, null=True)
 _SHARE = Kind("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
 _NOT_NEGATIVE = Kind("a number, 0 or more", lambda v: _is_number(v) and v >= 0)
+_NOT_NEGATIVE_OR_NONE = Kind("a number, 0 or more, or null", _NOT_NEGATIVE.holds, null=True)
 _FLAG = Kind("true or false", lambda v: type(v) is bool)
 _FLAG_OR_NONE = Kind("true, false or null", _FLAG.holds, null=True)
 _NAMES = Kind(
     "a list of names, or null",
     lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
+    null=True,
+)
+_FACTORS = Kind(
+    "a list of numbers above 0", lambda v: isinstance(v, list) and all(map(_POSITIVE.holds, v))
+)
+_SWITCHES = Kind(
+    "a list of 0 and 1, or null",
+    lambda v: isinstance(v, list) and all(one in (0, 1) for one in v),
     null=True,
 )
 _TABLE = Kind("a table, or null", lambda v: isinstance(v, Mapping), null=True)
@@ -106,6 +115,7 @@ _OURS = {
     "embedding_dim": _COUNT_OR_NONE,
     "sliding_window": _COUNT_OR_NONE,
     "logit_softcap": _POSITIVE_OR_NONE,
+    "attention_softcap": _POSITIVE_OR_NONE,
 }
 # By their key: what the functions `read` of the tables ask for.
 _THEIRS = {
@@ -146,9 +156,22 @@ _THEIRS = {
     "global_rope_theta": _POSITIVE_OR_NONE,
     "local_rope_theta": _POSITIVE_OR_NONE,
     "partial_rotary_factor": _POSITIVE_OR_NONE,
-    "factor": _POSITIVE,
+    "factor": _POSITIVE_OR_NONE,
     "low_freq_factor": _POSITIVE,
     "high_freq_factor": _POSITIVE,
+    "attention_factor": _POSITIVE_OR_NONE,
+    "beta_fast": _NOT_NEGATIVE_OR_NONE,
+    "beta_slow": _NOT_NEGATIVE_OR_NONE,
+    "mscale": _NOT_NEGATIVE_OR_NONE,
+    "mscale_all_dim": _NOT_NEGATIVE_OR_NONE,
+    "truncate": _FLAG,
+    "short_factor": _FACTORS,
+    "long_factor": _FACTORS,
+    "no_rope_layers": _SWITCHES,
+    "no_rope_layer_interval": _COUNT,
+    "sliding_window": _COUNT_OR_NONE,
+    "max_window_layers": _FROM_ZERO,
+    "use_sliding_window": _FLAG_OR_NONE,
     "tie_word_embeddings": _FLAG,
     "scale_decoder_outputs": _FLAG,
     "use_bidirectional_attention": _FLAG_OR_NONE,

@@ -65,7 +65,8 @@ def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
         values["scale_logits"] = values["tie_embeddings"]
     if values.get("attention_output_bias", ...) is None:
         values["attention_output_bias"] = values["attention_bias"]
-    if values.get("rotary_local_theta", ...) is None:
+    # Local layers that have no base of their own share the scaling too.
+    if values.get("rotary_local_theta", ...) is None and not values.get("rotary_scaling"):
         values["rotary_local_theta"] = values["rotary_theta"]
     return values
 

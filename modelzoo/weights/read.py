@@ -171,6 +171,8 @@ def _check_values(table, checkpoint, names, values, recipe_name) -> None:
 
 
 def _differ(ours, theirs) -> bool:
+    if ours is None:
+        return True
     if isinstance(ours, list | tuple):
         return list(ours) != list(theirs)
     if isinstance(ours, float) or isinstance(theirs, float):

@@ -161,8 +161,8 @@ def near(got, wanted, tolerance=1e-4) -> None:
 
 
 # Said in another way, or by a tokenizer, which these models have not.
-_OTHERWISE = {"dtype", "architectures", "n_inner", "decoder_start_token_id"}
-_OTHERWISE |= {f"{role}_token_id" for role in ("pad", "bos", "eos")}
+OTHERWISE = {"dtype", "architectures", "n_inner", "decoder_start_token_id"}
+OTHERWISE |= {f"{role}_token_id" for role in ("pad", "bos", "eos")}
 
 
 def assert_same_weights(folder: Path, model) -> None:
@@ -176,7 +176,7 @@ def assert_same_weights(folder: Path, model) -> None:
         assert torch.equal(tensor, wanted[name]), name
     ours, theirs = again.config.to_dict(), model.config.to_dict()
     for key in json.loads((folder / "config.json").read_text()):
-        if key not in _OTHERWISE and key in theirs:
+        if key not in OTHERWISE and key in theirs:
             assert ours[key] == theirs[key], key
 
 

@@ -117,7 +117,7 @@ def test_a_number_format_that_is_not_supported_is_named(folder):
         ({"model_type": ...}, "says what these weights belong to"),
         ({"architectures": ["LlamaForTokenClassification"]}, "no counterpart here"),
         ({"num_hidden_layers": ...}, "config.json has no 'num_hidden_layers'"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "'yarn' are not supported"),
+        ({"rope_parameters": {"rope_type": "yran"}}, "'yran' are not supported"),
     ],
 )
 def test_a_configuration_that_has_no_counterpart_says_which_key(folder, changes, message):

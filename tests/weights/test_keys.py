@@ -107,6 +107,60 @@ def test_llama_3_scales_from_the_longest_text_where_no_original_length_is_stated
     assert read(rope_scaling=stated)["rotary_scaling"]["original_max_length"] == 8
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "wanted"),
+    [
+        ("mistral", {}, {"attention_pattern": ["local"], "sliding_window": 4096}),
+        ("mistral", {"sliding_window": 8}, {"attention_pattern": ["local"], "sliding_window": 8}),
+        ("mistral", {"sliding_window": None}, {"attention_pattern": ["global"]}),
+        ("ministral", {}, {"attention_pattern": ["local"], "sliding_window": 4096}),
+        ("ministral", {"sliding_window": None}, {"attention_pattern": ["global"]}),
+        ("phi3", {"rms_norm_eps": ...}, {"norm_epsilon": 1e-5, "attention_pattern": ["global"]}),
+        ("phi3", {"partial_rotary_factor": 0.75}, {"rotary_fraction": 0.75}),
+        ("phi3", {"original_max_position_embeddings": 8}, {"rotary_scaling": None}),
+        ("gemma2", {}, {"attention_softcap": 50.0, "logit_softcap": 30.0, "head_dim": 256}),
+        ("gemma2", {}, {"attention_pattern": ["local", "global"], "sliding_window": 4096}),
+        ("gemma2", {"attn_logit_softcapping": None}, {"attention_softcap": None}),
+        ("smollm3", {}, {"rotary_pattern": [True, True, True, False], "rotary_theta": 2e6}),
+        ("smollm3", {"no_rope_layers": [1, 0, 1, 0, 0]}, {"rotary_pattern": [True, False]}),
+        ("qwen2", {"sliding_window": 8}, {"attention_pattern": ["global"], "sliding_window": None}),
+        (
+            "qwen2",
+            {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+            {"attention_pattern": ["global", "local", "local", "local"], "sliding_window": 8},
+        ),
+        ("qwen3", {"use_sliding_window": True}, {"attention_pattern": ["global"]}),
+    ],
+)
+def test_the_defaults_and_the_keys_of_a_decoder(kind, changes, wanted):
+    config = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 1, **changes}
+    config = {key: value for key, value in config.items() if value is not ...}
+    found = TABLES[kind].read_config(config, frozenset(), "somewhere")
+    assert {key: found[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("mistral", {"layer_types": ["full_attention"]}, "a mistral with layer_types = "),
+        ("ministral", {"layer_types": ["chunked_attention"]}, "'chunked_attention' are not"),
+        ("ministral", {"sliding_window": None, "layer_types": ["sliding_attention"]}, "in use"),
+        ("qwen2", {"layer_types": ["sliding_attention"], "sliding_window": 8}, "in use"),
+        ("phi3", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "only 'longrope'"),
+        ("phi3", {"interpolate_factor": 2}, "interpolate_factor = 2"),
+        ("phi3", {"rope_scaling": {"type": "su", "short_factor": [0.0]}}, "list of numbers above"),
+        ("gemma2", {"use_bidirectional_attention": True}, "looks both ways"),
+        ("gemma2", {"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5"),
+        ("smollm3", {"no_rope_layers": []}, "no_rope_layers names 0 of 1 layers"),
+        ("smollm3", {"no_rope_layers": [2]}, "a list of 0 and 1"),
+        ("llama", {"rope_scaling": {"type": "yarn", "factor": 2.0, "mscale": "x"}}, "mscale must"),
+    ],
+)
+def test_a_key_of_a_decoder_that_cannot_be_followed_is_named(kind, changes, message):
+    with pytest.raises(WeightsError, match=message):
+        read(kind, **changes)
+
+
 def test_a_length_has_several_names():
     sizes = {"vocab_size": 23, "n_embd": 16, "n_layer": 1, "n_head": 2}
     for name in ("n_positions", "n_ctx", "max_position_embeddings"):

@@ -23,6 +23,13 @@ from tests.core import randomise
 _SMALL = {"vocab_size": 23, "num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_length": 32}
 _LLAMA = {"vocab_size": 23, "hidden_dim": 16, "num_heads": 2, "num_kv_heads": 1, "max_length": 32}
 _LLAMA = {**_LLAMA, "ffn_dim": 24, "num_layers": 2}
+_LONGROPE = {"type": "longrope", "factor": 2.0, "original_max_length": 16}
+_LONGROPE |= {
+    "short_factor": [1.0, 1.5, 2.0],
+    "long_factor": [2.0, 4.0, 8.0],
+    "attention_factor": 1.3,
+}
+_WINDOW = {**_LLAMA, "head_dim": 8, "attention_pattern": ["local"], "sliding_window": 4}
 _VIT = {"image_size": 12, "patch_size": 4, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}
 _VIT = {**_VIT, "ffn_dim": 24, "norm_epsilon": 1e-12}
 _SMALL_TOWERS = {f"image.model.{key}": value for key, value in _VIT.items()}
@@ -48,7 +55,14 @@ MODELS = {
     "clip": ("clip-vit-b32", {**_SMALL_TOWERS, "embed_dim": 12}),
     "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
+<<<<<<< HEAD
     "cohere": ("smollm2-135m", _COHERE),
+=======
+    "gemma2": (
+        "gemma2-2b",
+        {**_LLAMA, "head_dim": 8, "attention_scale": 0.25, "sliding_window": 4},
+    ),
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     "gpt2": ("gpt-small", {**_SMALL, "ffn_dim": 24}),
     "gpt_bigcode": ("gpt-small", {**_SMALL, "ffn_dim": 24, "num_kv_heads": 1}),
     "gpt_neox": ("gpt-small", {**_NEOX, "parallel_residual": True}),
@@ -58,8 +72,11 @@ MODELS = {
     ),
     "granite": ("smollm2-135m", {**_LLAMA, **_GRANITE}),
     "llama": ("smollm2-135m", {**_LLAMA, "head_dim": 8}),
+    "ministral": ("mistral-7b", {**_WINDOW, "attention_pattern": ["global", "local"]}),
+    "mistral": ("mistral-7b", {**_WINDOW, "norm_epsilon": 1e-6}),
     "modernbert": ("ettin-17m", {**_SMALL, "ffn_dim": 24, "num_layers": 4}),
     "openai-gpt": ("gpt-1", _SMALL),
+<<<<<<< HEAD
     "olmo": (
         "smollm2-135m",
         {**_LLAMA, "norm": "layer", "norm_bias": False, "norm_scale": False},
@@ -82,6 +99,11 @@ MODELS = {
     "phi": (
         "gpt-small",
         {**_NEOX, **_PARALLEL, "qk_norm": True, "head_bias": True, "num_kv_heads": 1},
+=======
+    "phi3": (
+        "phi3-mini",
+        {**_LLAMA, "head_dim": 8, "rotary_fraction": 0.75, "rotary_scaling": _LONGROPE},
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     ),
     "qwen2": (
         "smollm2-135m",
@@ -90,6 +112,7 @@ MODELS = {
     "qwen3": ("qwen3-0.6b", {**_LLAMA, "head_dim": 8}),
     "roberta": ("roberta-base", {**_SMALL, "ffn_dim": 24}),
     "siglip": ("siglip-b16-224", _SMALL_TOWERS),
+    "smollm3": ("smollm3-3b", {**_LLAMA, "num_layers": 5, "rotary_pattern": [True, False]}),
     "smolvlm": (
         "smolvlm-256m",
         {
@@ -152,9 +175,11 @@ def test_what_is_written_reads_back_bit_by_bit(kind, tmp_path):
     # The recipe came through the file too, all of it that shapes the model.
     ours, theirs = model_values(model.recipe), model_values(again.recipe)
     free = {"initializer_range", "dropout", "attention_dropout"}
-    assert {k: v for k, v in ours.items() if k not in free} == {
-        k: list(v) if isinstance(ours[k], list) else v for k, v in theirs.items() if k not in free
-    }
+    ours, theirs = (
+        {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if k not in free}
+        for values in (ours, theirs)
+    )
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -203,6 +228,81 @@ def test_rotary_positions_read_as_each_version_wrote_them():
     assert read_rotary({}, 7.0) == {"rotary_theta": 7.0, "rotary_scaling": None}
 
 
+@pytest.mark.parametrize(
+    ("theirs", "wanted"),
+    [
+        (
+            {"rope_type": "dynamic", "factor": 2.0},
+            {"factor": 2.0, "original_max_length": 64},
+        ),
+        (
+            {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 0},
+            {"factor": 4.0, "original_max_length": 16},
+        ),
+        (
+            {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 32}
+            | {"mscale": 1.0, "mscale_all_dim": 1.0, "truncate": False, "beta_slow": 2.0},
+            {"factor": 2.0, "original_max_length": 32, "attention_factor": 1.0}
+            | {"truncate": False, "beta_slow": 2.0},
+        ),
+        (
+            {"type": "su", "short_factor": [1.0], "long_factor": [2.0]}
+            | {"original_max_position_embeddings": 16},
+            {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
+            | {"factor": 4.0, "original_max_length": 16},
+        ),
+    ],
+)
+def test_a_scaling_is_read_with_what_a_file_leaves_to_be_worked_out(theirs, wanted):
+    config = {"max_position_embeddings": 64, "rope_scaling": theirs}
+    found = read_rotary(config, 1.0)
+    assert found["rotary_scaling"] == {
+        "type": theirs.get("rope_type", theirs.get("type")),
+        **wanted,
+    }
+    written = write_rotary({**found, "max_length": 64})
+    assert read_rotary({**config, "rope_scaling": None, **written}, 1.0) == found
+
+
+def test_a_length_outside_the_rotary_parameters_wins():
+    scaling = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16}
+    config = {"max_position_embeddings": 64, "rope_scaling": scaling}
+    outside = {**config, "original_max_position_embeddings": 8}
+    assert read_rotary(outside, 1.0)["rotary_scaling"]["original_max_length"] == 8
+    assert read_rotary(config, 1.0, original=4)["rotary_scaling"]["original_max_length"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attention_pattern": ["local"], "sliding_window": 4, "gated": False}, "gated = True"),
+        ({"logit_softcap": 3.0}, "a llama has logit_softcap = None, and this model 3.0"),
+        ({"attention_scale": 1.0}, "this model has attention_scale = 1.0"),
+        ({"rotary_fraction": 0.5, "ffn_bias": True}, "rotary positions on a part of a head"),
+        (
+            {"attention_pattern": ["local"], "sliding_window": 4, "rotary_local_theta": 5.0},
+            "other rotary positions in its local layers",
+        ),
+        (
+            {"attention_pattern": ["local", "global"], "sliding_window": 4}
+            | {"ffn_bias": True, "attention_bias": True},
+            "this model has local layers",
+        ),
+    ],
+)
+def test_what_no_type_of_model_can_say_is_not_left_out_of_a_file(changes, message, tmp_path):
+    with pytest.raises(WeightsError, match=message):
+        write_checkpoint(made("llama", **changes), tmp_path / "out")
+
+
+def test_layers_that_differ_in_their_window_are_not_read_as_alike(tmp_path):
+    write_checkpoint(made("mistral"), tmp_path / "out")
+    name, changes = MODELS["mistral"]
+    changes = {**changes, "attention_pattern": ["global"]}
+    with pytest.raises(WeightsError, match="attention_pattern is"):
+        modelzoo.build(name, weights=tmp_path / "out", compile=False, **changes)
+
+
 def test_layer_kinds_read_as_each_version_wrote_them():
     values = {
         "rotary_theta": 9.0,
@@ -218,7 +318,9 @@ def test_layer_kinds_read_as_each_version_wrote_them():
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [
-        ({"rope_type": "yarn", "factor": 2.0}, "'yarn' are not supported"),
+        ({"rope_type": "proportional", "factor": 2.0}, "'proportional' are not supported"),
+        ({"rope_type": "yarn", "factor": 2.0}, "'yarn' need original_max_position_embeddings"),
+        ({"rope_type": "longrope", "short_factor": [1.0]}, "'longrope' need factor"),
         ({"rope_type": "default", "partial_rotary_factor": 0.5}, "a part of a head"),
     ],
 )

@@ -133,8 +133,13 @@ def _decoder(metadata: _Metadata, name: str) -> dict[str, Any]:
     }
     if name != "qwen2":  # its biases are not a choice
         config["attention_bias"] = "blk.0.attn_q.bias" in tensors
-    if name.startswith("qwen"):
-        config["use_sliding_window"] = config["sliding_window"] is not None
+    if name.startswith("qwen") and config["sliding_window"]:
+        raise WeightsError(
+            f"a {name} with a sliding window in some of its layers is not read from GGUF, which "
+            "does not say which ones",
+            where=f"{metadata.file.path}: {name}.attention.sliding_window",
+            next_step="take the model in Hugging Face's layout",
+        )
     if name == "llama":
         config["mlp_bias"] = "blk.0.ffn_gate.bias" in tensors
     return config

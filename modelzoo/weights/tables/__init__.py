@@ -5,16 +5,20 @@ from modelzoo.weights.tables.bart import BART
 from modelzoo.weights.tables.bert import BERT, DISTILBERT, ROBERTA
 from modelzoo.weights.tables.clip import CLIP
 from modelzoo.weights.tables.cohere import COHERE
+from modelzoo.weights.tables.gemma import GEMMA2, GEMMA3
 from modelzoo.weights.tables.gpt2 import GPT2, OPENAI_GPT
 from modelzoo.weights.tables.gpt_neox import GPT_NEOX
 from modelzoo.weights.tables.gptj import GPTJ, PHI
 from modelzoo.weights.tables.granite import GRANITE
-from modelzoo.weights.tables.llama import GEMMA3, LLAMA, QWEN2, QWEN3
+from modelzoo.weights.tables.llama import LLAMA, QWEN2, QWEN3
+from modelzoo.weights.tables.mistral import MINISTRAL, MISTRAL
 from modelzoo.weights.tables.modernbert import MODERNBERT
 from modelzoo.weights.tables.moonshine import MOONSHINE
 from modelzoo.weights.tables.olmo import OLMO, OLMO2
 from modelzoo.weights.tables.opt import OPT
+from modelzoo.weights.tables.phi3 import PHI3
 from modelzoo.weights.tables.siglip import SIGLIP
+from modelzoo.weights.tables.smollm3 import SMOLLM3
 from modelzoo.weights.tables.smolvlm import SMOLVLM
 from modelzoo.weights.tables.stablelm import STABLELM
 from modelzoo.weights.tables.starcoder import GPT_BIGCODE, STARCODER2
@@ -31,6 +35,7 @@ TABLES = {
         CLIP,
         COHERE,
         DISTILBERT,
+        GEMMA2,
         GEMMA3,
         GPT2,
         GPTJ,
@@ -38,6 +43,8 @@ TABLES = {
         GPT_NEOX,
         GRANITE,
         LLAMA,
+        MINISTRAL,
+        MISTRAL,
         MODERNBERT,
         MOONSHINE,
         OLMO,
@@ -45,10 +52,12 @@ TABLES = {
         OPENAI_GPT,
         OPT,
         PHI,
+        PHI3,
         QWEN2,
         QWEN3,
         ROBERTA,
         SIGLIP,
+        SMOLLM3,
         SMOLVLM,
         STABLELM,
         STARCODER2,

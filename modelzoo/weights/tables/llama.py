@@ -1,8 +1,9 @@
-"""Llama and its relatives: SmolLM2, Qwen2, Qwen3, Gemma 3. Rotary positions, RMSNorm, gated."""
+"""Llama and its nearest relatives: SmolLM2, Qwen2, Qwen3. Rotary positions, RMSNorm, gated."""
+
+import math
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import (
-    ACTIVATIONS,
     Head,
     Rule,
     Table,
@@ -14,11 +15,11 @@ from modelzoo.weights.table import (
     same,
 )
 from modelzoo.weights.tables.shared.rotary import (
-    read_full_layers,
-    read_layers,
     read_rotary,
-    write_layers,
+    read_windows,
+    write_full_layers,
     write_rotary,
+    write_windows,
 )
 
 SUBLAYERS = rules(
@@ -53,23 +54,40 @@ FIXED = {
     "qk_norm": False,
     "ffn_bias": False,
     "scale_embeddings": False,
+    "attention_softcap": None,
+    "logit_softcap": None,
 }
 
 
-def read_heads(config) -> dict:
-    """`num_kv_heads` and `head_dim`, which their files may leave out."""
+def read_heads(config, kv_heads: int | None = None, head_dim: int | None = None) -> dict:
+    """`num_kv_heads` and `head_dim`, which their files may leave out.
+
+    Args:
+        kv_heads, head_dim: what a model type has then; default: a key for each query, and the
+            width of a head that follows from `hidden_size`.
+    """
     heads = config["num_attention_heads"]
     return {
-        "num_kv_heads": config.get("num_key_value_heads") or heads,
-        "head_dim": config.get("head_dim") or config["hidden_size"] // heads,
+        "num_kv_heads": config.get("num_key_value_heads", kv_heads) or heads,
+        "head_dim": config.get("head_dim", head_dim) or config["hidden_size"] // heads,
     }
 
 
-def write_heads(values) -> dict:
+def write_heads(values, *, scaled: bool = False) -> dict:
+    """
+    Raises:
+        WeightsError: the attention scores have a scale of their own, unless `scaled`.
+    """
+    scale = values.get("attention_scale")
+    if scale and not scaled and not math.isclose(scale, values["head_dim"] ** -0.5, rel_tol=1e-6):
+        raise WeightsError(f"this model has attention_scale = {scale}")
     return {"num_key_value_heads": values["num_kv_heads"], "head_dim": values["head_dim"]}
 
 
-def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
+def decoder(
+    layer_norms: tuple[Rule, ...], family: str, sublayers: tuple[Rule, ...] = SUBLAYERS
+) -> dict:
+    """What the tables of a Llama's relatives share: names, head, and the rules of the weights."""
     return {
         "architecture": "gpt",
         "prefix": "model.",
@@ -79,7 +97,7 @@ def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
             linear("lm_head", "head"),
         ),
         "layer_rules": rules(
-            SUBLAYERS, layer_norms, theirs="model.layers.{i}.", ours="stack/block_{i}/"
+            sublayers, layer_norms, theirs="model.layers.{i}.", ours="stack/block_{i}/"
         ),
         "heads": {
             "causal-lm": Head(
@@ -91,20 +109,43 @@ def _decoder(layer_norms: tuple[Rule, ...], family: str) -> dict:
 
 
 # A window that `use_sliding_window` = false switches off.
-_WINDOW = ("sliding_window", "max_window_layers")
+WINDOW = ("sliding_window", "max_window_layers")
 
 
 def _read(config, names) -> dict:
     return {**read_heads(config), **read_rotary(config, 10_000.0)}
 
 
-def _read_full(config, names) -> dict:
-    return {**_read(config, names), **read_full_layers(config)}
+def _write(values) -> dict:
+    return {**write_heads(values), **write_rotary(values), **write_full_layers(values)}
+
+
+def _read_qwen(config, names) -> dict:
+    """Global layers first, and from `max_window_layers` on local ones, if those are switched on."""
+    used, layers = bool(config.get("use_sliding_window")), config["num_hidden_layers"]
+    first_local = layers
+    if used and config.get("sliding_window") is not None:
+        first_local = config.get("max_window_layers", 28)
+    kinds = ["global" if i < first_local else "local" for i in range(layers)]
+    return {**_read(config, names), **read_windows(config, kinds, used=used)}
+
+
+def _write_qwen(values) -> dict:
+    own = {**write_heads(values), **write_rotary(values)}
+    windows = write_windows(values)
+    kinds = windows["layer_types"]
+    if "sliding_attention" not in kinds:
+        return {**own, "use_sliding_window": False}
+    found = {**own, **windows, "use_sliding_window": True}
+    first_local = kinds.index("sliding_attention")
+    if "full_attention" not in kinds[first_local:]:  # what transformers reads before version 4.53
+        found["max_window_layers"] = first_local
+    return found
 
 
 LLAMA = Table(
     model_type="llama",
-    **_decoder(PRE_NORMS, "Llama"),
+    **decoder(PRE_NORMS, "Llama"),
     values=(
         *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
@@ -114,27 +155,26 @@ LLAMA = Table(
     ),
     fixed={key: value for key, value in FIXED.items() if key != "ffn_bias"},
     read=_read,
-    write=lambda values: {**write_heads(values), **write_rotary(values)},
+    write=_write,
 )
 
 QWEN2 = Table(
     model_type="qwen2",
-    **_decoder(PRE_NORMS, "Qwen2"),
+    **decoder(PRE_NORMS, "Qwen2"),
     values=(
         *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
         activation("hidden_act", default="silu"),
     ),
     fixed={**FIXED, "attention_bias": True, "attention_output_bias": False},
-    assumed={"use_sliding_window": False},
-    unused=_WINDOW,
-    read=_read_full,
-    write=lambda values: {**write_heads(values), **write_rotary(values)},
+    unused=WINDOW,
+    read=_read_qwen,
+    write=_write_qwen,
 )
 
 QWEN3 = Table(
     model_type="qwen3",
-    **_decoder(PRE_NORMS, "Qwen3"),
+    **decoder(PRE_NORMS, "Qwen3"),
     values=(
         *SIZES,
         Value("tie_word_embeddings", "tie_embeddings", False),
@@ -142,62 +182,7 @@ QWEN3 = Table(
         activation("hidden_act", default="silu"),
     ),
     fixed={**FIXED, "qk_norm": True},
-    assumed={"use_sliding_window": False},
-    unused=_WINDOW,
-    read=_read_full,
-    write=lambda values: {**write_heads(values), **write_rotary(values)},
-)
-
-
-_GEMMA_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", **ACTIVATIONS}
-
-
-def _read_gemma(config, names) -> dict:
-    named = config.get("sliding_window_pattern"), config.get("_sliding_window_pattern")
-    pattern = named[0] or named[1] or 6
-    if config.get("use_bidirectional_attention"):
-        raise WeightsError("a Gemma 3 that looks both ways is not supported")
-    return {
-        **read_heads(config),
-        **read_layers(config, 1_000_000.0, 10_000.0, ["local"] * (pattern - 1) + ["global"]),
-        "attention_scale": float(config.get("query_pre_attn_scalar", 256)) ** -0.5,
-    }
-
-
-def _write_gemma(values) -> dict:
-    return {
-        **write_heads(values),
-        **write_layers(values),
-        "query_pre_attn_scalar": round(values["attention_scale"] ** -2),
-    }
-
-
-GEMMA3 = Table(
-    model_type="gemma3_text",
-    **_decoder(
-        rules(
-            rms_norm("post_attention_layernorm", "attention_post_norm"),
-            rms_norm("pre_feedforward_layernorm", "ffn_norm"),
-            rms_norm("post_feedforward_layernorm", "ffn_post_norm"),
-        ),
-        "Gemma3",
-    ),
-    values=(
-        *SIZES,
-        Value("tie_word_embeddings", "tie_embeddings", True),
-        Value("sliding_window", "sliding_window", 4096),
-        Value("final_logit_softcapping", "logit_softcap", None),
-        activation("hidden_activation", _GEMMA_ACTIVATIONS, "gelu_pytorch_tanh"),
-    ),
-    fixed={
-        **FIXED,
-        "norm": "rms_unit_offset",
-        "norm_position": "sandwich",
-        "qk_norm": True,
-        "attention_bias": False,
-        "scale_embeddings": True,
-    },
-    assumed={"attention_bias": False, "attn_logit_softcapping": None},
-    read=_read_gemma,
-    write=_write_gemma,
+    unused=WINDOW,
+    read=_read_qwen,
+    write=_write_qwen,
 )

@@ -30,7 +30,11 @@ from modelzoo.weights.tables.shared.image_processing import (
     check_media_keys,
     read_statistics,
 )
-from modelzoo.weights.tables.shared.rotary import read_rotary, write_rotary
+from modelzoo.weights.tables.shared.rotary import (
+    read_rotary,
+    write_full_layers,
+    write_rotary,
+)
 from modelzoo.weights.tables.shared.towers import TOWER_LAYERS
 
 _MEDIA = ("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor", "resample")
@@ -64,6 +68,7 @@ def _write(values: Mapping) -> dict:
         **write_heads(own),
         "tie_word_embeddings": own["tie_embeddings"],
         **write_rotary(own),
+        **write_full_layers(own),
     }
     found = {f"text_config.{key}": value for key, value in text.items()}
     return {**found, "vision_config.model_type": "smolvlm_vision"}

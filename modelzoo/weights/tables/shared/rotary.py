@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.layers.config import ROTARY_SCALINGS
 
 _KINDS = {"full_attention": "global", "sliding_attention": "local"}
 # Their names of what stretches positions, and ours; see `layers.positions.rotary_rates`.
@@ -13,24 +15,41 @@ _SCALING = {
     "low_freq_factor": "low_freq_factor",
     "high_freq_factor": "high_freq_factor",
     "original_max_position_embeddings": "original_max_length",
+    "attention_factor": "attention_factor",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "truncate": "truncate",
+    "short_factor": "short_factor",
+    "long_factor": "long_factor",
 }
-_SCALING_TYPES = ("default", "linear", "llama3")
+_SCALING_TYPES = ("default", *ROTARY_SCALINGS)
 
 
 def read_rotary(
+<<<<<<< HEAD
     config: Mapping, theta: float, *, partial: bool = False, fraction: float = 1.0
 ) -> dict:
     """`rotary_theta` and `rotary_scaling` of a model with one kind of layers.
+=======
+    config: Mapping, theta: float, *, partial: bool = False, original: int | None = None
+) -> dict:
+    """`rotary_theta` and `rotary_scaling` of a model whose layers all turn alike.
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
 
     Args:
         theta: where the file states none.
         partial: positions may turn a part of a head, the `rotary_fraction` that is then read.
+<<<<<<< HEAD
         fraction: the same where the file states none.
+=======
+        original: the original length where the file states none; default: the longest text.
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     """
     # The older keys are read in any case, so that none of them is passed over.
     newer, older = config.get("rope_parameters"), config.get("rope_scaling")
     parameters, own = newer or older or {}, config.get("rope_theta")
     theta = parameters.get("rope_theta") or own or theta
+<<<<<<< HEAD
     length = config.get("max_position_embeddings")
     part = {}
     if partial:
@@ -48,6 +67,38 @@ def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
     old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
     part = {"partial_rotary_factor": values["rotary_fraction"]} if partial else {}
     return {"rope_parameters": {"rope_theta": theta, **scaling, **part}, **old, **part}
+=======
+    found = {
+        "rotary_theta": float(theta),
+        "rotary_scaling": _read_scaling(parameters, config, original),
+    }
+    if partial:
+        shares = parameters.get("partial_rotary_factor"), config.get("partial_rotary_factor")
+        return {**found, "rotary_fraction": float(shares[0] or shares[1] or 1.0)}
+    _check_whole(parameters)
+    return found
+
+
+def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
+    """
+    Raises:
+        WeightsError: layers that turn in different ways, or a part of a head, unless `partial`.
+    """
+    theta, fraction = values["rotary_theta"], values.get("rotary_fraction", 1.0)
+    if not all(values.get("rotary_pattern", ())):
+        raise WeightsError("this model has layers without rotary positions")
+    scaling = _write_scaling(values.get("rotary_scaling"), values)
+    if "local" in values.get("attention_pattern", ()):
+        local_theta = values.get("rotary_local_theta")
+        if local_theta is not None and (local_theta != theta or len(scaling) > 1):
+            raise WeightsError("this model has other rotary positions in its local layers")
+    if fraction != 1 and not partial:
+        raise WeightsError("this model has rotary positions on a part of a head")
+    share = {"partial_rotary_factor": fraction} if partial else {}
+    # Both spellings: the second is what transformers read before version 5.
+    old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
+    return {"rope_parameters": {"rope_theta": theta, **share, **scaling}, **share, **old}
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
 
 
 def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequence[str]) -> dict:
@@ -62,7 +113,9 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
         far, near = parameters["full_attention"], parameters.get("sliding_attention") or {}
     else:
         far, near = parameters or config.get("rope_scaling") or {}, {}
-    if _read_scaling(near) is not None:
+    _check_whole(far)
+    _check_whole(near)
+    if _read_scaling(near, config) is not None:
         raise WeightsError("stretched rotary positions in local layers are not supported")
     older = {
         key: config.get(key)
@@ -71,29 +124,30 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
     far_theta = far.get("rope_theta") or older["global_rope_theta"] or older["rope_theta"]
     near_theta = near.get("rope_theta") or older["local_rope_theta"]
     near_theta = near_theta or older["rope_local_base_freq"]
-    scaling = _read_scaling(far, config.get("max_position_embeddings"))
-    kinds = config.get("layer_types")
-    if kinds:
-        wrong = [kind for kind in kinds if kind not in _KINDS]
-        if wrong:
-            raise WeightsError(f"layers of the type {wrong[0]!r} are not supported")
-        pattern = shortest_period([_KINDS[kind] for kind in kinds])
+    scaling = _read_scaling(far, config)
     return {
         "rotary_theta": float(far_theta or theta),
         "rotary_local_theta": float(near_theta or local_theta),
-        "attention_pattern": list(pattern),
+        "attention_pattern": _read_kinds(config) or list(pattern),
         **({"rotary_scaling": scaling} if scaling else {}),
     }
 
 
 def write_layers(values: Mapping) -> dict:
-    pattern, layers = values["attention_pattern"], values["num_layers"]
-    names = {ours: theirs for theirs, ours in _KINDS.items()}
+    """
+    Raises:
+        WeightsError: layers without rotary positions, or local ones with stretched positions.
+    """
     far, near = values["rotary_theta"], values["rotary_local_theta"]
+    if not all(values.get("rotary_pattern", ())) or values.get("rotary_fraction", 1.0) != 1:
+        raise WeightsError("this model has layers, or parts of a head, without rotary positions")
+    if near is None:
+        raise WeightsError("this model has stretched rotary positions in its local layers")
+    scaling = _write_scaling(values.get("rotary_scaling"), values)
     return {
-        "layer_types": [names[pattern[i % len(pattern)]] for i in range(layers)],
+        "layer_types": _write_kinds(values),
         "rope_parameters": {
-            "full_attention": {"rope_theta": far, **_write_scaling(values.get("rotary_scaling"))},
+            "full_attention": {"rope_theta": far, **scaling},
             "sliding_attention": {"rope_theta": near, "rope_type": "default"},
         },
     }
@@ -111,14 +165,43 @@ def shortest_period(kinds: Sequence[str]) -> list[str]:
     return list(kinds)
 
 
-def read_full_layers(config: Mapping) -> dict:
-    """Nothing; rejects a model that lists other layers than those that look at everything."""
-    for kind in config.get("layer_types") or ():
-        if kind != "full_attention":
-            raise WeightsError(f"layers of the type {kind!r} are not supported here")
+def read_windows(
+    config: Mapping, kinds: Sequence[str], *, used: bool = True, window: int | None = None
+) -> dict:
+    """`attention_pattern` and `sliding_window` of a model whose layers list their kind.
+
+    Args:
+        kinds: ours, of the layers of a file that has no `layer_types`.
+        used: whether the file's `sliding_window` is in use.
+        window: that of a file that has no `sliding_window`.
+    """
+    pattern = _read_kinds(config) or shortest_period(kinds)
+    window = config.get("sliding_window", window) if used else None
+    if "local" not in pattern:
+        return {"attention_pattern": pattern, "sliding_window": None}
+    if window is None:
+        raise WeightsError("layer_types names 'sliding_attention', and no sliding_window is in use")
+    return {"attention_pattern": pattern, "sliding_window": window}
+
+
+def write_windows(values: Mapping) -> dict:
+    kinds = _write_kinds(values)
+    window = values["sliding_window"] if "sliding_attention" in kinds else None
+    return {"layer_types": kinds, "sliding_window": window}
+
+
+def write_full_layers(values: Mapping) -> dict:
+    """Nothing.
+
+    Raises:
+        WeightsError: a layer is local.
+    """
+    if "local" in values.get("attention_pattern", ()):
+        raise WeightsError("this model has local layers")
     return {}
 
 
+<<<<<<< HEAD
 def _read_scaling(
     parameters: Mapping, length: int | None = None, whole: bool = True
 ) -> dict | None:
@@ -126,32 +209,93 @@ def _read_scaling(
     Args:
         length: what Llama 3's scaling takes for the original length where the file has none.
         whole: heads must turn as a whole.
+=======
+def _read_kinds(config: Mapping) -> list[str] | None:
+    kinds = config.get("layer_types")
+    for kind in kinds or ():
+        if kind not in _KINDS:
+            raise WeightsError(
+                f"layers of the type {kind!r} are not supported",
+                did_you_mean=nearest(kind, _KINDS),
+                next_step=f"choose one of {', '.join(_KINDS)}",
+            )
+    return shortest_period([_KINDS[kind] for kind in kinds]) if kinds else None
+
+
+def _write_kinds(values: Mapping) -> list[str]:
+    pattern = values["attention_pattern"]
+    names = {ours: theirs for theirs, ours in _KINDS.items()}
+    return [names[pattern[i % len(pattern)]] for i in range(values["num_layers"])]
+
+
+def _check_whole(parameters: Mapping) -> None:
+    if (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
+        raise WeightsError("rotary positions on a part of a head are not supported here")
+
+
+def _read_scaling(parameters: Mapping, config: Mapping, original: int | None = None) -> dict | None:
+    """
+    Args:
+        original: the original length where the file states none; default: the longest text.
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     """
     kinds = [parameters.get("rope_type"), parameters.get("type")]
     kind = kinds[0] or kinds[1] or "default"
+    kind = "longrope" if kind == "su" else kind  # its name in the first files
     if kind not in _SCALING_TYPES:
         raise WeightsError(
             f"rotary positions of the type {kind!r} are not supported",
             did_you_mean=nearest(str(kind), _SCALING_TYPES),
-            next_step=f"there is {', '.join(_SCALING_TYPES)}",
+            next_step=f"choose one of {', '.join(_SCALING_TYPES)}",
         )
+<<<<<<< HEAD
     if whole and (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
         raise WeightsError("rotary positions on a part of a head are not supported")
+=======
+>>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     if kind == "default":
         return None
-    found = {ours: parameters.get(key) for key, ours in _SCALING.items()}
-    if kind == "linear":
-        found = {"factor": found["factor"]}
+    length, found = config.get("max_position_embeddings"), {}
+    for key, ours in _SCALING.items():
+        found[ours] = parameters.get(key)
+    if kind == "dynamic":
+        found["original_max_length"] = length
     else:
-        found["original_max_length"] = found["original_max_length"] or length
-    missing = [key for key, ours in _SCALING.items() if found.get(ours, ...) is None]
+        stated = config.get("original_max_position_embeddings", original)
+        found["original_max_length"] = stated or found["original_max_length"] or length
+    if kind in ("yarn", "longrope") and length and found["original_max_length"]:
+        found["factor"] = found["factor"] or length / found["original_max_length"]
+    if kind == "yarn":
+        found = _read_yarn(parameters, found)
+    needed, optional = ROTARY_SCALINGS[kind]
+    names = {ours: theirs for theirs, ours in _SCALING.items()}
+    missing = [names[key] for key in needed if found[key] is None]
     if missing:
         raise WeightsError(f"rotary positions of the type {kind!r} need {missing[0]}")
-    return {"type": kind, **found}
+    return {"type": kind, **{k: found[k] for k in (*needed, *optional) if found[k] is not None}}
 
 
-def _write_scaling(scaling: Mapping | None) -> dict:
+def _read_yarn(parameters: Mapping, found: Mapping) -> dict:
+    """The numbers of YaRN; a 0 stands for the default, and `mscale` for the attention factor."""
+    found = dict(found)
+    scales = [parameters.get("mscale"), parameters.get("mscale_all_dim")]
+    if found["attention_factor"] is None and all(scales) and found["factor"]:
+        above, below = (0.1 * scale * math.log(max(found["factor"], 1)) + 1 for scale in scales)
+        found["attention_factor"] = above / below
+    betas = {key: found[key] or None for key in ("beta_fast", "beta_slow")}
+    return {**found, **betas}
+
+
+def _write_scaling(scaling: Mapping | None, values: Mapping) -> dict:
     if not scaling:
         return {"rope_type": "default"}
     numbers = {key: scaling[ours] for key, ours in _SCALING.items() if ours in scaling}
+    length = values.get("max_length")
+    if scaling["type"] == "dynamic":  # whose original length is the longest text
+        del numbers["original_max_position_embeddings"]
+    if (
+        scaling["type"] == "longrope"
+        and length == scaling["factor"] * scaling["original_max_length"]
+    ):
+        del numbers["factor"]  # they take it from the two lengths
     return {"rope_type": scaling["type"], **numbers}
