@@ -53,13 +53,10 @@ PUBLISHED = {
     "mistral-7b": 7_241_732_096,
     "modernbert-base": 149_655_232,
     "moonshine-tiny": 27_092_736,
-<<<<<<< HEAD
     "olmo2-1b": 1_484_916_736,
     "opt-125m": 125_239_296,
     "pythia-70m": 70_426_624,
-=======
     "phi3-mini": 3_821_079_552,
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     "qwen3-0.6b": 596_049_920,
     "roberta-base": 124_697_433,
     "siglip-b16-224": 203_155_970,

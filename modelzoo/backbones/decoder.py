@@ -105,12 +105,15 @@ class Decoder(Backbone):
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
         if self.output_projection is not None:
             hidden = self.output_projection(hidden)
+        cap, biased = self.logit_softcap, self.head is not None and self.head.use_bias
+        factor = self.logit_scale / (cap or 1.0)
+        if factor != 1.0 and not biased:
+            # By a vector, and before the logits: the TFLite converter would multiply a number, or
+            # what comes after, into a second copy of tied embeddings.
+            hidden = hidden * ops.full((hidden.shape[-1],), factor, hidden.dtype)
         logits = self.tokens.logits(hidden) if self.head is None else self.head(hidden)
-        if self.logit_scale != 1.0:
-            logits = logits * self.logit_scale
-        if self.logit_softcap is not None:
-            logits = self.logit_softcap * ops.tanh(logits / self.logit_softcap)
-        return logits
+        logits = logits * factor if factor != 1.0 and biased else logits
+        return logits if cap is None else cap * ops.tanh(logits)
 
     def init_cache(self, batch_size: int, max_length: int) -> dict:
         """An empty cache for `max_length` tokens; see `TransformerStack.init_cache`."""

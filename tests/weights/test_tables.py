@@ -55,14 +55,11 @@ MODELS = {
     "clip": ("clip-vit-b32", {**_SMALL_TOWERS, "embed_dim": 12}),
     "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
-<<<<<<< HEAD
     "cohere": ("smollm2-135m", _COHERE),
-=======
     "gemma2": (
         "gemma2-2b",
         {**_LLAMA, "head_dim": 8, "attention_scale": 0.25, "sliding_window": 4},
     ),
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     "gpt2": ("gpt-small", {**_SMALL, "ffn_dim": 24}),
     "gpt_bigcode": ("gpt-small", {**_SMALL, "ffn_dim": 24, "num_kv_heads": 1}),
     "gpt_neox": ("gpt-small", {**_NEOX, "parallel_residual": True}),
@@ -76,7 +73,6 @@ MODELS = {
     "mistral": ("mistral-7b", {**_WINDOW, "norm_epsilon": 1e-6}),
     "modernbert": ("ettin-17m", {**_SMALL, "ffn_dim": 24, "num_layers": 4}),
     "openai-gpt": ("gpt-1", _SMALL),
-<<<<<<< HEAD
     "olmo": (
         "smollm2-135m",
         {**_LLAMA, "norm": "layer", "norm_bias": False, "norm_scale": False},
@@ -99,11 +95,10 @@ MODELS = {
     "phi": (
         "gpt-small",
         {**_NEOX, **_PARALLEL, "qk_norm": True, "head_bias": True, "num_kv_heads": 1},
-=======
+    ),
     "phi3": (
         "phi3-mini",
         {**_LLAMA, "head_dim": 8, "rotary_fraction": 0.75, "rotary_scaling": _LONGROPE},
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     ),
     "qwen2": (
         "smollm2-135m",

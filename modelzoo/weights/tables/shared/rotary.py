@@ -26,55 +26,32 @@ _SCALING_TYPES = ("default", *ROTARY_SCALINGS)
 
 
 def read_rotary(
-<<<<<<< HEAD
-    config: Mapping, theta: float, *, partial: bool = False, fraction: float = 1.0
-) -> dict:
-    """`rotary_theta` and `rotary_scaling` of a model with one kind of layers.
-=======
-    config: Mapping, theta: float, *, partial: bool = False, original: int | None = None
+    config: Mapping,
+    theta: float,
+    *,
+    partial: bool = False,
+    fraction: float = 1.0,
+    original: int | None = None,
 ) -> dict:
     """`rotary_theta` and `rotary_scaling` of a model whose layers all turn alike.
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
 
     Args:
         theta: where the file states none.
         partial: positions may turn a part of a head, the `rotary_fraction` that is then read.
-<<<<<<< HEAD
         fraction: the same where the file states none.
-=======
         original: the original length where the file states none; default: the longest text.
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     """
     # The older keys are read in any case, so that none of them is passed over.
     newer, older = config.get("rope_parameters"), config.get("rope_scaling")
     parameters, own = newer or older or {}, config.get("rope_theta")
     theta = parameters.get("rope_theta") or own or theta
-<<<<<<< HEAD
-    length = config.get("max_position_embeddings")
-    part = {}
-    if partial:
-        shares = parameters.get("partial_rotary_factor"), config.get("partial_rotary_factor")
-        part = {"rotary_fraction": float(shares[0] or shares[1] or fraction)}
-    scaling = _read_scaling(parameters, length, whole=not partial)
-    return {"rotary_theta": float(theta), "rotary_scaling": scaling, **part}
-
-
-def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
-    """What `read_rotary` reads."""
-    scaling = _write_scaling(values.get("rotary_scaling"))
-    theta = values["rotary_theta"]
-    # Both spellings: the second is what transformers read before version 5.
-    old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
-    part = {"partial_rotary_factor": values["rotary_fraction"]} if partial else {}
-    return {"rope_parameters": {"rope_theta": theta, **scaling, **part}, **old, **part}
-=======
     found = {
         "rotary_theta": float(theta),
         "rotary_scaling": _read_scaling(parameters, config, original),
     }
     if partial:
         shares = parameters.get("partial_rotary_factor"), config.get("partial_rotary_factor")
-        return {**found, "rotary_fraction": float(shares[0] or shares[1] or 1.0)}
+        return {**found, "rotary_fraction": float(shares[0] or shares[1] or fraction)}
     _check_whole(parameters)
     return found
 
@@ -98,7 +75,6 @@ def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
     # Both spellings: the second is what transformers read before version 5.
     old = {"rope_theta": theta, "rope_scaling": scaling if len(scaling) > 1 else None}
     return {"rope_parameters": {"rope_theta": theta, **share, **scaling}, **share, **old}
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
 
 
 def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequence[str]) -> dict:
@@ -115,7 +91,8 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
         far, near = parameters or config.get("rope_scaling") or {}, {}
     _check_whole(far)
     _check_whole(near)
-    if _read_scaling(near, config) is not None:
+    length = {"max_position_embeddings": config.get("max_position_embeddings")}
+    if _read_scaling(near, length) is not None:
         raise WeightsError("stretched rotary positions in local layers are not supported")
     older = {
         key: config.get(key)
@@ -124,7 +101,7 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
     far_theta = far.get("rope_theta") or older["global_rope_theta"] or older["rope_theta"]
     near_theta = near.get("rope_theta") or older["local_rope_theta"]
     near_theta = near_theta or older["rope_local_base_freq"]
-    scaling = _read_scaling(far, config)
+    scaling = _read_scaling(far, length)
     return {
         "rotary_theta": float(far_theta or theta),
         "rotary_local_theta": float(near_theta or local_theta),
@@ -153,7 +130,7 @@ def write_layers(values: Mapping) -> dict:
     }
 
 
-def shortest_period(kinds: Sequence[str]) -> list[str]:
+def shortest_period(kinds: Sequence) -> list:
     """The shortest list that, repeated and cut, gives `kinds`.
 
     >>> shortest_period(["a", "b", "b", "a", "b"])
@@ -201,15 +178,6 @@ def write_full_layers(values: Mapping) -> dict:
     return {}
 
 
-<<<<<<< HEAD
-def _read_scaling(
-    parameters: Mapping, length: int | None = None, whole: bool = True
-) -> dict | None:
-    """
-    Args:
-        length: what Llama 3's scaling takes for the original length where the file has none.
-        whole: heads must turn as a whole.
-=======
 def _read_kinds(config: Mapping) -> list[str] | None:
     kinds = config.get("layer_types")
     for kind in kinds or ():
@@ -236,8 +204,8 @@ def _check_whole(parameters: Mapping) -> None:
 def _read_scaling(parameters: Mapping, config: Mapping, original: int | None = None) -> dict | None:
     """
     Args:
+        config: for the longest text, and for an original length outside of `parameters`.
         original: the original length where the file states none; default: the longest text.
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     """
     kinds = [parameters.get("rope_type"), parameters.get("type")]
     kind = kinds[0] or kinds[1] or "default"
@@ -248,16 +216,10 @@ def _read_scaling(parameters: Mapping, config: Mapping, original: int | None = N
             did_you_mean=nearest(str(kind), _SCALING_TYPES),
             next_step=f"choose one of {', '.join(_SCALING_TYPES)}",
         )
-<<<<<<< HEAD
-    if whole and (parameters.get("partial_rotary_factor") or 1.0) != 1.0:
-        raise WeightsError("rotary positions on a part of a head are not supported")
-=======
->>>>>>> fc8c455 (weights: tables for mistral, ministral, phi3, gemma2 and smollm3)
     if kind == "default":
         return None
-    length, found = config.get("max_position_embeddings"), {}
-    for key, ours in _SCALING.items():
-        found[ours] = parameters.get(key)
+    length = config.get("max_position_embeddings")
+    found = {ours: parameters.get(key) for key, ours in _SCALING.items()}
     if kind == "dynamic":
         found["original_max_length"] = length
     else:
@@ -277,13 +239,13 @@ def _read_scaling(parameters: Mapping, config: Mapping, original: int | None = N
 
 def _read_yarn(parameters: Mapping, found: Mapping) -> dict:
     """The numbers of YaRN; a 0 stands for the default, and `mscale` for the attention factor."""
-    found = dict(found)
-    scales = [parameters.get("mscale"), parameters.get("mscale_all_dim")]
-    if found["attention_factor"] is None and all(scales) and found["factor"]:
-        above, below = (0.1 * scale * math.log(max(found["factor"], 1)) + 1 for scale in scales)
-        found["attention_factor"] = above / below
+    scale, below = parameters.get("mscale"), parameters.get("mscale_all_dim")
+    attention, factor = found["attention_factor"], found["factor"]
+    if attention is None and scale and below and factor:
+        grown = 0.1 * math.log(max(factor, 1))
+        attention = (grown * scale + 1) / (grown * below + 1)
     betas = {key: found[key] or None for key in ("beta_fast", "beta_slow")}
-    return {**found, **betas}
+    return {**found, **betas, "attention_factor": attention}
 
 
 def _write_scaling(scaling: Mapping | None, values: Mapping) -> dict:
