@@ -148,12 +148,13 @@ def _stretched(rates: np.ndarray, scaling: Mapping, max_length: int | None) -> n
         turns = original * rates / (2 * math.pi)
         share = np.clip((turns - low) / (high - low), 0, 1)
     elif kind == "yarn":
-        share = 1 - _yarn_ramp(rates, scaling, original)
+        share = 1 - _yarn_ramp(rates, scaling)
     return (1 - share) * rates / factor + share * rates
 
 
-def _yarn_ramp(rates: np.ndarray, scaling: Mapping, original: int) -> np.ndarray:
+def _yarn_ramp(rates: np.ndarray, scaling: Mapping) -> np.ndarray:
     """0 for pairs that turn often in the original length, 1 for those that hardly turn."""
+    original = scaling["original_max_length"]
     per_pair = math.log(rates[0] / rates[1]) if len(rates) > 1 else 1.0
 
     def pair_with(turns):

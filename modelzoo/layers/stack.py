@@ -58,7 +58,9 @@ class TransformerStack(keras.layers.Layer):
         policy = self.dtype_policy
         self.config, self.causal, self.max_length = config, causal, max_length
         if config.rotary_theta is not None:
-            self._rotary_rates()  # what cannot be stretched is rejected here
+            self._rates(
+                config.rotary_theta, config.rotary_scaling
+            )  # what cannot be stretched is rejected here
         self.blocks = [
             TransformerBlock(
                 config,
@@ -138,9 +140,10 @@ class TransformerStack(keras.layers.Layer):
             biases["local"] = add_biases(bias, near)
         if config.rotary_theta is not None:
             factor = rotary_attention_factor(config.rotary_scaling)
-            far = near = rotary_angles(positions, self._rotary_rates(), factor)
+            rates = self._rates(config.rotary_theta, config.rotary_scaling)
+            far = near = rotary_angles(positions, rates, factor)
             if config.rotary_local_theta is not None:
-                near = rotary_angles(positions, self._local_rates())
+                near = rotary_angles(positions, self._rates(config.rotary_local_theta))
             rotary = {"global": far, "local": near}
         memory_bias = None if memory_mask is None else padding_bias(memory_mask)
 
@@ -168,18 +171,8 @@ class TransformerStack(keras.layers.Layer):
             x = self.final_norm(x)
         return x, new_cache
 
-    def _rotary_rates(self):
+    def _rates(self, theta, scaling=None):
         config = self.config
         return rotary_rates(
-            config.size_per_head,
-            config.rotary_theta,
-            config.rotary_scaling,
-            config.rotary_fraction,
-            self.max_length,
-        )
-
-    def _local_rates(self):
-        config = self.config
-        return rotary_rates(
-            config.size_per_head, config.rotary_local_theta, fraction=config.rotary_fraction
+            config.size_per_head, theta, scaling, config.rotary_fraction, self.max_length
         )
