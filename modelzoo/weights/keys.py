@@ -169,7 +169,6 @@ _THEIRS = {
     "long_factor": _FACTORS,
     "no_rope_layers": _SWITCHES,
     "no_rope_layer_interval": _COUNT,
-    "sliding_window": _COUNT_OR_NONE,
     "max_window_layers": _FROM_ZERO,
     "use_sliding_window": _FLAG_OR_NONE,
     "tie_word_embeddings": _FLAG,

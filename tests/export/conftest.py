@@ -37,6 +37,20 @@ _LLAMA = {
     "gated": True,
     "attention_bias": False,
     "ffn_bias": False,
+    "attention_softcap": 20.0,
+    "logit_softcap": 30.0,
+    # As no single model has them: all that rotary positions can be.
+    "attention_pattern": ["local", "global"],
+    "sliding_window": 12,
+    "rotary_fraction": 0.75,
+    "rotary_pattern": [True, False],
+    "rotary_scaling": {
+        "type": "longrope",
+        "factor": 2.0,
+        "original_max_length": 20,
+        "short_factor": [1.0, 1.5, 2.0],
+        "long_factor": [1.5, 2.5, 4.0],
+    },
 }
 # What GPT-J, StableLM, OPT-350M, Granite and OLMo 2 have besides.
 _PARALLEL = {
