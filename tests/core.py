@@ -100,6 +100,7 @@ def dense(layer, x):
 _GPT = {"vocab_size": VOCAB, "num_layers": 2, "hidden_dim": 16, "num_heads": 4, "max_length": 12}
 _ONE = {**_GPT, "num_layers": 1}
 _T5 = {**_GPT, "head_dim": 6, "ffn_dim": 20}
+_PRE = {"norm_position": "pre", "embedding_norm": False, "scale_embedding": True}
 _RNN = {"vocab_size": VOCAB, "embedding_dim": 8, "hidden_dims": (12, 8)}
 
 DECODERS = {
@@ -166,6 +167,8 @@ RECURRENT = {
 ENCODERS = {
     "bert": ("bert", _GPT),
     "distilbert": ("bert", {**_ONE, "num_segments": 0, "pooler": False}),
+    "albert": ("bert", {**_GPT, "embedding_dim": 6, "share_layers": True}),
+    "mpnet": ("bert", {**_ONE, "num_segments": 0, "relative_buckets": 8}),
 }
 ENCODER_DECODERS = {
     "t5": ("t5", _T5),
@@ -179,7 +182,11 @@ ENCODER_DECODERS = {
             "tie_embeddings": False,
         },
     ),
+    "umt5": ("t5", {**_T5, "relative_each": True}),
     "bart": ("bart", {**_ONE, "num_decoder_layers": 2}),
+    "pegasus": ("bart", {**_ONE, **_PRE, "positions": "sine_halves", "position_offset": 0}),
+    "m2m-100": ("bart", {**_ONE, **_PRE, "positions": "sine_tensor2tensor"}),
+    "marian": ("bart", {**_ONE, "embedding_norm": False, "logit_bias": True}),
     "transformer": ("transformer", {**_ONE, "ffn_dim": 20}),
 }
 FAMILIES = {**DECODERS, **RECURRENT, **ENCODERS, **ENCODER_DECODERS}

@@ -19,6 +19,9 @@ def build(
     position_offset: int = 0,
     num_segments: int = 2,
     pooler: bool = True,
+    embedding_dim: int | None = None,
+    relative_buckets: int = 0,
+    share_layers: bool = False,
     activation: Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"] = "gelu",
     norm_position: Literal["pre", "post"] = "post",
     norm_epsilon: float = 1e-12,
@@ -34,6 +37,12 @@ def build(
         num_segments: sentence A and B embeddings; 0 for none (DistilBERT, Sanh et al. 2019).
         pooler: a dense tanh layer over the first token, for next-sentence prediction and
             classification.
+        embedding_dim: width of the embedding tables; a dense layer widens their sum to
+            `hidden_dim` (ALBERT, Lan et al. 2020; ELECTRA, Clark et al. 2020). Default:
+            `hidden_dim`, without that layer.
+        relative_buckets: relative positions besides the learned ones, shared by all layers, in this
+            number of buckets; 0 for none (MPNet, Song et al. 2020: 32).
+        share_layers: all layers have the same weights (ALBERT).
         norm_position: `"pre"` normalises what enters each sublayer and what leaves the last one,
             and not the embeddings (the text tower of SigLIP, Zhai et al. 2023).
         initializer_range: standard deviation of the initial weights. Narrow models leave the

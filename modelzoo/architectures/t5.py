@@ -20,6 +20,7 @@ def build(
     max_length: int = 512,
     relative_buckets: int = 32,
     relative_max_distance: int = 128,
+    relative_each: bool = False,
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "relu",
     gated: bool = False,
     tie_embeddings: bool = True,
@@ -33,6 +34,7 @@ def build(
     Args:
         num_decoder_layers: default: `num_layers`.
         max_length: longest source and target; relative positions themselves know no limit.
+        relative_each: each layer has relative positions of its own (UMT5, Chung et al. 2023).
         tie_embeddings: one table for source, target and logits.
         scale_logits: by `hidden_dim ** -0.5`. Default: where the table is tied.
         initializer_range: of the matrices. Default: `hidden_dim ** -0.5`; the table starts at 1.

@@ -63,6 +63,7 @@ class Decoder(Backbone):
             position_offset,
             norm=embedding_norm,
             scale=embedding_scale,
+            widen="tokens",
             dtype=policy,
             name="embedding",
         )

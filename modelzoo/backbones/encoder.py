@@ -32,6 +32,9 @@ class Encoder(Backbone):
         embedding_norm: bool = False,
         final_norm: bool = True,
         pooler: bool = False,
+        embedding_dim: int | None = None,
+        relative_buckets: int = 0,
+        share_layers: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -44,7 +47,7 @@ class Encoder(Backbone):
         # === Layers ===
         stddev = config.initializer_range
         self.tokens = TokenEmbedding(
-            vocab_size, config.hidden_dim, stddev, dtype=policy, name="tokens"
+            vocab_size, embedding_dim or config.hidden_dim, stddev, dtype=policy, name="tokens"
         )
         self.embedding = TextEmbedding(
             config,
@@ -58,7 +61,13 @@ class Encoder(Backbone):
             name="embedding",
         )
         self.stack = TransformerStack(
-            config, num_layers, final_norm=final_norm, dtype=policy, name="stack"
+            config,
+            num_layers,
+            relative_buckets=relative_buckets,
+            share_layers=share_layers,
+            final_norm=final_norm,
+            dtype=policy,
+            name="stack",
         )
         self.pooler = None
         if pooler:

@@ -32,12 +32,14 @@ class EncoderDecoder(MemoryDecoder):
         position_offset: int = 0,
         relative_buckets: int = 0,
         relative_max_distance: int = 128,
+        relative_each: bool = False,
         embedding_norm: bool = False,
         embedding_scale: float = 1.0,
         embedding_range: float | None = None,
         final_norm: bool = True,
         tie_embeddings: bool = True,
         logit_scale: float = 1.0,
+        logit_bias: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -75,6 +77,7 @@ class EncoderDecoder(MemoryDecoder):
                 layers,
                 relative_buckets=relative_buckets,
                 relative_max_distance=relative_max_distance,
+                relative_each=relative_each,
                 final_norm=final_norm,
                 dtype=policy,
                 name=name,
@@ -85,6 +88,9 @@ class EncoderDecoder(MemoryDecoder):
         self.encoder = stack("encoder", num_layers)
         self.decoder_embedding = embedding("decoder_embedding")
         self.decoder = stack("decoder", num_decoder_layers, causal=True, cross_attention=True)
+        self.logit_bias = None
+        if logit_bias:
+            self.logit_bias = self.add_weight((vocab_size,), "zeros", name="logit_bias")
         self.head = None
         if not tie_embeddings:
             self.head = projection(
@@ -121,7 +127,10 @@ class EncoderDecoder(MemoryDecoder):
         if self.logit_scale != 1.0:
             # A vector: the TFLite converter would fold a number into a second copy of the table.
             hidden = hidden * ops.full(hidden.shape[-1:], self.logit_scale, hidden.dtype)
-        return super().logits(hidden)
+        logits = super().logits(hidden)
+        if self.logit_bias is not None:
+            logits = logits + ops.cast(self.logit_bias, logits.dtype)
+        return logits
 
     def encode(self, token_ids, padding_mask=None) -> dict:
         """The source (B, S) as cross-attention keys and values: cross_k_i, cross_v_i."""

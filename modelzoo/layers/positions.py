@@ -18,6 +18,10 @@ from modelzoo.layers.config import ROTARY_SCALINGS
 from modelzoo.layers.dense import normal
 from modelzoo.signature import Tensor
 
+# Fixed positions: sines at even and cosines at odd indices (Vaswani et al. 2017), all sines before
+# all cosines (Marian, Pegasus), and the same with the rates of tensor2tensor (M2M-100).
+SINES = ("sine", "sine_halves", "sine_tensor2tensor")
+
 
 class LearnedPositions(keras.layers.Layer):
     """A trained vector a position (Gehring et al. 2017).
@@ -47,15 +51,22 @@ class LearnedPositions(keras.layers.Layer):
         return lookup(self.embeddings, positions + self.offset)
 
 
-def sine_positions(positions, hidden_dim: int, dtype="float32") -> Tensor:
-    """Sines at even and cosines at odd indices (Vaswani et al. 2017, 3.5).
+def sine_positions(positions, hidden_dim: int, dtype="float32", kind: str = "sine") -> Tensor:
+    """Sines and cosines of positions (Vaswani et al. 2017, 3.5): (B or 1, T, hidden_dim).
 
-    (B or 1, T) int32 -> (B or 1, T, hidden_dim).
+    Args:
+        positions: (B or 1, T) int32.
+        kind: one of `SINES`.
     """
     half = hidden_dim // 2
-    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(10000.0) / half))
+    # The slowest pair turns at 1 / 10,000 in tensor2tensor, and a little faster in the paper.
+    steps = half - 1 if kind == "sine_tensor2tensor" else half
+    rates = ops.exp(ops.arange(half, dtype="float32") * (-math.log(10000.0) / steps))
     angles = ops.expand_dims(ops.cast(positions, "float32"), -1) * rates
-    pairs = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)  # (…, half, 2)
+    waves = [ops.sin(angles), ops.cos(angles)]
+    if kind != "sine":
+        return ops.cast(ops.concatenate(waves, axis=-1), dtype)
+    pairs = ops.stack(waves, axis=-1)  # (…, half, 2)
     return ops.cast(ops.reshape(pairs, (*angles.shape[:-1], 2 * half)), dtype)
 
 

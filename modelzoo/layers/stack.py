@@ -32,9 +32,14 @@ class TransformerStack(keras.layers.Layer):
         num_layers: how many.
         causal: a token sees itself and what is before it.
         cross_attention: each block also attends to a memory (an encoder's output).
-        relative_buckets: T5's relative positions, so many buckets for all blocks; 0 for none.
+        relative_buckets: T5's relative positions, this number of buckets; 0 for none.
+        relative_each: each block has relative positions of its own (UMT5, Chung et al. 2023).
+        share_layers: one block, run `num_layers` times (ALBERT, Lan et al. 2020).
         final_norm: normalise what leaves the last block.
         max_length: tokens of the longest sequence, which some scalings of rotary positions need.
+
+    Attributes:
+        blocks: a block for each layer: the same one in all places where layers are shared.
 
     The two ways through it are one code path: `call` runs whole sequences, `step` runs T tokens
     at given positions over a cache. Their outputs agree.
@@ -48,6 +53,8 @@ class TransformerStack(keras.layers.Layer):
         cross_attention: bool = False,
         relative_buckets: int = 0,
         relative_max_distance: int = 128,
+        relative_each: bool = False,
+        share_layers: bool = False,
         final_norm: bool = True,
         max_length: int | None = None,
         **kwargs,
@@ -69,25 +76,32 @@ class TransformerStack(keras.layers.Layer):
                 dtype=policy,
                 name=f"block_{i}",
             )
-            for i in range(num_layers)
-        ]
-        self.relative_bias = None
-        if relative_buckets:
-            self.relative_bias = RelativeBias(
+            for i in range(1 if share_layers else num_layers)
+        ] * (num_layers if share_layers else 1)
+
+        def relative_bias(name):
+            return RelativeBias(
                 config.num_heads,
                 relative_buckets,
                 relative_max_distance,
                 bidirectional=not causal,
                 stddev=config.initializer_range,
                 dtype=policy,
-                name="relative_bias",
+                name=name,
             )
+
+        self.relative_bias, self.relative_biases = None, []
+        if relative_buckets and relative_each:
+            names = (f"relative_bias_{i}" for i in range(num_layers))
+            self.relative_biases = [relative_bias(name) for name in names]
+        elif relative_buckets:
+            self.relative_bias = relative_bias("relative_bias")
         self.final_norm = make_norm(config, dtype=policy, name="final_norm") if final_norm else None
 
     def build(self, input_shape=None) -> None:
         shape = (None, None, self.config.hidden_dim)
-        for layer in (*self.blocks, self.relative_bias, self.final_norm):
-            if layer is not None:
+        for layer in (*self.blocks, *self.relative_biases, self.relative_bias, self.final_norm):
+            if layer is not None and not layer.built:
                 layer.build(shape)
         self.built = True
 
@@ -151,10 +165,13 @@ class TransformerStack(keras.layers.Layer):
         call = shared_trace() if training and not cache else TransformerBlock.__call__
         for layer, block in enumerate(self.blocks):
             kind = config.kind_of(layer)
+            bias = biases[kind]
+            if self.relative_biases:
+                bias = add_biases(bias, self.relative_biases[layer](positions, num_keys=num_keys))
             output = call(
                 block,
                 x,
-                bias=biases[kind],
+                bias=bias,
                 rotary=rotary[kind] if config.has_rotary(layer) else None,
                 memory=memory and (memory[f"cross_k_{layer}"], memory[f"cross_v_{layer}"]),
                 memory_bias=memory_bias,

@@ -30,10 +30,11 @@ class MaskedLM(Answers, TaskModel):
     def __init__(self, backbone, next_sentence: bool = True, **kwargs):
         super().__init__(backbone, **kwargs)
         config, policy = backbone.config, self.dtype_policy
+        self.width = backbone.tokens.hidden_dim  # of the token table, which gives the logits
         stddev = config.initializer_range
         self.next_sentence = next_sentence
         self.transform = projection(
-            config.hidden_dim, stddev, use_bias=config.ffn_bias, dtype=policy, name="transform"
+            self.width, stddev, use_bias=config.ffn_bias, dtype=policy, name="transform"
         )
         self.activation = activation(config.activation)
         self.norm = make_norm(config, dtype=policy, name="norm")
@@ -48,7 +49,7 @@ class MaskedLM(Answers, TaskModel):
     def build(self, input_shape=None) -> None:
         width = self.backbone.config.hidden_dim
         self.transform.build((None, None, width))
-        self.norm.build((None, None, width))
+        self.norm.build((None, None, self.width))
         if self.nsp is not None:
             self.nsp.build((None, width))
         self.built = True
