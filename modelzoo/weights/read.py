@@ -67,6 +67,9 @@ def read_weights(model, checkpoint: Checkpoint) -> Loaded:
     check_convolutions(model, rules)
     present = [rule for rule in rules if rule.theirs in tensors]
     fresh = _fresh(model, weights, rules, tensors)
+    for name, array in table.derived(values).items():
+        if name in tensors:
+            _check_derived(checkpoint.where, name, tensors.pop(name), array)
     _check_names(checkpoint.where, table, weights, rules, tensors, head, fresh)
     tensors = fit_grids(present, tensors, values, weights)
     _check_shapes(checkpoint.where, present, tensors, weights)
@@ -243,6 +246,19 @@ def _check_copy(where, copy: str, original: str | None, tensors) -> None:
             if original is None
             else f"{copy} is not the same as {original}, which the model ties it to",
             where=where,
+        )
+
+
+def _check_derived(where, name: str, tensor: Tensor, wanted: np.ndarray) -> None:
+    rows = min(tensor.shape[0], len(wanted))  # a model may be built for shorter texts
+    if tensor.shape[1:] != wanted.shape[1:] or not np.allclose(
+        tensor.read()[:rows], wanted[:rows], atol=1e-2
+    ):
+        raise WeightsError(
+            f"{name} is not what the model makes of its sizes, which is not supported",
+            where=where,
+            next_step="check that the checkpoint is whole, and that it was not trained further "
+            "with these numbers free",
         )
 
 

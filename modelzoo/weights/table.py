@@ -348,6 +348,10 @@ class Table:
             values) -> their keys. What `read` looks at counts as read.
         read_media, write_media: the same for their `preprocessor_config.json`.
         roles: our role of a token -> theirs that plays it: `{"sep": "eos"}`.
+        derived: our values -> tensors of theirs that follow from these: written, and where a
+            checkpoint holds them, compared.
+        written_as: the model type that is written in place of this one, which differs from it in
+            nothing but its name.
     """
 
     model_type: str
@@ -370,6 +374,8 @@ class Table:
     read_media: Callable[[Mapping], dict] = _nothing
     write_media: Callable[[Mapping], dict] = _nothing
     roles: Mapping[str, str] = field(default_factory=dict)
+    derived: Callable[[Mapping], dict] = _nothing
+    written_as: str | None = None
 
     def read_config(
         self, config: Mapping, names: frozenset[str], where: str, of_task: Iterable[str] = ()

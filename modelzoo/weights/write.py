@@ -51,7 +51,7 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
     save_file = require("safetensors.numpy", "tensorflow").save_file
     table, values, rules = _table_for(model)
     head = table.heads[model.recipe.task]
-    tensors = _tensors(model, table, head, rules)
+    tensors = {**_tensors(model, table, head, rules), **table.derived(values)}
     config = {**table.write_config(values), **_config(model, head)}
     if "pad_token_id" in table.assumed:  # positions count from it, whatever the tokenizer pads with
         config["pad_token_id"] = table.assumed["pad_token_id"]
@@ -82,7 +82,7 @@ def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
     """The first table that says everything of this model, its values and its rules."""
     recipe, weights, values = model.recipe, weights_by_path(model), model_values(model.recipe)
     reasons = []
-    tables = tables_of(recipe.architecture)
+    tables = [table for table in tables_of(recipe.architecture) if table.written_as is None]
     for table in sorted(tables, key=lambda table: -len(table.fixed)):  # the most particular first
         if recipe.task not in table.heads:
             reasons.append(f"a {table.model_type} has no task {recipe.task}")
@@ -131,7 +131,8 @@ def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:
 
     check_convolutions(model, rules)
     weights, merged = weights_by_path(model), _merged(model)
-    bare = head.classes[0].endswith("Model")  # a backbone alone has names without the prefix
+    # A backbone alone has names without the prefix.
+    bare = head.classes[0].endswith("Model") and not head.rules
     tensors = {}
     for rule in rules:
         arrays = [

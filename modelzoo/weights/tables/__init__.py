@@ -1,10 +1,12 @@
 """One table a model type of Hugging Face; see `weights.table` for the form."""
 
+from modelzoo.weights.tables.albert import ALBERT
 from modelzoo.weights.tables.ast import AST
-from modelzoo.weights.tables.bart import BART
-from modelzoo.weights.tables.bert import BERT, DISTILBERT, ROBERTA
+from modelzoo.weights.tables.bart import BART, BLENDERBOT, M2M_100, MARIAN, MBART, PEGASUS
+from modelzoo.weights.tables.bert import BERT, DISTILBERT
 from modelzoo.weights.tables.clip import CLIP
 from modelzoo.weights.tables.cohere import COHERE
+from modelzoo.weights.tables.electra import ELECTRA
 from modelzoo.weights.tables.gemma import GEMMA2, GEMMA3
 from modelzoo.weights.tables.gpt2 import GPT2, OPENAI_GPT
 from modelzoo.weights.tables.gpt_neox import GPT_NEOX
@@ -17,24 +19,29 @@ from modelzoo.weights.tables.moonshine import MOONSHINE
 from modelzoo.weights.tables.olmo import OLMO, OLMO2
 from modelzoo.weights.tables.opt import OPT
 from modelzoo.weights.tables.phi3 import PHI3
+from modelzoo.weights.tables.roberta import CAMEMBERT, MPNET, ROBERTA, XLM_ROBERTA
 from modelzoo.weights.tables.siglip import SIGLIP
 from modelzoo.weights.tables.smollm3 import SMOLLM3
 from modelzoo.weights.tables.smolvlm import SMOLVLM
 from modelzoo.weights.tables.stablelm import STABLELM
 from modelzoo.weights.tables.starcoder import GPT_BIGCODE, STARCODER2
-from modelzoo.weights.tables.t5 import T5
+from modelzoo.weights.tables.t5 import MT5, T5, UMT5
 from modelzoo.weights.tables.vit import VIT
 from modelzoo.weights.tables.whisper import WHISPER
 
 TABLES = {
     table.model_type: table
     for table in (
+        ALBERT,
         AST,
         BART,
         BERT,
+        BLENDERBOT,
+        CAMEMBERT,
         CLIP,
         COHERE,
         DISTILBERT,
+        ELECTRA,
         GEMMA2,
         GEMMA3,
         GPT2,
@@ -43,14 +50,20 @@ TABLES = {
         GPT_NEOX,
         GRANITE,
         LLAMA,
+        M2M_100,
+        MARIAN,
+        MBART,
         MINISTRAL,
         MISTRAL,
         MODERNBERT,
         MOONSHINE,
+        MPNET,
+        MT5,
         OLMO,
         OLMO2,
         OPENAI_GPT,
         OPT,
+        PEGASUS,
         PHI,
         PHI3,
         QWEN2,
@@ -62,7 +75,9 @@ TABLES = {
         STABLELM,
         STARCODER2,
         T5,
+        UMT5,
         VIT,
         WHISPER,
+        XLM_ROBERTA,
     )
 }

@@ -1,4 +1,7 @@
-"""T5, versions 1.0 and 1.1."""
+"""T5, versions 1.0 and 1.1, mT5 and UMT5."""
+
+from dataclasses import replace
+from functools import partial
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import (
@@ -41,16 +44,25 @@ def _layer(side: str, ffn: int) -> tuple:
     )
 
 
+def _bias(side: str, layer: str, ours: str = "") -> tuple:
+    theirs = f"{side}.block.{layer}.layer.0.SelfAttention.relative_attention_bias.weight"
+    return rules(same(theirs, f"{side}/relative_bias{ours}/embeddings"))
+
+
 def _stack(side: str) -> tuple:
-    bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     return rules(
-        same(bias, f"{side}/relative_bias/embeddings"),
+        _bias(side, "0"),
         rms_norm(f"{side}.final_layer_norm", f"{side}/final_norm"),
     )
 
 
-def _read(config, names) -> dict:
-    kind = config.get("feed_forward_proj", "relu")
+def _heads(name: str) -> dict[str, Head]:
+    copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    return {"seq2seq-lm": Head((name,), copies=dict.fromkeys(copies, "shared.weight"))}
+
+
+def _read(config, names, default: str = "relu") -> dict:
+    kind = config.get("feed_forward_proj", default)
     if kind not in _FEED_FORWARD:
         raise WeightsError(
             f"feed_forward_proj {kind!r} is not supported",
@@ -72,6 +84,16 @@ def _read(config, names) -> dict:
         "scale_logits": bool(scaled),
         "num_decoder_layers": config.get("num_decoder_layers") or config["num_layers"],
     }
+
+
+def _read_mt5(config, names) -> dict:
+    """As T5, but its logits are never scaled, and tied where no others are stored.
+
+    What config.json says of both depends on the version of transformers that wrote it.
+    """
+    tied = "lm_head.weight" not in names
+    values = _read(config, names, "gated-gelu")
+    return {**values, "tie_embeddings": tied, "scale_logits": False}
 
 
 def _write(values) -> dict:
@@ -116,16 +138,8 @@ T5 = Table(
         Value("layer_norm_epsilon", "norm_epsilon", 1e-6),
         Value("dropout_rate", "dropout", 0.1),
     ),
-    heads={
-        "seq2seq-lm": Head(
-            ("T5ForConditionalGeneration",),
-            copies={
-                "encoder.embed_tokens.weight": "shared.weight",
-                "decoder.embed_tokens.weight": "shared.weight",
-                "lm_head.weight": "shared.weight",
-            },
-        )
-    },
+    fixed={"relative_each": False},
+    heads=_heads("T5ForConditionalGeneration"),
     # A table that old files hold and no model reads.
     aliases={
         "hidden_size": "d_model",
@@ -136,4 +150,24 @@ T5 = Table(
     ignored=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
     read=_read,
     write=_write,
+)
+
+MT5 = replace(
+    T5,
+    model_type="mt5",
+    heads=_heads("MT5ForConditionalGeneration"),
+    read=_read_mt5,
+    written_as="t5",
+)
+
+UMT5 = replace(
+    T5,
+    model_type="umt5",
+    rules=tuple(rule for rule in T5.rules if "relative_bias" not in rule.ours[0]),
+    layer_rules=(*T5.layer_rules, *_bias("encoder", "{i}", "_{i}")),
+    decoder_rules=(*T5.decoder_rules, *_bias("decoder", "{i}", "_{i}")),
+    fixed={"relative_each": True},
+    heads=_heads("UMT5ForConditionalGeneration"),
+    unused=("scalable_attention",),
+    read=partial(_read, default="gated-gelu"),
 )
