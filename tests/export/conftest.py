@@ -78,6 +78,16 @@ _OUTPUT_NORMS = {
     "gated": True,
     "embedding_dim": 24,
 }
+# Marian's positions and bias in Pegasus' blocks; ALBERT's layers with MPNet's positions.
+_MARIAN = {
+    "positions": "sine_halves",
+    "position_offset": 0,
+    "norm_position": "pre",
+    "embedding_norm": False,
+    "scale_embedding": True,
+    "logit_bias": True,
+}
+_ALBERT = {"num_layers": 3, "embedding_dim": 24, "share_layers": True, "relative_buckets": 8}
 _RECURRENT = {"embedding_dim": 24, "hidden_dims": [32, 24]}
 
 # family -> architecture, task, [model], export options
@@ -102,6 +112,8 @@ FAMILIES = {
     "t5": ("t5", "seq2seq-lm", {**_SEQ, "head_dim": 16, "num_heads": 2}, {"source_length": 24}),
     "bart": ("bart", "seq2seq-lm", _SEQ, {"prefill_lengths": [4]}),
     "transformer": ("transformer", "seq2seq-lm", _SEQ, {}),
+    "marian": ("bart", "seq2seq-lm", {**_SEQ, **_MARIAN}, {"prefill_lengths": [4]}),
+    "albert": ("bert", "masked-lm", {**_ONE, **_ALBERT}, {"max_length": 24}),
     "bert": ("bert", "masked-lm", _ONE, {}),
     "bert classifier": ("bert", "text-classification", _ONE, {"max_length": 24}),
     "embedder": ("bert", "text-embedding", _ONE, {}),
