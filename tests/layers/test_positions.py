@@ -39,6 +39,13 @@ def test_sine_positions_are_the_papers_formula():
     assert_near(sine_positions(positions(*where), width), wanted, 5e-5)
 
 
+@pytest.mark.parametrize(("kind", "steps"), [("sine_halves", 4), ("sine_tensor2tensor", 3)])
+def test_sines_stand_before_cosines(kind, steps):
+    angles = np.array([0, 1, 7, 500])[:, None] / 10000 ** (np.arange(4) / steps)
+    wanted = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[None]
+    assert_near(sine_positions(positions(0, 1, 7, 500), 8, kind=kind), wanted, 5e-5)
+
+
 # === Rotary ===
 
 
