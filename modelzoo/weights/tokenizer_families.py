@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.weights import sentencepiece
 
 if TYPE_CHECKING:
     import tokenizers
@@ -41,10 +42,12 @@ class Family:
         files: what it is built from.
         tokens: role -> token, where the settings name none.
         frame: "bert" ([CLS] a [SEP] b [SEP]), "roberta" (two separators between a and b), "ends"
-            (bos and eos where the settings ask for them), "eos" or "whisper".
+            (bos and eos where the settings ask for them), "eos", "last" (one eos after both),
+            "language" (eos and the source's language after both), "mbart-50" (the language before
+            them, eos after them) or "whisper".
         cls, sep: the roles of the tokens in a frame of "bert" or "roberta".
         build: makes the tokenizer of the files and settings, without control tokens; `None` where
-            the files (SentencePiece models) are not read here.
+            the files are not read here.
         suffix: what ends a word in its vocabulary.
     """
 
@@ -76,6 +79,8 @@ class Family:
             )
         try:
             return self.build(self, folder, settings)
+        except WeightsError:
+            raise
         except Exception as error:  # tokenizers raises the bare base class
             raise WeightsError(
                 f"the vocabulary cannot be read: {error}",
@@ -116,11 +121,15 @@ class Family:
         cls, sep, bos, eos = (tokens.get(role) for role in (self.cls, self.sep, "bos", "eos"))
         first = [bos] if settings.get("add_bos_token") else []
         last = [eos] if settings.get("add_eos_token") else []
+        language = settings.get("src_lang") or "en_XX"
         said = [_START] if settings.get("predict_timestamps") else [_START, _PLAIN]
         frames = {
             "bert": ([cls, "$A", sep], [cls, "$A", sep, "$B:1", f"{sep}:1"]),
             "roberta": ([cls, "$A", sep], [cls, "$A", sep, sep, "$B", sep]),
             "eos": (["$A", eos], ["$A", eos, "$B", eos]),
+            "last": (["$A", eos], ["$A", "$B", eos]),
+            "language": (["$A", eos, language], ["$A", "$B", eos, language]),
+            "mbart-50": ([language, "$A", eos], [language, "$A", "$B", eos]),
             "whisper": ([*said, "$A", eos], [*said, "$A", "$B:1", f"{eos}:1"]),
             "ends": (
                 [*first, "$A", *last],
@@ -283,11 +292,18 @@ _BART_TOKENS = {
     **{"bos": "<s>", "eos": "</s>", "cls": "<s>", "sep": "</s>"},
     **{"pad": "<pad>", "unk": "<unk>", "mask": "<mask>"},
 }
+_FAIRSEQ, _SPIECE = ("sentencepiece.bpe.model",), ("spiece.model",)
 _T5_TOKENS = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+_ALBERT_TOKENS = {**_BERT_TOKENS, "bos": "[CLS]", "eos": "[SEP]", "unk": "<unk>", "pad": "<pad>"}
 
 
 def _byte_family(name: str, build=_gpt2, frame: str = "ends", **tokens: str) -> Family:
     return Family(name, "BPE", _PAIRS, tokens, frame, build=build)
+
+
+def _pieces(name: str, build, frame="roberta", tokens=_BART_TOKENS, files=_FAIRSEQ) -> Family:
+    """A family over a SentencePiece model, the first of `files`."""
+    return Family(name, "Unigram", files, tokens, frame, build=build)
 
 
 _BERT = Family("BertTokenizer", "WordPiece", ("vocab.txt",), _BERT_TOKENS, "bert", build=_wordpiece)
@@ -326,7 +342,28 @@ _CLASSES: dict[str, Family] = {
     **dict.fromkeys(("RobertaTokenizer", "BartTokenizer", "LongformerTokenizer"), _ROBERTA),
     **dict.fromkeys(("LEDTokenizer", "MvpTokenizer"), _ROBERTA),
     "CLIPTokenizer": _CLIP,
-    "T5Tokenizer": Family("T5Tokenizer", "Unigram", tokens=_T5_TOKENS, frame="eos"),
+    "T5Tokenizer": _pieces("T5Tokenizer", sentencepiece.t5, "eos", _T5_TOKENS, _SPIECE),
+    "XLMRobertaTokenizer": _pieces("XLMRobertaTokenizer", sentencepiece.fairseq()),
+    "CamembertTokenizer": _pieces("CamembertTokenizer", sentencepiece.camembert),
+    "MBartTokenizer": _pieces(
+        "MBartTokenizer", sentencepiece.fairseq(sentencepiece.MBART), "language"
+    ),
+    "MBart50Tokenizer": _pieces(
+        "MBart50Tokenizer", sentencepiece.fairseq(sentencepiece.MBART_50), "mbart-50"
+    ),
+    "AlbertTokenizer": _pieces(
+        "AlbertTokenizer", sentencepiece.albert, "bert", _ALBERT_TOKENS, _SPIECE
+    ),
+    "PegasusTokenizer": _pieces(
+        "PegasusTokenizer",
+        sentencepiece.pegasus,
+        "last",
+        {**_T5_TOKENS, "mask": "<mask_2>"},
+        _SPIECE,
+    ),
+    "MarianTokenizer": _pieces(
+        "MarianTokenizer", sentencepiece.marian, "last", _T5_TOKENS, ("source.spm", "vocab.json")
+    ),
 }
 _MODEL_TYPES = {
     **dict.fromkeys(("bert", "distilbert", "electra", "align", "blip"), "BertTokenizer"),
@@ -337,5 +374,11 @@ _MODEL_TYPES = {
     "whisper": "WhisperTokenizer",
     **dict.fromkeys(("roberta", "bart", "clap", "longformer"), "RobertaTokenizer"),
     "clip": "CLIPTokenizer",
-    **dict.fromkeys(("t5", "mt5"), "T5Tokenizer"),
+    **dict.fromkeys(("t5", "mt5", "umt5"), "T5Tokenizer"),
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
+    "mbart": "MBartTokenizer",
+    "albert": "AlbertTokenizer",
+    "pegasus": "PegasusTokenizer",
+    "marian": "MarianTokenizer",
 }

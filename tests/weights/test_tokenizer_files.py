@@ -83,7 +83,7 @@ def test_a_roberta_has_two_separators_in_a_pair(tmp_path):
         ({"tokenizer_class": "BlenderbotTokenizer"}, {"model_type": "bart"}, "BlenderbotTokenizer"),
         ({"tokenizer_class": "PreTrainedTokenizerFast"}, {}, "PreTrainedTokenizerFast"),
         ({"tokenizer_class": "BertTokenizer"}, {}, "there is no vocab.txt"),
-        ({"tokenizer_class": "T5Tokenizer"}, {}, "T5Tokenizer is built from tokenizer.json"),
+        ({"tokenizer_class": "T5Tokenizer"}, {}, "T5Tokenizer is built from spiece.model"),
     ],
 )
 def test_what_cannot_be_built_is_rejected_by_name(settings, config, what, tmp_path):

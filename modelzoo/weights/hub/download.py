@@ -34,7 +34,7 @@ _PAGE = re.compile(r"https?://(?:huggingface\.co|hf\.co)/([^?#]+).*")
 
 _CONFIGS = f"config.json {ADAPTER} chat_template.jinja chat_template.json"
 _TOKENIZER = """tokenizer.json special_tokens_map.json added_tokens.json
-    vocab.txt vocab.json merges.txt"""
+    vocab.txt vocab.json merges.txt source.spm"""
 _SMALL = {*SMALL, *_CONFIGS.split(), *_TOKENIZER.split()}
 _VOCABULARIES = {"tokenizer.json", "vocab.txt", "vocab.json"}
 _WEIGHTS = (".safetensors", ".gguf")
