@@ -20,9 +20,10 @@ def image_processing(size, resize: str, resize_to: int | None, interpolation: st
     """How an image file becomes the input, as data; see `runtime.media.images.prepare_image`."""
     check_choice("resize", resize, RESIZES)
     check_choice("interpolation", interpolation, INTERPOLATIONS)
-    if resize_to is not None and resize != "crop":
+    if resize_to is not None and resize == "pad":
         raise RecipeError(
-            "resize_to is the shorter side before the crop", next_step='resize = "crop"'
+            "resize_to is the shorter side before the middle is cut out",
+            next_step='resize = "crop", or resize = "squash"',
         )
     if resize_to is not None and resize_to < max(size):
         raise RecipeError(f"resize_to {resize_to} is smaller than image_size {max(size)}")

@@ -117,7 +117,7 @@ def test_a_frozen_network_keeps_its_batch_statistics(small):
         ({"image_size": 28}, "image_size must be at least 32"),
         ({"network": "efficientnet-b0", "width": 0.5}, "no width 0.5"),
         ({"norm_momentum": 1.0}, "norm_momentum must lie in"),
-        ({"resize_to": 40}, "resize_to is the shorter side"),
+        ({"resize": "pad", "resize_to": 40}, "resize_to is the shorter side"),
     ],
 )
 def test_values_that_make_no_network_are_refused(values, message):

@@ -282,6 +282,11 @@ def test_squash_is_resize():
     same(prepare_image(RGB, how), wanted)
 
 
+def test_squash_to_a_larger_square_takes_its_middle():
+    how = {"size": [4, 6], "resize": "squash", "resize_to": 8}
+    same(prepare_image(RGB, how), resize(RGB, (8, 8))[2:6, 1:7])
+
+
 def test_crop_takes_the_middle_after_the_shorter_side_is_resize_to():
     image = np.random.default_rng(1).integers(0, 256, (30, 47, 3), np.uint8)
     longer = int(20 * 47 / 30)
@@ -323,5 +328,6 @@ def test_an_unknown_way_to_resize_names_the_nearest():
     with pytest.raises(DataError) as caught:
         prepare_image(RGB, {"size": [4, 4], "resize": "corp"})
     assert caught.value.did_you_mean == "crop"
-    with pytest.raises(DataError, match="resize_to 3 leaves less than the 4 x 4"):
-        prepare_image(RGB, {"size": [4, 4], "resize": "crop", "resize_to": 3})
+    for how in ("crop", "squash"):
+        with pytest.raises(DataError, match="resize_to 3 leaves less than the 4 x 4"):
+            prepare_image(RGB, {"size": [4, 4], "resize": how, "resize_to": 3})

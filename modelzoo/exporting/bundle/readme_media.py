@@ -48,7 +48,9 @@ def media_lines(signatures: dict, processing: dict) -> Iterator[str]:
 
 def _of_images(how: dict, video: bool) -> str:
     height, width = how["size"]
-    shorter = f" (its shorter side first to {how['resize_to']})" if how.get("resize_to") else ""
+    first = how.get("resize_to")
+    whole = f"{first} x {first}, of which the middle" if how["resize"] == "squash" else None
+    shorter = f" (first to {whole or f'a shorter side of {first}'})" if first else ""
     name = "`frames` are images" if video else "`images` are"
     return (
         f"- {name} RGB, a byte for each channel, {height} rows of {width} pixels: an image is "

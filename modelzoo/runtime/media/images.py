@@ -71,7 +71,8 @@ def prepare_image(source, processing: Mapping) -> np.ndarray:
 
     Args:
         source: see `open_image`.
-        processing: `size` [H, W]; `resize`: `"squash"` changes the proportions; `"crop"` brings the
+        processing: `size` [H, W]; `resize`: `"squash"` changes the proportions, and with
+            `resize_to` makes a square of that side and takes the middle; `"crop"` brings the
             shorter side to `resize_to` (default: until `size` is filled) and takes the middle;
             `"pad"` fits all of it in and puts `fill` (default 0, black) around; `interpolation`.
 
@@ -91,7 +92,8 @@ def prepare_image(source, processing: Mapping) -> np.ndarray:
             f"resize {how!r} is not one of {', '.join(RESIZES)}",
             did_you_mean=nearest(str(how), RESIZES),
         )
-    if how == "squash":
+    shorter = processing["resize_to"]
+    if how == "squash" and shorter is None:
         return resize(image, (height, width), interpolation)
     if how == "pad":
         rows, columns = _scaled(image, min(height / image.shape[0], width / image.shape[1]))
@@ -101,7 +103,12 @@ def prepare_image(source, processing: Mapping) -> np.ndarray:
             image, (rows, columns), interpolation
         )
         return canvas
-    rows, columns = _covering(image, height, width, processing.get("resize_to"))
+    if how == "squash":
+        rows = columns = shorter
+    else:
+        rows, columns = _covering(image, height, width, shorter)
+    if rows < height or columns < width:
+        raise DataError(f"resize_to {shorter} leaves less than the {height} x {width} to cut out")
     window = ((rows - height) // 2, (columns - width) // 2, height, width)
     return resize(image, (rows, columns), interpolation, window=window)
 
@@ -116,10 +123,7 @@ def _covering(image, height: int, width: int, shorter: int | None) -> tuple[int,
         upright = old[0] > old[1]
     # What is left of a pixel on the longer side is dropped, not rounded, as others do.
     longer = int(shorter * old[not upright] / old[upright])
-    rows, columns = (longer, shorter) if upright else (shorter, longer)
-    if rows < height or columns < width:
-        raise DataError(f"resize_to {shorter} leaves less than the {height} x {width} to cut out")
-    return rows, columns
+    return (longer, shorter) if upright else (shorter, longer)
 
 
 def _scaled(image, factor: float) -> tuple[int, int]:
