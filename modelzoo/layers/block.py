@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from modelzoo.errors import RecipeError
 from modelzoo.layers.attention import Attention
@@ -50,6 +51,7 @@ class TransformerBlock(keras.layers.Layer):
         if where != "output" and not config.shared_norm:
             self.ffn_norm = make_norm(config, dtype=policy, name="ffn_norm")
         self.ffn = FeedForward(config, dtype=policy, name="ffn")
+        self.attention_layer_scale = self.ffn_layer_scale = None
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
 
     def build(self, input_shape=None) -> None:
@@ -66,7 +68,14 @@ class TransformerBlock(keras.layers.Layer):
         ):
             if layer is not None:
                 layer.build(shape)
+        if self.config.layer_scale is not None:
+            self.attention_layer_scale = self._factor("attention_layer_scale")
+            self.ffn_layer_scale = self._factor("ffn_layer_scale")
         self.built = True
+
+    def _factor(self, name):
+        start = keras.initializers.Constant(self.config.layer_scale)
+        return self.add_weight((self.config.hidden_dim,), start, name=name)
 
     def call(
         self,
@@ -88,13 +97,13 @@ class TransformerBlock(keras.layers.Layer):
             )
             if cache is not None:
                 output, new_cache = output
-            return output
+            return _scaled(output, self.attention_layer_scale)
 
         def attend_to_memory(x):
             return self.cross_attention(x, bias=memory_bias, memory=memory, training=training)
 
         def feed_forward(x):
-            return self.ffn(x, training=training)
+            return _scaled(self.ffn(x, training=training), self.ffn_layer_scale)
 
         if self.config.parallel_residual:
             normed = x if self.attention_norm is None else self.attention_norm(x)
@@ -119,3 +128,7 @@ class TransformerBlock(keras.layers.Layer):
         if self.config.residual_scale != 1.0:
             output = output * self.config.residual_scale
         return x + self.dropout(output, training=training)
+
+
+def _scaled(x, factor):
+    return x if factor is None else x * ops.cast(factor, x.dtype)

@@ -82,6 +82,8 @@ class TransformerConfig:
             with a `rotary_local_theta` are not.
         rotary_pattern: whether a layer has rotary positions, repeated: three times `True` and once
             `False` for SmolLM3 (NoPE, Kazemnejad et al. 2023).
+        layer_scale: what a trained factor on each number that a sublayer adds begins at (Touvron et
+            al. 2021, CaiT; DINOv2, BEiT). Default: there is none.
         residual_init_scale: factor on the initial weights that write to the residual stream
             (GPT-2: `1 / sqrt(2 * num_layers)`).
 
@@ -123,6 +125,7 @@ class TransformerConfig:
     rotary_fraction: float = 1.0
     rotary_scaling: Mapping[str, Any] | None = None
     rotary_pattern: Sequence[bool] = (True,)
+    layer_scale: float | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initializer_range: float = 0.02

@@ -45,7 +45,7 @@ POOLINGS = {
     "last": last_token,
 }
 # Of the vectors of an image's patches, and of a video's frames; "attention" is a trained query.
-IMAGE_POOLINGS = ("cls", "mean", "attention")
+IMAGE_POOLINGS = ("cls", "mean", "attention", "cls_mean", "cls_distillation")
 FRAME_POOLINGS = ("mean", "attention")
 
 

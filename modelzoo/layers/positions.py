@@ -268,3 +268,17 @@ class RelativeBias(keras.layers.Layer):
         far = exact + ops.cast(log_ratio * (buckets - exact), "int32")
         far = ops.minimum(far, buckets - 1)
         return offset + ops.where(distance < exact, distance, far)
+
+
+def relative_places(height: int, width: int) -> np.ndarray:
+    """Which row of a table of (2 h - 1)(2 w - 1) holds the bias of two places of a grid.
+
+    Returns: (h w, h w) int32, a row for each query.
+
+    Example:
+        >>> relative_places(1, 2).tolist()
+        [[1, 0], [2, 1]]
+    """
+    rows, columns = (part.reshape(-1) for part in np.mgrid[:height, :width])
+    down, right = rows[:, None] - rows[None, :], columns[:, None] - columns[None, :]
+    return ((down + height - 1) * (2 * width - 1) + right + width - 1).astype("int32")

@@ -65,9 +65,7 @@ class TransformerStack(keras.layers.Layer):
         policy = self.dtype_policy
         self.config, self.causal, self.max_length = config, causal, max_length
         if config.rotary_theta is not None:
-            self._rates(
-                config.rotary_theta, config.rotary_scaling
-            )  # what cannot be stretched is rejected here
+            self._rates(config.rotary_theta, config.rotary_scaling)  # raises where it cannot
         self.blocks = [
             TransformerBlock(
                 config,
@@ -105,8 +103,15 @@ class TransformerStack(keras.layers.Layer):
                 layer.build(shape)
         self.built = True
 
-    def call(self, x, padding_mask=None, encoded=None, encoded_mask=None, training=None) -> Tensor:
-        """x (B, T, hidden_dim); masks (B, T) and (B, S), True for real tokens -> like x."""
+    def call(
+        self, x, padding_mask=None, encoded=None, encoded_mask=None, biases=(), training=None
+    ) -> Tensor:
+        """x (B, T, hidden_dim) -> like x.
+
+        Args:
+            padding_mask, encoded_mask: (B, T) and (B, S), True for real tokens.
+            biases: on the scores, (1, H, T, T): one for all layers, or one for each.
+        """
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         positions = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
         bias = add_biases(
@@ -114,7 +119,7 @@ class TransformerStack(keras.layers.Layer):
             padding_bias(padding_mask) if padding_mask is not None else None,
         )
         memory = None if encoded is None else self.project_memory(encoded)
-        x, _ = self._run(x, positions, length, bias, None, memory, encoded_mask, training)
+        x, _ = self._run(x, positions, length, bias, None, memory, encoded_mask, training, biases)
         return x
 
     def init_cache(self, batch_size: int, max_length: int) -> dict:
@@ -144,7 +149,7 @@ class TransformerStack(keras.layers.Layer):
         bias = causal_bias(positions, num_slots)
         return self._run(x, positions, num_slots, bias, cache, memory, memory_mask, False)
 
-    def _run(self, x, positions, num_keys, bias, cache, memory, memory_mask, training):
+    def _run(self, x, positions, num_keys, bias, cache, memory, memory_mask, training, own=()):
         config = self.config
         if self.relative_bias is not None:
             bias = add_biases(bias, self.relative_bias(positions, num_keys=num_keys))
@@ -165,7 +170,7 @@ class TransformerStack(keras.layers.Layer):
         call = shared_trace() if training and not cache else TransformerBlock.__call__
         for layer, block in enumerate(self.blocks):
             kind = config.kind_of(layer)
-            bias = biases[kind]
+            bias = add_biases(biases[kind], own[layer % len(own)] if own else None)
             if self.relative_biases:
                 bias = add_biases(bias, self.relative_biases[layer](positions, num_keys=num_keys))
             output = call(

@@ -144,6 +144,18 @@ def test_a_block_with_cross_attention_names_what_it_has_not(options, message):
         TransformerBlock(config(**options), cross_attention=True)
 
 
+def test_a_layer_scale_multiplies_what_a_sublayer_adds():
+    block = TransformerBlock(config(layer_scale=0.1))
+    block.build()
+    assert_near(block.ffn_layer_scale, np.full(8, 0.1))
+    randomise(block)
+    x = X + number(block.attention_layer_scale) * number(
+        block.attention(tensor(number(block.attention_norm(tensor(X)))))
+    )
+    wanted = x + number(block.ffn_layer_scale) * number(block.ffn(block.ffn_norm(tensor(x))))
+    assert_near(block(tensor(X)), wanted, 1e-4)
+
+
 def test_residual_weights_start_smaller_where_the_config_says_so():
     block = TransformerBlock(
         TransformerConfig(hidden_dim=64, num_heads=2, ffn_dim=256, residual_init_scale=0.25)

@@ -11,7 +11,7 @@ from modelzoo.errors import RecipeError
 from modelzoo.layers.attention_pooling import AttentionPooling
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.frontends.images import ImageNormalization
-from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
+from modelzoo.layers.frontends.patches import PatchBias, PatchEmbedding, PatchPositions
 from tests.core import assert_near, dense, gelu, layer_norm, number, randomise, softmax
 
 RNG = np.random.default_rng(0)
@@ -76,6 +76,21 @@ def test_the_class_token_comes_first_and_each_place_has_its_vector():
     assert_near(layer(x), np.concatenate([token, x], 1) + number(layer.embeddings))
     bare = PatchPositions((2, 3), 4, class_token=False)
     assert bare(x).shape == (2, 6, 4) and bare.length == 6
+
+
+def test_the_bias_of_two_patches_is_that_of_their_distance():
+    layer = PatchBias((2, 3), 4)
+    layer.build()
+    randomise(layer)
+    table, bias = number(layer.table), number(layer(np.zeros((1, 7, 8), "float32")))
+    assert bias.shape == (1, 4, 7, 7) and table.shape == (3 * 5 + 3, 4)
+    for query in range(6):
+        for key in range(6):
+            down, right = query // 3 - key // 3, query % 3 - key % 3
+            assert_near(bias[0, :, 1 + query, 1 + key], table[(down + 1) * 5 + right + 2])
+    assert_near(bias[0, :, 0, 1:], np.repeat(table[15:16].T, 6, 1))
+    assert_near(bias[0, :, 1:, 0], np.repeat(table[16:17].T, 6, 1))
+    assert_near(bias[0, :, 0, 0], table[17])
 
 
 def pooling():

@@ -6,10 +6,13 @@ B batch, H and W the image's sides, P a patch's, h = H // P and w = W // P, D wi
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from modelzoo.errors import RecipeError
+from modelzoo.layers.backend.lookup import lookup
 from modelzoo.layers.dense import normal
+from modelzoo.layers.positions import relative_places
 from modelzoo.signature import Tensor
 
 
@@ -77,13 +80,18 @@ class PatchEmbedding(keras.layers.Layer):
 
 
 class PatchPositions(keras.layers.Layer):
-    """A class token before the patches, where there is one, and a trained vector for each place.
+    """Trained tokens before the patches, where there are some, and a trained vector for each place.
 
     Args:
         grid: (h, w).
         class_token: whether there is one, at place 0.
+        distillation_token: whether a second one follows it (DeiT).
+        learned: whether places have vectors.
 
-    Call: (B, h * w, D) -> (B, T, D), T = h * w and one more with a class token.
+    Call: (B, h * w, D) -> (B, T, D), T = h * w and one more for each token.
+
+    Attributes:
+        num_tokens: the number of trained tokens, 0 to 2.
     """
 
     def __init__(
@@ -92,32 +100,80 @@ class PatchPositions(keras.layers.Layer):
         hidden_dim: int,
         class_token: bool = True,
         initializer_range: float = 0.02,
+        distillation_token: bool = False,
+        learned: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.grid, self.hidden_dim, self.has_class_token = tuple(grid), hidden_dim, class_token
+        self.grid, self.hidden_dim, self.learned = tuple(grid), hidden_dim, learned
+        self.has_class_token, self.has_distillation_token = class_token, distillation_token
+        self.num_tokens = class_token + distillation_token
         self.initializer_range = initializer_range
 
     @property
     def length(self) -> int:
         """T, the vectors of an image."""
-        return self.grid[0] * self.grid[1] + self.has_class_token
+        return self.grid[0] * self.grid[1] + self.num_tokens
 
     def build(self, input_shape=None) -> None:
-        start, width = normal(self.initializer_range), self.hidden_dim
-        self.class_token = None
-        if self.has_class_token:
-            self.class_token = self.add_weight(
-                shape=(width,), initializer=start, name="class_token"
-            )
-        self.embeddings = self.add_weight(
-            shape=(self.length, width), initializer=start, name="embeddings"
-        )
+        width = self.hidden_dim
+
+        def weight(wanted, name, shape=(width,)):
+            start = normal(self.initializer_range)
+            return self.add_weight(shape, start, name=name) if wanted else None
+
+        self.class_token = weight(self.has_class_token, "class_token")
+        self.distillation_token = weight(self.has_distillation_token, "distillation_token")
+        self.embeddings = weight(self.learned, "embeddings", (self.length, width))
         self.built = True
 
     def call(self, x) -> Tensor:
-        if self.class_token is not None:
-            token = ops.cast(ops.reshape(self.class_token, (1, 1, -1)), x.dtype)
-            # Zeros of the patches' own shape, so that the batch need not be known.
-            x = ops.concatenate([ops.zeros_like(x[:, :1]) + token, x], axis=1)
+        tokens = [t for t in (self.class_token, self.distillation_token) if t is not None]
+        # Zeros of the patches' own shape, so that the batch need not be known.
+        first = [
+            ops.zeros_like(x[:, :1]) + ops.cast(ops.reshape(token, (1, 1, -1)), x.dtype)
+            for token in tokens
+        ]
+        x = ops.concatenate([*first, x], axis=1) if first else x
+        if self.embeddings is None:
+            return x
         return x + ops.cast(ops.expand_dims(self.embeddings, 0), x.dtype)
+
+
+class PatchBias(keras.layers.Layer):
+    """A trained bias for each distance of two patches, and three for the class token (BEiT).
+
+    The rows of its table are the distances, then class token to patch, patch to class token, and
+    class token to itself (Bao et al. 2021, after T5).
+
+    Args:
+        grid: (h, w).
+        num_heads: H.
+
+    Call: tokens (B, T, D), T = h * w + 1, which are not read -> (1, H, T, T) float32.
+
+    Example:
+        >>> PatchBias((2, 3), 4)(ops.zeros((1, 7, 8))).shape
+        TensorShape([1, 4, 7, 7])
+    """
+
+    def __init__(
+        self, grid: tuple[int, int], num_heads: int, initializer_range: float = 0.02, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_heads, self.initializer_range = num_heads, initializer_range
+        self.num_distances = (2 * grid[0] - 1) * (2 * grid[1] - 1)
+        self._places = np.pad(relative_places(*grid), ((1, 0), (1, 0)))
+        self._places[0], self._places[:, 0] = self.num_distances, self.num_distances + 1
+        self._places[0, 0] = self.num_distances + 2
+
+    def build(self, input_shape=None) -> None:
+        shape, start = (self.num_distances + 3, self.num_heads), normal(self.initializer_range)
+        self.table = self.add_weight(shape, start, name="table")
+        self.built = True
+
+    def call(self, x) -> Tensor:
+        length = len(self._places)
+        bias = lookup(self.table, ops.convert_to_tensor(self._places.reshape(-1)))
+        bias = ops.reshape(bias, (length, length, self.num_heads))
+        return ops.expand_dims(ops.cast(ops.transpose(bias, (2, 0, 1)), "float32"), 0)

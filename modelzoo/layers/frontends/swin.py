@@ -14,6 +14,7 @@ from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.masks import HIDDEN
+from modelzoo.layers.positions import relative_places
 from modelzoo.signature import Tensor
 
 
@@ -32,7 +33,7 @@ class SwinBlock(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.config, self.grid, self.window, self.shift = config, tuple(grid), window, shift
         self.block = TransformerBlock(config, dtype=self.dtype_policy, name="block")
-        self._places = relative_places(window)
+        self._places = relative_places(window, window)
         self._hidden = hidden_across(self.grid, window, shift) if shift else None
 
     def build(self, input_shape=None) -> None:
@@ -107,13 +108,6 @@ def from_windows(x, grid, window: int) -> Tensor:
     (height, width), depth = grid, x.shape[-1]
     x = ops.reshape(x, (-1, width // window, window, window * depth))
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, height, width, depth))
-
-
-def relative_places(window: int) -> np.ndarray:
-    """(w w, w w) int32: which row of the table holds the bias of two tokens of a window."""
-    rows, columns = (part.reshape(-1) for part in np.mgrid[:window, :window])
-    down, right = rows[:, None] - rows[None, :], columns[:, None] - columns[None, :]
-    return ((down + window - 1) * (2 * window - 1) + right + window - 1).astype("int32")
 
 
 def hidden_across(grid, window: int, shift: int) -> np.ndarray:
