@@ -53,3 +53,17 @@ def count_up(token_ids) -> Tensor:
     """Positions 0, 1, 2 … of (B, T) token ids, as (1, T) int32."""
     length = token_ids.shape[1] if token_ids.shape[1] is not None else ops.shape(token_ids)[1]
     return ops.expand_dims(ops.arange(length, dtype="int32"), 0)
+
+
+def width_of(backbone) -> int:
+    """Numbers of each vector of a backbone's sequence."""
+    width = getattr(backbone, "hidden_dim", None)
+    config = getattr(backbone, "config", None)
+    if width is None and config is not None:
+        width = config.hidden_dim
+    return width or backbone.hidden_dims[-1]
+
+
+def pooled_width(backbone) -> int:
+    """Numbers of a backbone's pooled output."""
+    return getattr(backbone, "pooled_dim", None) or width_of(backbone)

@@ -9,7 +9,7 @@ from typing import Self
 import keras
 from keras import ops
 
-from modelzoo.backbones.base import Backbone
+from modelzoo.backbones.base import Backbone, pooled_width, width_of
 from modelzoo.backbones.fusion import opened_parts, saved_parts
 from modelzoo.errors import RecipeError
 from modelzoo.layers.contrastive_loss import Scales
@@ -170,8 +170,9 @@ class Contrastive(Backbone):
 
     def _width(self, kind, tower) -> int:
         """Numbers of what is pooled of a tower's outputs."""
-        if self.options[kind]["pooling"] != "flatten":
-            return width_of(tower)
+        pooling = self.options[kind]["pooling"]
+        if pooling != "flatten":
+            return pooled_width(tower) if pooling == "pooled" else width_of(tower)
         if not hasattr(tower, "num_positions"):
             raise RecipeError(
                 f'model.{kind}.pooling = "flatten" needs a tower of a fixed number of positions',
@@ -281,12 +282,3 @@ def pooled(outputs, padding_mask, pooling: str) -> Tensor:
     if not isinstance(outputs, dict):
         return POOLINGS[pooling](outputs, padding_mask)
     return POOLINGS[pooling](outputs["sequence"], outputs.get("padding_mask", padding_mask))
-
-
-def width_of(tower) -> int:
-    """Numbers of a tower's pooled output."""
-    width = getattr(tower, "hidden_dim", None)
-    config = getattr(tower, "config", None)
-    if width is None and config is not None:
-        width = config.hidden_dim
-    return width or tower.hidden_dims[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from modelzoo.backbones.base import transformer_config
+from modelzoo.backbones.base import pooled_width, transformer_config
 from modelzoo.backbones.fusion import Fusion
 from modelzoo.errors import DataError, RecipeError, check_choice
 from modelzoo.layers.attention_pooling import AttentionPooling
@@ -133,4 +133,4 @@ def frame_width(image: keras.Model) -> int:
             f"model.image reads no images: it is a {type(image).__name__}",
             next_step='name one that does, recipe = "vit-tiny"',
         )
-    return image.hidden_dim
+    return pooled_width(image)

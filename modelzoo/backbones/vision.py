@@ -1,4 +1,4 @@
-"""Vision transformers: ViT, and the image towers of CLIP and SigLIP."""
+"""Vision transformers: ViT, DeiT, DINOv2, BEiT, and the image towers of CLIP and SigLIP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelzoo.backbones.image_inputs import image_input, image_processing, sides
 from modelzoo.errors import RecipeError, check_choice
 from modelzoo.layers.attention_pooling import AttentionPooling
 from modelzoo.layers.frontends.images import HALF, ImageNormalization
-from modelzoo.layers.frontends.patches import PatchEmbedding, PatchPositions
+from modelzoo.layers.frontends.patches import PatchBias, PatchEmbedding, PatchPositions
 from modelzoo.layers.norms import make_norm
 from modelzoo.layers.pooling import IMAGE_POOLINGS
 from modelzoo.layers.stack import TransformerStack
@@ -27,19 +27,25 @@ class VisionEncoder(Backbone):
         patch_bias: of the linear layer over the patches.
         patch_frames: see `PatchEmbedding`.
         embedding_norm: normalise what enters the first block (CLIP).
-        pooling: what stands for the image: the class token, the mean of the patches (without the
-            class token), or what a trained query finds (SigLIP).
+        pooling: what stands for the image: the class token, the mean of the patches (without
+            trained tokens), or what a trained query finds (SigLIP); `"cls_mean"` is the first two
+            side by side (DINOv2), `"cls_distillation"` both trained tokens (DeiT).
         norm: `"sequence"` normalises what leaves the last block, `"pooled"` only what is pooled of
             it (CLIP), `"none"` nothing.
+        distillation_token: a second trained token after the class token (DeiT).
+        positions: `"learned"`, a vector for each place, or `"none"`.
+        relative_positions: a bias on attention by distance, `"shared"` by all layers or one for
+            `"each"` (BEiT); see `PatchBias`.
         image_mean, image_std: of each channel, of pixels between 0 and 1.
         resize, resize_to, interpolation: how an image of another size is brought to this one; see
             `processing`.
 
     Call: `{"images": (B, H, W, 3)}` or the images alone, uint8 or float, 0 to 255 -> `sequence`
-    (B, T, hidden_dim), T the patches row by row, the class token first, and `pooled`
-    (B, hidden_dim).
+    (B, T, hidden_dim), T the patches row by row, the trained tokens first, and `pooled`
+    (B, pooled_dim).
 
     Attributes:
+        pooled_dim: `hidden_dim`, and twice that where two vectors stand side by side.
         processing: `{"image": {...}}`, as `runtime.media.images.prepare_image` takes it.
     """
 
@@ -60,6 +66,9 @@ class VisionEncoder(Backbone):
         resize: str = "squash",
         resize_to: int | None = None,
         interpolation: str = "bicubic",
+        distillation_token: bool = False,
+        positions: str = "learned",
+        relative_positions: str = "none",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -69,7 +78,8 @@ class VisionEncoder(Backbone):
         self.config, self.hidden_dim, self.max_length = config, width, None
         self.image_size, self.patch_size = sides(image_size), patch_size
         self.pooling, self.norm_place = pooling, norm
-        _check(pooling, cls_token, norm)
+        self.pooled_dim = 2 * width if pooling in ("cls_mean", "cls_distillation") else width
+        _check(pooling, cls_token, distillation_token, norm, positions, relative_positions)
         self.processing = {
             "image": image_processing(self.image_size, resize, resize_to, interpolation)
         }
@@ -97,8 +107,20 @@ class VisionEncoder(Backbone):
         )
         grid = tuple(side // patch_size for side in self.image_size)
         self.positions = PatchPositions(
-            grid, width, cls_token, stddev, dtype=policy, name="positions"
+            grid,
+            width,
+            cls_token,
+            stddev,
+            distillation_token,
+            learned=positions == "learned",
+            dtype=policy,
+            name="positions",
         )
+        each = [f"relative_bias_{i}" for i in range(num_layers)]
+        names = {"none": [], "shared": ["relative_bias"], "each": each}[relative_positions]
+        self.relative_biases = [
+            PatchBias(grid, config.num_heads, stddev, dtype=policy, name=name) for name in names
+        ]
         self.embedding_norm = self.pooled_norm = self.attention_pooling = None
         if embedding_norm:
             self.embedding_norm = make_norm(config, dtype=policy, name="embedding_norm")
@@ -117,11 +139,13 @@ class VisionEncoder(Backbone):
     def build(self, input_shape=None) -> None:
         self.patches.build()
         self.positions.build()
+        for bias in self.relative_biases:
+            bias.build()
         for layer in (self.embedding_norm, self.stack, self.attention_pooling):
             if layer is not None:
                 layer.build((None, None, self.hidden_dim))
         if self.pooled_norm is not None:
-            self.pooled_norm.build((None, self.hidden_dim))
+            self.pooled_norm.build((None, self.pooled_dim))
         self.built = True
 
     def call(self, inputs, training=None) -> dict[str, Tensor]:
@@ -129,7 +153,8 @@ class VisionEncoder(Backbone):
         x = self.positions(self.patches(self.normalization(images)))
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
-        x = self.stack(self.dropout(x, training=training), training=training)
+        biases = [bias(x) for bias in self.relative_biases]
+        x = self.stack(self.dropout(x, training=training), biases=biases, training=training)
         pooled = self._pool(x, training)
         if self.pooled_norm is not None:
             pooled = self.pooled_norm(pooled)
@@ -140,18 +165,36 @@ class VisionEncoder(Backbone):
             return self.attention_pooling(x, training=training)
         if self.pooling == "cls":
             return x[:, 0]
-        return ops.mean(x[:, 1:] if self.positions.has_class_token else x, axis=1)
+        if self.pooling == "cls_distillation":
+            return ops.concatenate([x[:, 0], x[:, 1]], axis=-1)
+        mean = ops.mean(x[:, self.positions.num_tokens :], axis=1)
+        return mean if self.pooling == "mean" else ops.concatenate([x[:, 0], mean], axis=-1)
 
 
 # === What other backbones that see share ===
 
 
-def _check(pooling: str, cls_token: bool, norm: str) -> None:
+def _check(pooling, cls_token, distillation_token, norm, positions, relative_positions) -> None:
     check_choice("pooling", pooling, IMAGE_POOLINGS)
-    if pooling == "cls" and not cls_token:
+    check_choice("positions", positions, ("learned", "none"))
+    check_choice("relative_positions", relative_positions, ("none", "shared", "each"))
+    needed = {
+        f'pooling "{pooling}"': pooling.startswith("cls"),
+        f'relative_positions "{relative_positions}"': relative_positions != "none",
+        "a distillation token": distillation_token,
+    }
+    for what, needs_token in needed.items():
+        if needs_token and not cls_token:
+            raise RecipeError(
+                f"{what} needs a class token",
+                next_step='set cls_token = true, or pooling = "mean"',
+            )
+    if distillation_token and relative_positions != "none":
+        raise RecipeError("relative_positions have no place for a distillation token")
+    if pooling == "cls_distillation" and not distillation_token:
         raise RecipeError(
-            'pooling "cls" needs a class token',
-            next_step='set cls_token = true, or pooling = "mean"',
+            'pooling "cls_distillation" needs a distillation token',
+            next_step='set distillation_token = true, or pooling = "cls"',
         )
     if norm not in ("sequence", "pooled", "none"):
         raise RecipeError(f"norm {norm!r} is not one of sequence, pooled, none")

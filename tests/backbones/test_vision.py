@@ -16,11 +16,19 @@ from tests.core import assert_near, dense, gelu, layer_norm, number, randomise, 
 
 SMALL = {"image_size": 12, "patch_size": 4, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}
 CLIP = {"patch_bias": False, "embedding_norm": True, "norm": "pooled", "activation": "quick_gelu"}
+DEIT = {"distillation_token": True, "pooling": "cls_distillation"}
+DINOV2 = {"layer_scale": 1.0, "gated": True, "activation": "silu", "pooling": "cls_mean"}
+BEIT = {"positions": "none", "relative_positions": "each", "layer_scale": 0.1}
+BEIT = {**BEIT, "attention_key_bias": False, "pooling": "mean", "norm": "pooled"}
 SIGLIP = {"cls_token": False, "pooling": "attention", "activation": "gelu_tanh"}
 KINDS = {
     "vit": {},
     "clip": CLIP,
     "siglip": SIGLIP,
+    "deit": DEIT,
+    "dinov2": DINOV2,
+    "beit": BEIT,
+    "beit, one table for all": {**BEIT, "relative_positions": "shared", "image_size": (8, 12)},
     "mean": {"cls_token": False, "pooling": "mean"},
     "mean of patches beside a class token": {"pooling": "mean", "norm": "pooled"},
     "oblong": {"image_size": (8, 12), "norm": "none"},
@@ -37,10 +45,13 @@ def images_for(model) -> np.ndarray:
 
 
 def test_the_published_towers_have_their_published_counts():
+    small_dinov2 = {"hidden_dim": 384, "num_heads": 6, "layer_scale": 1.0, "pooling": "cls_mean"}
     with blank_weights():
         clip = build(patch_size=32, **CLIP)
         assert clip.count_params() + 768 * 512 == 87_849_216  # with the projection
         assert build(**SIGLIP).count_params() == 92_884_224
+        assert build(**DEIT).count_params() + 2 * 769_000 == 87_338_192  # with both heads
+        assert build(image_size=518, patch_size=14, **small_dinov2).count_params() == 22_056_192
         assert build().count_params() == 85_798_656
 
 
@@ -100,6 +111,12 @@ def test_pooling_and_norm_are_where_they_are_asked_for():
     assert_near(outputs["pooled"], wanted)
     assert model.stack.final_norm is None
 
+    for kind, second in (("deit", np.s_[:, 1]), ("dinov2", np.s_[:, 1:])):
+        outputs = small(kind)(IMAGES)
+        x = number(outputs["sequence"])
+        wanted = x[second] if kind == "deit" else x[second].mean(1)
+        assert_near(outputs["pooled"], np.concatenate([x[:, 0], wanted], axis=-1))
+
     clip = small("clip")
     outputs, norm = clip(IMAGES), clip.pooled_norm
     first = number(outputs["sequence"])[:, 0]
@@ -140,7 +157,7 @@ def test_every_weight_of_a_tower_learns(kind):
     model = small(kind)
     with tf.GradientTape() as tape:
         outputs = model(images_for(model), training=True)
-        loss = ops.sum(outputs["pooled"] * np.linspace(-1, 1, 16, dtype="float32"))
+        loss = ops.sum(outputs["pooled"] * np.linspace(-1, 1, model.pooled_dim, dtype="float32"))
     slopes = tape.gradient(loss, model.trainable_variables)
     still = [v.path for v, g in zip(model.trainable_variables, slopes, strict=True) if g is None]
     assert not still
@@ -180,10 +197,15 @@ def test_the_last_pixels_that_fill_no_patch_are_not_looked_at():
     ("values", "message"),
     [
         ({"cls_token": False}, "needs a class token"),
+        ({"pooling": "cls_distillation"}, "needs a distillation token"),
+        ({**DEIT, "pooling": "mean", "cls_token": False}, "distillation token needs a class token"),
+        ({**DEIT, **BEIT}, "no place for a distillation token"),
+        ({"positions": "rotary"}, "positions 'rotary' is not one of"),
+        ({"relative_positions": "all"}, "relative_positions 'all' is not one of"),
         ({"patch_size": 13}, "holds no patch of 13 x 13"),
         ({"patch_size": 0}, "holds no patch of 0 x 0"),
         ({"image_size": 0}, "image_size must be at least 1"),
-        ({"resize_to": 20}, "resize_to is the shorter side"),
+        ({"resize": "pad", "resize_to": 20}, "resize_to is the shorter side"),
         ({"resize": "crop", "resize_to": 8}, "resize_to 8 is smaller than image_size 12"),
         ({"resize": "corp"}, "resize 'corp' is not one of"),
         ({"interpolation": "cubic"}, "interpolation 'cubic' is not one of"),
