@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from modelzoo.backbones.base import pooled_width
 from modelzoo.data.batches import Batches
 from modelzoo.errors import ExportError, ModelzooError, RecipeError
 from modelzoo.layers.dense import projection
@@ -30,6 +31,9 @@ class MediaClassifier(MediaAnswers, TaskModel):
     Args:
         kind: what it reads: "image", "audio" or "video".
         norm_epsilon: of a LayerNorm before the linear layer, as AST has it; `None` for none.
+        projection_dim: width of another linear layer before it, as wav2vec 2.0 has it.
+        distilled: the halves of `pooled` have a linear layer each, and the logits are the mean of
+            the two, as in a distilled DeiT.
 
     Call: the backbone's inputs -> logits (B, num_labels).
     """
@@ -41,25 +45,41 @@ class MediaClassifier(MediaAnswers, TaskModel):
         num_labels: int = 2,
         dropout: float = 0.0,
         norm_epsilon: float | None = None,
+        projection_dim: int | None = None,
+        distilled: bool = False,
         **kwargs,
     ):
         super().__init__(backbone, **kwargs)
         self.kind, self.num_labels = kind, num_labels
         self.dropout_rate, self.norm_epsilon = dropout, norm_epsilon
+        self.projection_dim, self.distilled = projection_dim, distilled
         policy = self.dtype_policy
-        self.norm = None
+        self.norm = self.projector = self.distillation_classifier = None
         if norm_epsilon is not None:
             self.norm = keras.layers.LayerNormalization(
                 epsilon=norm_epsilon, dtype=policy, name="norm"
             )
+        if projection_dim is not None:
+            self.projector = projection(projection_dim, 0.02, dtype=policy, name="projector")
         self.dropout = keras.layers.Dropout(dropout, dtype=policy)
-        self.classifier = projection(num_labels, 0.02, dtype=policy, name="classifier")
+        # A name of its own where there are two, as a weight table tells the heads apart by it.
+        name = "class_classifier" if distilled else "classifier"
+        self.classifier = projection(num_labels, 0.02, dtype=policy, name=name)
+        if distilled:
+            self.distillation_classifier = projection(
+                num_labels, 0.02, dtype=policy, name="distillation_classifier"
+            )
         self.build()
 
     def build(self, input_shape=None) -> None:
-        for layer in (self.norm, self.classifier):
+        width = pooled_width(self.backbone)
+        for layer in (self.norm, self.projector):
             if layer is not None:
-                layer.build((None, self.backbone.hidden_dim))
+                layer.build((None, width))
+        width = self.projection_dim or width
+        for layer in (self.classifier, self.distillation_classifier):
+            if layer is not None:
+                layer.build((None, width // 2 if self.distilled else width))
         self.built = True
 
     def get_config(self) -> dict:
@@ -68,6 +88,8 @@ class MediaClassifier(MediaAnswers, TaskModel):
             "num_labels": self.num_labels,
             "dropout": self.dropout_rate,
             "norm_epsilon": self.norm_epsilon,
+            "projection_dim": self.projection_dim,
+            "distilled": self.distilled,
         }
         return {**super().get_config(), **config}
 
@@ -77,7 +99,13 @@ class MediaClassifier(MediaAnswers, TaskModel):
     def _logits(self, vector, training):
         if self.norm is not None:
             vector = self.norm(vector)
-        return self.classifier(self.dropout(vector, training=training))
+        if self.projector is not None:
+            vector = self.projector(vector)
+        vector = self.dropout(vector, training=training)
+        if self.distillation_classifier is None:
+            return self.classifier(vector)
+        first, second = ops.split(vector, 2, axis=-1)
+        return (self.classifier(first) + self.distillation_classifier(second)) / 2
 
     def classify(self, media, top: int | None = None, truncate: bool = False) -> list:
         """Labels and their probabilities; see `runtime.Model.classify`."""
@@ -117,7 +145,7 @@ class MediaClassificationTask(Task):
     Args:
         labels: their names in the order of the logits; empty takes the data's, sorted.
         num_labels: their number, where nobody has named them yet: of published weights, for one.
-        dropout, norm_epsilon: see `MediaClassifier`.
+        dropout, norm_epsilon, projection_dim, distilled: see `MediaClassifier`.
         problem_type: what answers mean; see `tasks.shared.checkpoints.ProblemType`.
         augment: how training alters what it sees; see `data.augment.augmenter`.
     """
@@ -132,6 +160,8 @@ class MediaClassificationTask(Task):
         num_labels: int | None = None,
         dropout: float = 0.0,
         norm_epsilon: float | None = None,
+        projection_dim: int | None = None,
+        distilled: bool = False,
         augment: dict | None = None,
         problem_type: ProblemType | None = None,
     ):
@@ -140,11 +170,14 @@ class MediaClassificationTask(Task):
             raise RecipeError(f"there are {len(labels)} labels, and num_labels is {num_labels}")
         if num_labels is not None and num_labels < 2:
             raise RecipeError(f"num_labels must be 2 or more, not {num_labels}")
+        if projection_dim is not None and projection_dim < 1:
+            raise RecipeError(f"projection_dim must be 1 or more, not {projection_dim}")
         from modelzoo.data.augment import augmenter
 
         augmenter(self.kind, augment, workers=1)  # refused now, and not with the first batch
         self.labels, self.num_labels, self.dropout = labels, num_labels, dropout
         self.norm_epsilon, self.augment = norm_epsilon, augment
+        self.projection_dim, self.distilled = projection_dim, distilled
         self.problem_type = problem_type
 
     @property
@@ -160,7 +193,21 @@ class MediaClassificationTask(Task):
                 f"{type(backbone).__name__} reads {' and '.join(processing) or 'text'}",
                 next_step="take another task, or another architecture",
             )
-        return MediaClassifier(backbone, self.kind, count, self.dropout, self.norm_epsilon)
+        if self.distilled and pooled_width(backbone) % 2:
+            raise RecipeError(
+                "distilled reads two vectors side by side, and the backbone gives "
+                f"{pooled_width(backbone)} numbers",
+                next_step='take a vit with pooling = "cls_distillation"',
+            )
+        return MediaClassifier(
+            backbone,
+            self.kind,
+            count,
+            self.dropout,
+            self.norm_epsilon,
+            self.projection_dim,
+            self.distilled,
+        )
 
     def examples(self, raw) -> list[dict]:
         """Raw data as a list of examples; see `data.media.read_media_examples`."""
