@@ -63,8 +63,9 @@ def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
         values["embedding_dim"] = values["hidden_dim"]
     if values.get("scale_logits", ...) is None:
         values["scale_logits"] = values["tie_embeddings"]
-    if values.get("attention_output_bias", ...) is None:
-        values["attention_output_bias"] = values["attention_bias"]
+    for key in ("attention_output_bias", "attention_key_bias"):
+        if values.get(key, ...) is None:
+            values[key] = values["attention_bias"]
     # Local layers that have no base of their own share the scaling too.
     if values.get("rotary_local_theta", ...) is None and not values.get("rotary_scaling"):
         values["rotary_local_theta"] = values["rotary_theta"]

@@ -117,12 +117,17 @@ def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
 
 
 def _chosen(rules: list[Rule], values: Mapping) -> list[Rule]:
-    """One rule a weight: a gated T5 calls `wi_1` what a plain one calls `wi`."""
-    kept: dict[tuple[str, ...], Rule] = {}
-    for rule in rules:
-        if rule.ours not in kept or values.get("gated"):
-            kept[rule.ours] = rule
-    return list(kept.values())
+    """One rule a weight: the first, or of a gated model the last.
+
+    A gated T5 calls `wi_1` what a plain one calls `wi`.
+    """
+    kept: list[Rule] = []
+    written: set[str] = set()
+    for rule in reversed(rules) if values.get("gated") else rules:
+        if not written.intersection(rule.ours):
+            kept.append(rule)
+            written.update(rule.ours)
+    return kept
 
 
 def _tensors(model, table: Table, head: Head, rules: list[Rule]) -> dict:

@@ -58,10 +58,35 @@ MODELS = {
     "albert": ("bert-base", _ALBERT),
     "audio-spectrogram-transformer": ("ast", _AST),
     "bart": ("bart-base", {**_SMALL, "ffn_dim": 24}),
+    "beit": (
+        "vit-ti16",
+        {
+            **_VIT,
+            **{"positions": "none", "relative_positions": "each", "layer_scale": 0.1},
+            **{"attention_key_bias": False, "pooling": "mean", "norm": "pooled"},
+            "task_options.num_labels": 3,
+        },
+    ),
     "bert": ("bert-base", {**_SMALL, "ffn_dim": 24}),
     "blenderbot": ("bart-base", {**_PRE, "position_offset": 0}),
     "camembert": ("roberta-base", _BERT),
     "clip": ("clip-vit-b32", {**_SMALL_TOWERS, "embed_dim": 12}),
+    "deit": (
+        "vit-ti16",
+        {
+            **_VIT,
+            **{"distillation_token": True, "pooling": "cls_distillation"},
+            **{"resize_to": 16, "task_options.num_labels": 3, "task_options.distilled": True},
+        },
+    ),
+    "dinov2": (
+        "vit-ti16",
+        {
+            **{**_VIT, "ffn_dim": 48, "norm_epsilon": 1e-6, "activation": "silu", "gated": True},
+            **{"layer_scale": 1.0, "pooling": "cls_mean"},
+            **{"resize": "crop", "resize_to": 14, "task_options.num_labels": 3},
+        },
+    ),
     "distilbert": ("distilbert", {**_SMALL, "ffn_dim": 24}),
     "electra": ("bert-base", _ELECTRA),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),

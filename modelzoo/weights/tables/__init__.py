@@ -3,9 +3,12 @@
 from modelzoo.weights.tables.albert import ALBERT
 from modelzoo.weights.tables.ast import AST
 from modelzoo.weights.tables.bart import BART, BLENDERBOT, M2M_100, MARIAN, MBART, PEGASUS
+from modelzoo.weights.tables.beit import BEIT
 from modelzoo.weights.tables.bert import BERT, DISTILBERT
 from modelzoo.weights.tables.clip import CLIP
 from modelzoo.weights.tables.cohere import COHERE
+from modelzoo.weights.tables.deit import DEIT
+from modelzoo.weights.tables.dinov2 import DINOV2
 from modelzoo.weights.tables.electra import ELECTRA
 from modelzoo.weights.tables.gemma import GEMMA2, GEMMA3
 from modelzoo.weights.tables.gpt2 import GPT2, OPENAI_GPT
@@ -35,11 +38,14 @@ TABLES = {
         ALBERT,
         AST,
         BART,
+        BEIT,
         BERT,
         BLENDERBOT,
         CAMEMBERT,
         CLIP,
         COHERE,
+        DEIT,
+        DINOV2,
         DISTILBERT,
         ELECTRA,
         GEMMA2,

@@ -13,21 +13,9 @@ from modelzoo.weights.table import (
     same,
 )
 from modelzoo.weights.tables.shared.image_processing import check_media_keys
+from modelzoo.weights.tables.shared.vision import LAYER, layers
 
 _PREFIX = "audio_spectrogram_transformer."
-
-_LAYER = rules(
-    layer_norm("layernorm_before", "attention_norm"),
-    linear("attention.attention.query", "attention/query"),
-    linear("attention.attention.key", "attention/key"),
-    linear("attention.attention.value", "attention/value"),
-    linear("attention.output.dense", "attention/output"),
-    layer_norm("layernorm_after", "ffn_norm"),
-    linear("intermediate.dense", "ffn/up"),
-    linear("output.dense", "ffn/down"),
-    theirs=f"{_PREFIX}encoder.layer.{{i}}.",
-    ours="stack/block_{i}/",
-)
 
 
 def _read_media(config) -> dict:
@@ -78,7 +66,7 @@ AST = Table(
         layer_norm("layernorm", "stack/final_norm"),
         theirs=_PREFIX,
     ),
-    layer_rules=_LAYER,
+    layer_rules=layers(_PREFIX, LAYER),
     values=(
         Value("hidden_size", "hidden_dim", 768),
         Value("num_hidden_layers", "num_layers", 12),

@@ -36,6 +36,7 @@ from modelzoo.weights.tables.shared.rotary import (
     write_rotary,
 )
 from modelzoo.weights.tables.shared.towers import TOWER_LAYERS
+from modelzoo.weights.tables.shared.vision import PLAIN
 
 _MEDIA = ("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor", "resample")
 # The whole image is looked at, at the size of the tower.
@@ -145,13 +146,9 @@ SMOLVLM = Table(
         "projector": "linear",
         "projector_bias": False,
         "image.architecture": "vit",
+        **{_IMAGE + key: value for key, value in PLAIN.items()},
         _IMAGE + "cls_token": False,
-        _IMAGE + "patch_bias": True,
-        _IMAGE + "patch_frames": 1,
-        _IMAGE + "embedding_norm": False,
         _IMAGE + "pooling": "mean",
-        _IMAGE + "norm": "sequence",
-        _IMAGE + "attention_bias": True,
         "decoder.architecture": "gpt",
         **{_TEXT + key: value for key, value in FIXED.items()},
         _TEXT + "attention_bias": False,

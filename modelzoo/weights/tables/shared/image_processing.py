@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
-from modelzoo.weights.keys import not_read
+from modelzoo.weights.keys import check_kind, kind_of_ours, not_read
 
 HALF = [0.5, 0.5, 0.5]
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
@@ -14,16 +14,21 @@ INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 RESAMPLE = {name: number for number, name in INTERPOLATIONS.items()}
 
 
-def reader(prefix: str = "", **defaults: object) -> Callable[[Mapping], dict]:
+def reader(
+    prefix: str = "", *, sized: bool = False, **defaults: object
+) -> Callable[[Mapping], dict]:
     """The function `read_media` of a table.
 
     Args:
         prefix: of our keys: `"image.model."`.
+        sized: whether the size of the pictures in this file wins over that in `config.json`.
         defaults: our values where there is no such file.
     """
 
     def read(config: Mapping) -> dict[str, Any]:
         found = {**defaults, **_read(config, defaults)} if config else defaults
+        made = _made(config) if sized else None
+        found = {**found, "image_size": made} if made else found
         return {prefix + key: value for key, value in found.items()}
 
     return read
@@ -106,15 +111,36 @@ def _read(config: Mapping, default: Mapping[str, Any]) -> dict[str, Any]:
         found["interpolation"] = INTERPOLATIONS[config["resample"]]
     size = config.get("size")
     if config.get("do_center_crop", False):
-        shorter = size.get("shortest_edge") if isinstance(size, Mapping) else size
+        shorter, resize = size, default.get("resize", "crop")
+        if isinstance(size, Mapping):
+            square = _square(size)
+            shorter, resize = size.get("shortest_edge", square), "squash" if square else "crop"
         if shorter is None:
             raise _unsupported("do_center_crop with size", size)
         cut = config.get("crop_size", shorter)
         cut = max(cut.values()) if isinstance(cut, Mapping) else cut
-        found |= {"resize": "crop", "resize_to": None if shorter == cut else int(shorter)}
+        found |= {"resize": resize, "resize_to": None if shorter == cut else int(shorter)}
     elif size is not None:
         found["resize"] = "squash"
     return found
+
+
+def _square(size: Mapping) -> int | None:
+    """The side of {"height": side, "width": side}, which changes an image's proportions."""
+    side = size.get("height")
+    return side if size == {"height": side, "width": side} else None
+
+
+def _made(config: Mapping) -> int | list[int] | None:
+    """A side, or height and width, of the pictures that a processor makes, where it says so."""
+    cut = config.get("do_center_crop", False)
+    size = config.get("crop_size") if cut else config.get("size")
+    if isinstance(size, Mapping):
+        sides = [size.get("height"), size.get("width")]
+        size = sides[0] if sides[0] == sides[1] else sides
+    if size is not None:
+        check_kind("size", size, kind_of_ours("image_size"), "preprocessor_config.json")
+    return size
 
 
 def writer(kind: str, prefix: str = "") -> Callable[[Mapping], dict]:
@@ -140,9 +166,13 @@ def writer(kind: str, prefix: str = "") -> Callable[[Mapping], dict]:
             "image_std": list(values[f"{prefix}image_std"]),
             "do_convert_rgb": True,
         }
+        shorter = values[f"{prefix}resize_to"]
         if how == "crop":
-            shorter = values[f"{prefix}resize_to"] or max(height, width)
-            config |= {"size": {"shortest_edge": shorter}, "crop_size": whole}
+            config["size"] = {"shortest_edge": shorter or max(height, width)}
+        elif shorter:
+            config |= {"size": {"height": shorter, "width": shorter}, "do_center_crop": True}
+        if config["do_center_crop"]:
+            config["crop_size"] = whole
         return config
 
     return write

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelzoo.weights.table import ACTIVATIONS, Rule, Value, layer_norm, linear, rules, same
 from modelzoo.weights.tables.shared.sides import attention
+from modelzoo.weights.tables.shared.vision import PLAIN
 
 
 def _layer(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -70,8 +71,11 @@ def values(image: dict[str, Any], text: dict[str, Any]) -> tuple[Value, ...]:
 # What both have of ours that no key of theirs changes.
 FIXED = {
     "image.architecture": "vit",
-    "image.model.patch_frames": 1,
-    "image.model.attention_bias": True,
+    **{
+        f"image.model.{key}": value
+        for key, value in PLAIN.items()
+        if key not in ("cls_token", "patch_bias", "embedding_norm", "pooling", "norm")
+    },
     "text.pooling": "last",
     "scale": "shared",
 }
