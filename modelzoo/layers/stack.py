@@ -104,13 +104,21 @@ class TransformerStack(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, x, padding_mask=None, encoded=None, encoded_mask=None, biases=(), training=None
-    ) -> Tensor:
-        """x (B, T, hidden_dim) -> like x.
+        self,
+        x,
+        padding_mask=None,
+        encoded=None,
+        encoded_mask=None,
+        biases=(),
+        every: bool = False,
+        training=None,
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """x (B, T, hidden_dim) -> like x, and with `every` also a list of hidden states.
 
         Args:
             padding_mask, encoded_mask: (B, T) and (B, S), True for real tokens.
             biases: on the scores, (1, H, T, T): one for all layers, or one for each.
+            every: return what enters the first block, and what leaves each, too.
         """
         length = x.shape[1] if x.shape[1] is not None else ops.shape(x)[1]
         positions = ops.expand_dims(ops.arange(length, dtype="int32"), 0)
@@ -119,8 +127,11 @@ class TransformerStack(keras.layers.Layer):
             padding_bias(padding_mask) if padding_mask is not None else None,
         )
         memory = None if encoded is None else self.project_memory(encoded)
-        x, _ = self._run(x, positions, length, bias, None, memory, encoded_mask, training, biases)
-        return x
+        hidden: list = []
+        x, _ = self._run(
+            x, positions, length, bias, None, memory, encoded_mask, training, biases, hidden
+        )
+        return (x, hidden) if every else x
 
     def init_cache(self, batch_size: int, max_length: int) -> dict:
         """Zeros for `max_length` slots: kv_cache_k_i (B, K, S, D) and kv_cache_v_i (B, K, D, S)."""
@@ -149,7 +160,19 @@ class TransformerStack(keras.layers.Layer):
         bias = causal_bias(positions, num_slots)
         return self._run(x, positions, num_slots, bias, cache, memory, memory_mask, False)
 
-    def _run(self, x, positions, num_keys, bias, cache, memory, memory_mask, training, own=()):
+    def _run(
+        self,
+        x,
+        positions,
+        num_keys,
+        bias,
+        cache,
+        memory,
+        memory_mask,
+        training,
+        own=(),
+        hidden=None,
+    ):
         config = self.config
         if self.relative_bias is not None:
             bias = add_biases(bias, self.relative_bias(positions, num_keys=num_keys))
@@ -168,6 +191,8 @@ class TransformerStack(keras.layers.Layer):
 
         new_cache = {}
         call = shared_trace() if training and not cache else TransformerBlock.__call__
+        hidden = [] if hidden is None else hidden
+        hidden.append(x)
         for layer, block in enumerate(self.blocks):
             kind = config.kind_of(layer)
             bias = add_biases(biases[kind], own[layer % len(own)] if own else None)
@@ -189,6 +214,7 @@ class TransformerStack(keras.layers.Layer):
                 new_cache |= written.named(layer)
             else:
                 x = output
+            hidden.append(x)
         if self.final_norm is not None:
             x = self.final_norm(x)
         return x, new_cache

@@ -10,7 +10,8 @@ from modelzoo import registry
 from modelzoo.errors import RecipeError
 from modelzoo.layers.frontends.mel_stem import paired_sines
 from modelzoo.layers.frontends.spectrogram_patches import SpectrogramPatches
-from tests.core import assert_near, number, randomise, run_steps, token_ids
+from modelzoo.layers.frontends.wave_features import ConvPositions
+from tests.core import assert_near, gelu, number, randomise, run_steps, token_ids
 
 AST = {
     "num_layers": 1,
@@ -41,6 +42,19 @@ MOONSHINE = {
     "num_samples": 4000,
 }
 
+WAV2VEC2 = {
+    "num_layers": 2,
+    "hidden_dim": 16,
+    "num_heads": 2,
+    "num_samples": 600,
+    "conv_dims": (6, 8),
+    "conv_kernels": (10, 3),
+    "conv_strides": (5, 2),
+    "position_kernel": 6,
+    "position_groups": 4,
+}
+LARGE = {"feature_norm": "layer", "norm_position": "pre", "conv_bias": True, "position_kernel": 5}
+
 
 def made(name: str, values: dict):
     return randomise(registry.architecture(name)(**values))
@@ -69,6 +83,66 @@ def test_the_real_length_of_a_sound_counts():
     whole = number(model({"audio": audio})["pooled"])
     shorter = number(model({"audio": audio, "num_samples": np.array([3000])})["pooled"])
     assert np.abs(whole - shorter).max() > 1e-2
+
+
+@pytest.mark.parametrize("more", [{}, LARGE, {"weighted_layers": True}, {"normalize": False}])
+def test_silence_after_a_sound_counts_nothing_in_a_wav2vec2(more):
+    model = made("wav2vec2", {**WAV2VEC2, **more})
+    assert model.processing["audio"]["num_samples"] == 600
+    audio, count = 0.5 + sounds(2, 600), np.array([600, 405], "int32")
+    audio[1, 405:] = 9.0  # and whatever else stands there
+    got = model({"audio": audio, "num_samples": count})
+    alone = registry.architecture("wav2vec2")(**{**WAV2VEC2, **more, "num_samples": 405})
+    alone.set_weights(model.get_weights())
+    for row, part in enumerate((model(audio[:1]), alone(audio[1:, :405]))):
+        tokens = (119 - 3) // 2 + 1 if row == 0 else (80 - 3) // 2 + 1
+        assert part["sequence"].shape == (1, tokens, 16)
+        assert_near(number(got["sequence"])[row : row + 1, :tokens], number(part["sequence"]))
+        assert_near(number(got["pooled"])[row : row + 1], number(part["pooled"]))
+
+
+def test_positions_are_a_convolution_in_groups_with_a_normalised_kernel():
+    layer = ConvPositions(8, 4, groups=2)
+    layer.build()
+    start = number(layer.kernel())  # a length of its own from the start, and none of the weights'
+    assert_near(np.square(start).sum((1, 2)), np.full(4, start.shape[1] * 8 * 4 / (4 * 8)))
+    randomise(layer)
+    x = np.random.default_rng(0).normal(size=(1, 5, 8))
+    direction, length = number(layer.direction), number(layer.length)
+    norm = np.sqrt(np.square(direction).sum((1, 2), keepdims=True))
+    kernel = direction / norm * length[:, None, None]
+    padded = np.pad(x, ((0, 0), (2, 1), (0, 0)))
+    wanted = np.zeros((1, 5, 8))
+    for tap in range(4):
+        for group in (slice(0, 4), slice(4, 8)):
+            wanted[..., group] += padded[:, tap : tap + 5, group] @ kernel[tap, :, group]
+    assert_near(layer(x.astype("float32")), gelu(wanted + number(layer.bias)))
+
+
+def test_layers_that_are_weighed_are_all_of_them():
+    model = made("wav2vec2", {**WAV2VEC2, "weighted_layers": True})
+    model.layer_weights.assign([-1e9, 0.0, -1e9])  # the first layer alone
+    one = registry.architecture("wav2vec2")(**{**WAV2VEC2, "num_layers": 1})
+    own = {weight.path.partition("/")[2]: weight for weight in model.weights}
+    for weight in one.weights:
+        weight.assign(own[weight.path.partition("/")[2]])
+    audio = sounds(1, 600)
+    assert_near(model(audio)["pooled"], number(one(audio)["pooled"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_samples": 12}, "num_samples 12 are too few for one token"),
+        ({"conv_strides": (5,)}, r"conv_strides must be 2 numbers of 1 or more, not \[5\]"),
+        ({"conv_dims": ()}, "conv_dims must be some numbers"),
+        ({"feature_norm": "batch"}, "feature_norm 'batch' is not one of"),
+        ({"position_groups": 3}, "groups that divide 16 channels"),
+    ],
+)
+def test_convolutions_that_make_no_model_are_refused(values, message):
+    with pytest.raises(RecipeError, match=message):
+        registry.architecture("wav2vec2")(**{**WAV2VEC2, **values})
 
 
 def test_patches_count_along_time_from_the_lowest_bands_up():
@@ -133,14 +207,18 @@ def test_padding_behind_a_text_changes_nothing_before_it():
     assert_near(number(padded)[:, :4], number(short))
 
 
-@pytest.mark.parametrize(("name", "values"), [("ast", AST), ("whisper", WHISPER)])
+@pytest.mark.parametrize(
+    ("name", "values"), [("ast", AST), ("whisper", WHISPER), ("wav2vec2", WAV2VEC2)]
+)
 def test_half_precision_and_a_saved_config_give_the_same_model(name, values):
     model = made(name, values)
     again = type(model).from_config(model.get_config())
     again.set_weights(model.get_weights())
     audio = sounds(1, model.num_samples)
     inputs = {"audio": audio, "token_ids": token_ids(1, 5)}
-    outputs = [number(m(inputs)["pooled"] if name == "ast" else m(inputs)) for m in (model, again)]
+    outputs = [
+        number(m(inputs)["pooled"] if name != "whisper" else m(inputs)) for m in (model, again)
+    ]
     np.testing.assert_array_equal(*outputs)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -148,7 +226,7 @@ def test_half_precision_and_a_saved_config_give_the_same_model(name, values):
     finally:
         keras.config.set_dtype_policy("float32")
     half.set_weights(model.get_weights())
-    found = number(half(inputs)["pooled"] if name == "ast" else half(inputs))
+    found = number(half(inputs) if name == "whisper" else half(inputs)["pooled"])
     assert np.abs(found - outputs[0]).max() < 0.1 * np.abs(outputs[0]).max()
 
 
