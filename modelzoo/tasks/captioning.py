@@ -15,6 +15,7 @@ from modelzoo.runtime.generation.loop import Written
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
+from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import with_perplexity
 from modelzoo.tasks.shared.step_signatures import (
     all_windows,
@@ -91,6 +92,7 @@ class CaptionModel(TaskModel):
             max_length=self.backbone.max_length,
             rows=ROWS,
             stream=stream,
+            generation=self.generation,
             **sampling,
         )
 
@@ -215,6 +217,7 @@ class CaptioningTask(Task):
         template: what the model reads around the image and the prompt, control tokens included:
             "{image}Question: {prompt} Answer:". Default: the image, a start token, the prompt.
         augment: how training alters images; see `data.augment.augmenter`.
+        generation: how a checkpoint generates; see `runtime.generation.defaults`.
     """
 
     name = "captioning"
@@ -225,11 +228,17 @@ class CaptioningTask(Task):
     example = 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=20))'
     abilities = ("caption",)
 
-    def __init__(self, *, template: str | None = None, augment: dict | None = None):
+    def __init__(
+        self,
+        *,
+        template: str | None = None,
+        augment: dict | None = None,
+        generation: dict | None = None,
+    ):
         from modelzoo.data.augment import augmenter
 
         augmenter("image", augment, workers=1)  # refused now, and not with the first batch
-        self.template, self.augment = template, augment
+        self.template, self.augment, self.generation = template, augment, generation
 
     def examples(self, raw) -> list[dict]:
         from modelzoo.data.media import read_media_examples
@@ -260,6 +269,10 @@ class CaptioningTask(Task):
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats a token), `perplexity`, `accuracy` of tokens, `exact_match` of texts."""
         return with_perplexity(text_scores(model, batches.evaluation()))
+
+    @classmethod
+    def extras_of(cls, model, config) -> dict[str, object]:
+        return generation_config(model, config)
 
 
 def text_scores(model, batches: Sequence) -> dict[str, float]:

@@ -152,6 +152,8 @@ class MediaClassificationTask(Task):
 
     best = "loss"
     reads_text = False
+    # What one label alone means in a checkpoint that does not say; see `classifier_options`.
+    alone: str | None = None
 
     def __init__(
         self,
@@ -230,7 +232,7 @@ class MediaClassificationTask(Task):
     def batches(self, raw, tokenizer=None, **options) -> Batches:
         from modelzoo.data.media_classification import media_classification_batches
 
-        check_trainable(self.problem_type)
+        check_trainable(self.problem_type, self.labels)
         return media_classification_batches(
             raw, self.kind, labels=self.labels, augment=self.augment, **options
         )
@@ -242,7 +244,7 @@ class MediaClassificationTask(Task):
     @classmethod
     def options_of_config(cls, config, names) -> dict:
         """The labels and the problem, unless a subclass has fixed them."""
-        return classifier_options(config) if "labels" in defaults(cls) else {}
+        return classifier_options(config, cls.alone) if "labels" in defaults(cls) else {}
 
 
 class ImageClassificationTask(MediaClassificationTask):
@@ -259,6 +261,7 @@ class AudioClassificationTask(MediaClassificationTask):
     """See `MediaClassificationTask`."""
 
     name, media = "audio-classification", ("audio",)
+    alone = "single_label_classification"  # probability 1, as `transformers`' pipeline answers
     fields = (("audio", "label"),)
     does = "gives a sound one of its labels, and turns it into a vector"
     example = 'print(model.classify((np.zeros(8000, "float32"), 16000), top=1))'

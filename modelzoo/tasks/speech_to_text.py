@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
 from modelzoo.data.batches import Batches
+from modelzoo.errors import WeightsError
 from modelzoo.runtime.abilities.transcription import prompt_of, transcribe
 from modelzoo.runtime.generation.loop import Written
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.checkpoints import generation_config
+from modelzoo.tasks.shared.languages import LANGUAGES
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import memory_specs, step_signatures
 from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, compiled, int_tensor, window
@@ -88,6 +92,7 @@ class SpeechToText(TaskModel):
             language,
             max_length=self.backbone.max_length,
             stream=stream,
+            generation=self.generation,
             **sampling,
         )
 
@@ -151,6 +156,7 @@ class SpeechToTextTask(Task):
 
     Args:
         language, suppress_tokens, begin_suppress_tokens: see `SpeechToText`.
+        generation: how a checkpoint generates; see `runtime.generation.defaults`.
     """
 
     name = "speech-to-text"
@@ -167,7 +173,9 @@ class SpeechToTextTask(Task):
         language: str | None = None,
         suppress_tokens: list[int] | None = None,
         begin_suppress_tokens: list[int] | None = None,
+        generation: dict | None = None,
     ):
+        self.generation = generation
         self.options = {
             "language": language,
             "suppress_tokens": tuple(suppress_tokens or ()),
@@ -198,15 +206,51 @@ class SpeechToTextTask(Task):
 
     @classmethod
     def options_of_config(cls, config, names) -> dict:
-        """What a Whisper may not write, and English where it writes several languages."""
+        """What a Whisper may not write, and the language that one of several writes, or English."""
         found = {key: [id for id in config[key] if id >= 0] for key in _NEVER if config.get(key)}
         # The one with English alone has a token less.
         whisper = config.get("model_type") == "whisper"
         several = whisper and config["vocab_size"] >= _SEVERAL_LANGUAGES
-        return {**found, "language": "en"} if config.get("is_multilingual", several) else found
+        language = _language(config)
+        if not config.get("is_multilingual", several):
+            return found
+        return {**found, "language": language or "en"}
 
     @classmethod
     def extras_of(cls, model, config) -> dict[str, object]:
         options = model.recipe.table("task_options")
-        never = {key: options.get(key, []) for key in _NEVER}
-        return generation_config(model, config, **never, is_multilingual="language" in options)
+        more = {key: options.get(key, []) for key in _NEVER}
+        if options.get("language", "en") != "en":
+            more["language"] = options["language"]
+        return generation_config(model, config, **more, is_multilingual="language" in options)
+
+
+def _language(config: Mapping) -> str | None:
+    """The code of the language that a `generation_config.json` asks for, or `None`.
+
+    It is a code, a token, a name, or the id of a token that is forced at the first place, as older
+    files have it.
+
+    Raises:
+        WeightsError: they force a translation, which is not written here.
+
+    >>> _language({"language": "<|hi|>"}), _language({"language": "German"})
+    ('hi', 'de')
+    >>> _language({"forced_decoder_ids": [[1, 7]], "lang_to_id": {"<|fr|>": 7}})
+    'fr'
+    """
+    asked, ids = config.get("language"), config.get("lang_to_id") or {}
+    forced = dict(map(tuple, config.get("forced_decoder_ids") or ()))
+    translate = (config.get("task_to_id") or {}).get("translate")
+    if translate is not None and translate in forced.values():
+        raise WeightsError(
+            f"forced_decoder_ids with {translate}, to translate, is not supported",
+            where="generation_config.json",
+            next_step="remove it from the file to write down what is said",
+        )
+    if asked is None:
+        asked = next((name for name, id in ids.items() if id == forced.get(1)), None)
+    if asked is None:
+        return None
+    code = str(asked).lower().removeprefix("<|").removesuffix("|>")
+    return LANGUAGES.get(code, code)

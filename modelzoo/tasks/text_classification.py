@@ -141,7 +141,7 @@ class TextClassificationTask(Task):
     def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import classification_batches
 
-        check_trainable(self.problem_type)
+        check_trainable(self.problem_type, self.labels)
         return classification_batches(raw, tokenizer, labels=self.labels, **options)
 
     def evaluate(self, model, batches) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from modelzoo.errors import ModelzooError, WeightsError
@@ -22,6 +22,9 @@ _UNUSED = re.compile(
     | assistant_.* | num_assistant_tokens.* | prompt_lookup_.* | max_matching_ngram_size
     | prefill_chunk_size | target_lookbehind | use_mtp | is_assistant | generation_kwargs
     | pretraining_tp | renormalize_logits | remove_invalid_values | chat_format | max_window_size
+    # Of speech: numbers of tokens, and the times of words and of timestamps, which are left out.
+    | (lang|task)_to_id | alignment_heads | median_filter_width | max_initial_timestamp_index
+    | return_token_timestamps
     """,
     re.VERBOSE,
 )
@@ -44,6 +47,7 @@ _NEUTRAL: dict[str, Any] = {
     "penalty_alpha": 0.0,
     "guidance_scale": 1.0,
     "token_healing": False,
+    "task": "transcribe",
 }
 # Of tokens that are drawn, so nothing where the likeliest is taken.
 _OF_DRAWING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p")
@@ -53,12 +57,15 @@ _OLDER = {*TAKEN, *_NEUTRAL, *_OF_BEAMS, "bad_words_ids", "suppress_tokens"}
 _OLDER |= {"begin_suppress_tokens", "exponential_decay_length_penalty"}
 
 
-def generation_options(config: Mapping, extras: Mapping[str, Any]) -> dict[str, Any]:
+def generation_options(
+    config: Mapping, extras: Mapping[str, Any], of_task: Collection[str] = ()
+) -> dict[str, Any]:
     """What `[task_options.generation]` keeps of a checkpoint's files; see `runtime.generation`.
 
     Args:
         config: `config.json`, which says it where there is no `generation_config.json`.
         extras: as in `Checkpoint.extras`.
+        of_task: keys that the task reads itself: which tokens a speech model never writes.
 
     Raises:
         WeightsError: a value of the wrong type or out of its range.
@@ -75,7 +82,7 @@ def generation_options(config: Mapping, extras: Mapping[str, Any]) -> dict[str, 
         where = FILE
     if not isinstance(content, Mapping):
         raise WeightsError(f"{FILE} is not a table", where=where)
-    skipped = set() if content.get("do_sample") else set(_OF_DRAWING)
+    skipped = {*of_task, *(() if content.get("do_sample") else _OF_DRAWING)}
     skipped |= set() if content.get("num_beams") not in (None, 1) else set(_OF_BEAMS)
     found = {}
     for key, value in content.items():

@@ -87,6 +87,66 @@ def test_what_cannot_be_done_is_named_when_text_is_asked_for():
     assert first_tokens({"forced_bos_token_id": 0}) == [0] and first_tokens({}) == []
 
 
+WHISPER = {  # a fine-tuned one's, cut
+    "alignment_heads": [[2, 2], [3, 0]],
+    "begin_suppress_tokens": [220, 50257],
+    "decoder_start_token_id": 50258,
+    "forced_decoder_ids": [[1, None], [2, 50359]],
+    "is_multilingual": True,
+    "lang_to_id": {"<|en|>": 50259, "<|hi|>": 50276},
+    "language": "hindi",
+    "max_initial_timestamp_index": 50,
+    "max_length": 448,
+    "no_timestamps_token_id": 50363,
+    "prev_sot_token_id": 50361,
+    "return_timestamps": False,
+    "suppress_tokens": [1, 2],
+    "task": "transcribe",
+    "task_to_id": {"transcribe": 50359, "translate": 50358},
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({}, {}),
+        ({"no_repeat_ngram_size": 3}, {"no_repeat_ngram_size": 3}),
+        ({"task": "translate"}, {"task": "translate"}),
+        ({"return_timestamps": True}, {"return_timestamps": True}),
+        ({"logprob_threshold": -1.0}, {"logprob_threshold": -1.0}),
+        ({"max_new_tokens": 9, "num_beams": 1}, {"max_new_tokens": 9}),
+    ],
+)
+def test_each_key_of_a_speech_model_is_read_idle_or_kept_to_be_refused(more, kept):
+    from modelzoo.tasks.speech_to_text import SpeechToTextTask
+    from modelzoo.weights.keys import Asked
+
+    content = {**WHISPER, **more}
+    asked = Asked({"model_type": "whisper", "vocab_size": 51_865, **content}, "x")
+    found = SpeechToTextTask.options_of_config(asked, frozenset())
+    assert found["language"] == "hi" and found["suppress_tokens"] == [1, 2]
+    files = {"generation_config.json": content}
+    assert generation_options({}, files, asked.keys_asked) == kept
+    if kept and "max_new_tokens" not in kept:
+        with pytest.raises(ModelzooError, match=next(iter(kept))):
+            sampling_with(kept, {})
+
+
+def test_the_language_of_a_speech_model_is_a_code_a_token_a_name_or_forced():
+    from modelzoo.tasks.speech_to_text import SpeechToTextTask
+
+    def language(**more):
+        config = {"is_multilingual": True, **more}
+        return SpeechToTextTask.options_of_config(config, frozenset())["language"]
+
+    assert [language(language=name) for name in ("hi", "<|hi|>", "Hindi")] == ["hi"] * 3
+    forced = {"lang_to_id": WHISPER["lang_to_id"], "forced_decoder_ids": [[1, 50276], [2, 50359]]}
+    assert (language(), language(**forced)) == ("en", "hi")
+    forced |= {"task_to_id": WHISPER["task_to_id"], "forced_decoder_ids": [[2, 50358]]}
+    with pytest.raises(WeightsError, match="forced_decoder_ids with 50358, to translate"):
+        language(**forced)
+
+
 def test_a_bundle_generates_as_its_manifest_says(tiny, tmp_path):
     plain = load(tiny.bundle("decoder", tmp_path / "a"))
     penalized = load(tiny.bundle("decoder", tmp_path / "b", generation={"repetition_penalty": 9.0}))

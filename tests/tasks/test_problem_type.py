@@ -11,6 +11,7 @@ import modelzoo
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import ModelzooError, RecipeError, WeightsError
 from modelzoo.runtime.abilities.labels import _labelled
+from modelzoo.tasks.media_classification import AudioClassificationTask, ImageClassificationTask
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.checkpoints import classifier_options, labels_of_config
 from modelzoo.weights import write_checkpoint
@@ -64,6 +65,34 @@ def test_one_label_is_a_probability_and_a_problem_is_one_of_three():
     with pytest.raises(WeightsError, match="is not supported") as caught:
         classifier_options({"problem_type": "multi_label_clasification"})
     assert caught.value.did_you_mean == "multi_label_classification"
+
+
+@pytest.mark.parametrize(
+    ("problem", "kept"),
+    [
+        (None, "single_label_classification"),
+        ("single_label_classification", "single_label_classification"),
+        ("multi_label_classification", "multi_label_classification"),
+        ("regression", "regression"),
+    ],
+)
+def test_one_label_of_a_sound_is_what_its_problem_says(problem, kept):
+    config = {"num_labels": 1, "problem_type": problem}
+    options = AudioClassificationTask.options_of_config(config, frozenset())
+    assert options == {"labels": ["LABEL_0"], "problem_type": kept}
+    assert AudioClassificationTask(**options).labels == ["LABEL_0"]
+    images = ImageClassificationTask.options_of_config(config, frozenset())["problem_type"]
+    assert images == ("regression" if problem == "regression" else "multi_label_classification")
+
+
+def test_one_label_of_a_sound_is_certain_and_is_not_trained():
+    small = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "num_columns": 20, "num_mels": 16}
+    options = {"labels": ["a"], "num_labels": None, "problem_type": "single_label_classification"}
+    model = modelzoo.build("ast-tiny", compile=False, task_options=options, **small)
+    sound = (np.ones(3000, "float32"), 16_000)
+    assert model.classify(sound) == [("a", 1.0)]
+    with pytest.raises(ModelzooError, match="cannot be trained or evaluated"):
+        modelzoo.dataset(model, [{"audio": sound, "label": "a"}] * 4)
 
 
 @pytest.fixture(scope="module")

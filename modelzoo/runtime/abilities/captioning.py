@@ -23,6 +23,7 @@ from modelzoo.runtime.abilities.ability import Ability
 from modelzoo.runtime.abilities.media import is_one_medium, many_media, prepared
 from modelzoo.runtime.abilities.protocols import Captions
 from modelzoo.runtime.engines.base import plan_steps
+from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.loop import Stepper, Written, duplicate_ranks, generate_text
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
@@ -226,6 +227,7 @@ class CaptionAbility(Ability, Captions):
             prompt,
             max_length=plan.max_length,
             stream=stream,
+            generation=self.manifest.get("generation"),
             **sampling,
         )
 
@@ -255,6 +257,7 @@ def captions(
     max_length: int | None,
     rows: int = 1,
     stream: bool = False,
+    generation: Mapping[str, Any] | None = None,
     **sampling,
 ) -> Written:
     """What a model says of an image, or of each of a list of them.
@@ -267,6 +270,7 @@ def captions(
         max_length: positions of the model's window.
         rows: images that `begin` takes at a time.
         stream: give an iterator over pieces instead; for a list, over (row, piece).
+        generation: how the checkpoint generates; see `runtime.generation.defaults`.
 
     Returns: a str for one image, for a list a list of str.
 
@@ -275,7 +279,7 @@ def captions(
         OverflowTextError: the prompt is longer than the window.
         ModelzooError: an empty list, or another number of prompts than images.
     """
-    options = Sampling(**sampling)
+    options = sampling_with(generation, sampling)
     frame = processing.get("caption")
     if not isinstance(frame, Mapping):
         raise BundleError(

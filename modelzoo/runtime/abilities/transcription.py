@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from modelzoo.runtime.abilities.ability import Ability
 from modelzoo.runtime.abilities.media import is_one_medium, many_media
 from modelzoo.runtime.abilities.protocols import Transcribes
 from modelzoo.runtime.engines.base import plan_steps
+from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.loop import Stepper, Written, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.media.sounds import open_sound
@@ -121,6 +122,7 @@ class TranscriptionAbility(Ability, Transcribes):
             language,
             max_length=plan_steps(self.engine.signatures).max_length,
             stream=stream,
+            generation=self.manifest.get("generation"),
             **sampling,
         )
 
@@ -134,6 +136,7 @@ def transcribe(
     *,
     max_length: int | None,
     stream: bool = False,
+    generation: Mapping[str, Any] | None = None,
     **sampling,
 ) -> Written:
     """What is said in a sound, or in each of a list of them; see `TranscriptionAbility`.
@@ -143,6 +146,7 @@ def transcribe(
             heard it.
         processing: the model's, with `audio` and `transcription`.
         max_length: positions of the decoder's window, if it has one.
+        generation: how the checkpoint generates; see `runtime.generation.defaults`.
     """
     how = processing.get("transcription")
     if not isinstance(how, Mapping) or "audio" not in processing:
@@ -156,7 +160,7 @@ def transcribe(
     room = None if max_length is None else max_length - len(prompt) + 1
     limits = [n for n in (how.get("max_new_tokens") or None, room) if n is not None]
     most = min(limits, default=None)
-    options = Sampling.of(**{"max_new_tokens": most, **sampling})
+    options = sampling_with({"max_new_tokens": most, **(generation or {})}, sampling)
     rate, length = (processing["audio"][key] for key in ("sample_rate", "num_samples"))
 
     def pieces_of(source) -> Iterator[str]:

@@ -61,10 +61,12 @@ def labels_of_config(config: Mapping) -> list[str]:
     return labels
 
 
-def classifier_options(config: Mapping) -> dict:
+def classifier_options(config: Mapping, alone: str | None = None) -> dict:
     """`labels` and `problem_type` as `[task_options]` of a classifier.
 
-    A head with one label and no problem answers with a sigmoid, as in `transformers`' pipeline.
+    Args:
+        alone: what the problem of a head with one label is where the file says none. Default: it
+            answers with a sigmoid in any case, as `transformers`' pipelines for texts and images.
 
     >>> classifier_options({"num_labels": 1})
     {'labels': ['LABEL_0'], 'problem_type': 'multi_label_classification'}
@@ -79,26 +81,27 @@ def classifier_options(config: Mapping) -> dict:
             next_step=f"choose one of {', '.join(known)}",
         )
     if len(labels) == 1 and problem != "regression":
-        problem = "multi_label_classification"
+        problem = (problem or alone) if alone else "multi_label_classification"
     return {"labels": labels, "problem_type": problem}
 
 
 def check_labels(labels: Sequence[str] | None, problem_type: str | None) -> None:
     """
     Raises:
-        RecipeError: labels twice, or one alone where they exclude each other.
+        RecipeError: labels twice, or one alone and no problem that says what it means.
     """
-    alone = problem_type in ("multi_label_classification", "regression")
+    alone = problem_type is not None
     if labels is not None and len(set(labels)) < max(1 if alone else 2, len(labels)):
         raise RecipeError(f"a classifier needs two or more different labels, not {labels}")
 
 
-def check_trainable(problem_type: str | None) -> None:
+def check_trainable(problem_type: str | None, labels: Sequence[str] | None = None) -> None:
     """
     Raises:
         ModelzooError: the classifier's answers exclude no other, which is not trained for.
     """
-    if problem_type in ("multi_label_classification", "regression"):
+    alone = labels is not None and len(labels) == 1
+    if problem_type in ("multi_label_classification", "regression") or alone:
         raise ModelzooError(
             f"a model with problem_type = {problem_type!r} answers and is exported; it cannot be "
             "trained or evaluated here",
