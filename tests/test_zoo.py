@@ -30,6 +30,8 @@ PUBLISHED = {
     "bert-tiny": 4_433_468,
     "clap-htsat-tiny": 153_492_890,
     "clip-vit-b32": 151_277_313,
+    "deit-b16": 87_338_192,
+    "dinov2-s14": 22_397_800,
     "distilbert": 66_985_530,
     "ettin-17m": 16_913_600,
     "gemma2-2b": 2_614_341_888,
@@ -74,6 +76,7 @@ PUBLISHED = {
     "vit-b16": 86_567_656,
     "vit-s16": 22_050_664,
     "vit-ti16": 5_717_416,
+    "wav2vec2-base": 94_570_892,
     "whisper-tiny": 37_760_640,
     "whisper-tiny-en": 37_760_256,
 }

@@ -115,15 +115,19 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
     for task, head in table.heads.items():
         if kind in head.classes:
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
-            options = {**head.options, **said(task, "options_of_config")(config, names)}
+            asked = Asked(config, f"{checkpoint.where}, config.json")
+            options = {**head.options, **said(task, "options_of_config")(asked, names)}
             options |= head.read_options(config, names, checkpoint.where)
             if "generation" in defaults(registry.task(task)):
                 options["generation"] = (
-                    generation_options(checkpoint.config, checkpoint.extras) or None
+                    generation_options(checkpoint.config, checkpoint.extras, asked.keys_asked)
+                    or None
                 )
             return task, {key: value for key, value in options.items() if value is not None}
     if kind is None or kind.endswith("Model"):
-        return _task_of_backbone(table.heads), {}
+        task = _task_of_backbone(table.heads)
+        head, where = table.heads.get(task, Head(())), checkpoint.where
+        return task, {**head.options, **head.read_options(checkpoint.config, names, where)}
     known = [name for head in table.heads.values() for name in head.classes]
     raise WeightsError(
         f"the class {kind!r} has no counterpart here",

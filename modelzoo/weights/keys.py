@@ -72,6 +72,10 @@ _SWITCHES = Kind(
     lambda v: isinstance(v, list) and all(one in (0, 1) for one in v),
     null=True,
 )
+_COUNTS = Kind(
+    "a list of whole numbers, 1 or more",
+    lambda v: isinstance(v, list | tuple) and bool(v) and all(map(_COUNT.holds, v)),
+)
 _TABLE = Kind("a table, or null", lambda v: isinstance(v, Mapping), null=True)
 
 # By the last part of our key.
@@ -93,6 +97,11 @@ _OURS = {
     "relative_max_distance": _COUNT,
     "pixel_shuffle": _COUNT,
     "num_segments": _FROM_ZERO,
+    "position_kernel": _COUNT,
+    "position_groups": _COUNT,
+    "projection_dim": _COUNT,
+    "conv_bias": _FLAG,
+    "weighted_layers": _FLAG,
     "image_token": _FROM_ZERO,
     "image_size": _SIDE,
     "patch_size": _SIDE,
@@ -137,6 +146,10 @@ _THEIRS = {
     "sliding_window_pattern": _COUNT,
     "_sliding_window_pattern": _COUNT,
     "original_max_position_embeddings": _COUNT_OR_NONE,
+    "conv_dim": _COUNTS,
+    "conv_kernel": _COUNTS,
+    "conv_stride": _COUNTS,
+    "do_stable_layer_norm": _FLAG,
     "query_pre_attn_scalar": _POSITIVE,
     "logits_scaling": _POSITIVE,
     "rotary_pct": _POSITIVE_OR_NONE,

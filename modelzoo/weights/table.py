@@ -335,7 +335,8 @@ class Table:
         layers: our keys of the number of layers, `num_layers` for `{i}` and so on.
         rules: the backbone's weights, their names with the prefix.
         layer_rules: those of each layer; `{i}` counts.
-        part_rules: the same for parts: `{"image.model.num_layers": ...}`.
+        part_rules: the same for parts: `{"image.model.num_layers": ...}`; a key whose value is a
+            list counts its items.
         values: keys that correspond one to one.
         fixed: keys of ours that this model type determines.
         assumed: keys of theirs that have this value or are left out; others are not supported.
@@ -472,5 +473,7 @@ class Table:
         for i in range(int(values.get("num_decoder_layers") or layers)):
             found += [rule.at(i) for rule in self.decoder_rules]
         for key, each in self.part_rules.items():
-            found += [rule.at(i) for i in range(int(values.get(key) or 0)) for rule in each]
+            value = values.get(key) or 0
+            count = len(value) if isinstance(value, list | tuple) else int(value)
+            found += [rule.at(i) for i in range(count) for rule in each]
         return [*(rule.of_model(values) for rule in found), *head.rules]

@@ -16,6 +16,21 @@ from modelzoo.weights.tables import TABLES
 
 _NEAR = 0.3  # the least share of keys in common
 _SHOWN = 6  # keys that a message lists
+# Model types without a table: the nearest that has one, and what they differ in.
+_APART: dict[str, tuple[str, str]] = {
+    "data2vec-audio": ("wav2vec2", "its positions are several convolutions, each normalised"),
+    "dinov2_with_registers": ("dinov2", "it has register tokens"),
+    "dinov3_vit": ("dinov2", "it has register tokens and rotary positions"),
+    "siglip2": (
+        "siglip",
+        "it reads patches of images of any proportions (NaFlex). SigLIP 2 at a fixed resolution, "
+        "google/siglip2-base-patch16-224 for example, is of the type siglip",
+    ),
+    "vit_mae": ("vit", "it looks at a part of the patches, and has a decoder"),
+    "wav2vec2-bert": ("wav2vec2", "it reads spectrograms, through Conformer layers"),
+    "wav2vec2-conformer": ("wav2vec2", "its layers are Conformers"),
+    "wavlm": ("wav2vec2", "its attention has gated relative positions"),
+}
 
 
 def unknown_type(config: Mapping, where: str) -> WeightsError:
@@ -37,15 +52,18 @@ def unknown_type(config: Mapping, where: str) -> WeightsError:
                 where=where,
                 next_step="modelzoo plugins shows what is wrong with a plugin",
             )
+    near, apart = _APART.get(kind, (nearest(kind, known_types()), ""))
     table = nearest_table(config)
+    if table is not None:
+        apart = apart or f"the nearest is {_difference(table, config)}"
     next_step = f"choose one of {', '.join(known_types())}, or install a plugin that brings {kind}"
     if plugins.VARIABLE in os.environ:
         seen = os.environ[plugins.VARIABLE]
         next_step += f"; {plugins.VARIABLE}={seen!r} limits which plugins are seen"
     return WeightsError(
-        what if table is None else f"{what}; the nearest is {_difference(table, config)}",
+        f"{what}; {apart}" if apart else what,
         where=where,
-        did_you_mean=nearest(kind, known_types()),
+        did_you_mean=near,
         next_step=next_step,
     )
 

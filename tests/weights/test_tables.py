@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import modelzoo
 from modelzoo.errors import WeightsError
@@ -53,6 +56,10 @@ _GRANITE = {"attention_scale": 0.2, "embedding_scale": 12.0, "residual_scale": 0
 _GRANITE["logit_scale"] = 1 / 13
 _COHERE = {**_LLAMA, **_PARALLEL, "norm": "layer", "norm_bias": False, "logit_scale": 0.0625}
 _COHERE |= {"qk_norm": True, "qk_norm_heads": "separate"}
+_WAVE = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "ffn_dim": 24, "conv_dims": [6, 8]}
+_WAVE |= {"conv_kernels": [10, 3], "conv_strides": [5, 2], "position_kernel": 6}
+_WAVE |= {"position_groups": 4, "weighted_layers": True, "task_options.num_labels": 3}
+_WAVE |= {"task_options.projection_dim": 5}
 # A small model of each table: the recipe that it is cut from, and what is changed.
 MODELS = {
     "albert": ("bert-base", _ALBERT),
@@ -103,6 +110,7 @@ MODELS = {
         {**_NEOX, **_PARALLEL, "attention_bias": False, "head_bias": True, "rotary_fraction": 0.25},
     ),
     "granite": ("smollm2-135m", {**_LLAMA, **_GRANITE}),
+    "hubert": ("wav2vec2-base", _WAVE),
     "llama": ("smollm2-135m", {**_LLAMA, "head_dim": 8}),
     "ministral": ("mistral-7b", {**_WINDOW, "attention_pattern": ["global", "local"]}),
     "mistral": ("mistral-7b", {**_WINDOW, "norm_epsilon": 1e-6}),
@@ -183,6 +191,10 @@ MODELS = {
     ),
     "t5": ("t5-v1.1-small", {**_SMALL, "ffn_dim": 24, "head_dim": 8}),
     "moonshine": ("moonshine-tiny", _MOONSHINE),
+    "wav2vec2": (
+        "wav2vec2-base",
+        {**_WAVE, "conv_bias": True, "feature_norm": "layer", "norm_position": "pre"},
+    ),
     "whisper": ("whisper-tiny", _WHISPER),
     "umt5": ("t5-v1.1-small", {**_BERT, "head_dim": 8, "relative_each": True}),
     "vit": ("vit-ti16", _VIT | {"task_options.num_labels": 3}),
@@ -205,6 +217,7 @@ def test_what_is_written_reads_back_bit_by_bit(kind, tmp_path):
     write_checkpoint(model, tmp_path / "out")
     checkpoint = open_checkpoint(tmp_path / "out")
     assert checkpoint.config["model_type"] == (TABLES[kind].written_as or kind)
+    assert checkpoint.config["model_type"] == (TABLES[kind].twin or kind)
     again = modelzoo.build(tmp_path / "out", compile=False)
     assert again.recipe.task == model.recipe.task
     for one, other in zip(model.weights, again.weights, strict=True):
@@ -228,6 +241,25 @@ def test_a_recipe_takes_the_weights_that_belong_to_it_and_no_others(kind, tmp_pa
     heads = "image.model.num_heads" if kind in ("clip", "siglip", "smolvlm") else "num_heads"
     with pytest.raises(WeightsError, match=f"{heads} is 4 here and 2 there"):
         modelzoo.build(name, weights=tmp_path / "out", compile=False, **{**changes, heads: 4})
+
+
+def test_a_twin_reads_its_own_names(tmp_path):
+    model = made("hubert")
+    folder = write_checkpoint(model, tmp_path / "out")
+    tensors = load_file(folder / "model.safetensors")
+    # The length of each tap under the names that PyTorch has had for it.
+    old = {"parametrizations.weight.original0": "weight_g"}
+    old |= {"parametrizations.weight.original1": "weight_v", "wav2vec2.": "hubert."}
+    for new, name in old.items():
+        tensors = {key.replace(new, name): value for key, value in tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "hubert", "architectures": ["HubertForSequenceClassification"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    again = modelzoo.build(folder, compile=False)
+    assert again.recipe.values["summary"].endswith("a hubert checkpoint")
+    for one, other in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
 
 
 def test_positions_of_another_image_size_are_interpolated(tmp_path):

@@ -30,6 +30,7 @@ from modelzoo.weights.tables.stablelm import STABLELM
 from modelzoo.weights.tables.starcoder import GPT_BIGCODE, STARCODER2
 from modelzoo.weights.tables.t5 import MT5, T5, UMT5
 from modelzoo.weights.tables.vit import VIT
+from modelzoo.weights.tables.wav2vec2 import HUBERT, WAV2VEC2
 from modelzoo.weights.tables.whisper import WHISPER
 
 TABLES = {
@@ -55,6 +56,7 @@ TABLES = {
         GPT_BIGCODE,
         GPT_NEOX,
         GRANITE,
+        HUBERT,
         LLAMA,
         M2M_100,
         MARIAN,
@@ -83,6 +85,7 @@ TABLES = {
         T5,
         UMT5,
         VIT,
+        WAV2VEC2,
         WHISPER,
         XLM_ROBERTA,
     )
