@@ -88,7 +88,8 @@ def test_one_label_of_a_sound_is_what_its_problem_says(problem, kept):
 def test_one_label_of_a_sound_is_certain_and_is_not_trained():
     small = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "num_columns": 20, "num_mels": 16}
     options = {"labels": ["a"], "num_labels": None, "problem_type": "single_label_classification"}
-    model = modelzoo.build("ast-tiny", compile=False, task_options=options, **small)
+    options = {f"task_options.{key}": value for key, value in options.items()}
+    model = modelzoo.build("ast-tiny", compile=False, **options, **small)
     sound = (np.ones(3000, "float32"), 16_000)
     assert model.classify(sound) == [("a", 1.0)]
     with pytest.raises(ModelzooError, match="cannot be trained or evaluated"):
