@@ -134,9 +134,9 @@ def _square(size: Mapping) -> int | None:
 def _made(config: Mapping) -> int | list[int] | None:
     """A side, or height and width, of the pictures that a processor makes, where it says so."""
     cut = config.get("do_center_crop", False)
-    size = config.get("crop_size") if cut else config.get("size")
+    size: Any = config.get("crop_size") if cut else config.get("size")
     if isinstance(size, Mapping):
-        sides = [size.get("height"), size.get("width")]
+        sides: list[Any] = [size.get("height"), size.get("width")]
         size = sides[0] if sides[0] == sides[1] else sides
     if size is not None:
         check_kind("size", size, kind_of_ours("image_size"), "preprocessor_config.json")
