@@ -6,7 +6,8 @@ The command line prints it as one message and exits with code 2.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from modelzoo.about import install_command
@@ -27,7 +28,9 @@ __all__ = [
     "WeightsError",
     "check_choice",
     "nearest",
+    "parsing",
     "require",
+    "shown",
 ]
 
 
@@ -151,6 +154,78 @@ def check_choice(key: str, value: object, choices: Collection[str]) -> None:
             f"{key} {value!r} is not one of {', '.join(choices)}",
             did_you_mean=nearest(str(value), choices),
         )
+
+
+# What no file can cause: these stay as they are, so that a mistake in the code looks like one.
+_BUGS = (NameError, ImportError, AssertionError, NotImplementedError)
+
+
+@contextmanager
+def parsing(
+    where: object,
+    error: type[ModelzooError],
+    what: str = "cannot be read",
+    *,
+    next_step: str | None = None,
+) -> Iterator[None]:
+    """Whatever a parser raises in the block, as one `error` that names the file.
+
+    The last net around a reader: what a structure holds is checked where it is read, by its key's
+    name. A `ModelzooError` passes as it is, and so do mistakes of the code such as a `NameError`.
+
+    Args:
+        where: the file, or what was read.
+        error: the class to raise; the cause is chained to it.
+        what: the sentence before the colon and the parser's own words.
+        next_step: what the reader can do about it.
+
+    Example:
+        >>> with parsing("model.json", WeightsError, "the configuration cannot be read"):
+        ...     {}["hidden_size"]
+        Traceback (most recent call last):
+        modelzoo.errors.WeightsError: the configuration cannot be read: KeyError: 'hidden_size'
+          in: model.json
+    """
+    try:
+        yield
+    except BaseException as problem:
+        # A Rust library that gives up raises PanicException, which is no Exception.
+        panics = type(problem).__module__ == "pyo3_runtime"
+        wrong = isinstance(problem, Exception) and not isinstance(problem, (ModelzooError, *_BUGS))
+        if not (panics or wrong):
+            raise
+        raise error(f"{what}: {_said(problem)}", where=where, next_step=next_step) from problem
+
+
+def _said(problem: BaseException) -> str:
+    """What an exception says, in one line."""
+    name = type(problem).__name__
+    try:
+        said = problem.strerror if isinstance(problem, OSError) else None
+        said = " ".join(str(said or problem).split())
+    except Exception:  # some libraries fail while they say what failed
+        return name
+    if isinstance(problem, RecursionError):
+        return "it is nested too deeply"
+    if not said:
+        return name
+    said = said if len(said) <= 300 else said[:297] + "..."
+    return f"{name}: {said}" if isinstance(problem, (LookupError, TypeError)) else said
+
+
+def shown(value: object, most: int = 60) -> str:
+    """`repr(value)` in one line of at most `most` characters, for a message; it never fails.
+
+    >>> shown({"a": 1}), shown(10**5000), shown("x" * 100, most=12)
+    ("{'a': 1}", 'a number of 16610 bits', "'xxxxxxxx...")
+    """
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number in it has too many digits, or it is too deep
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def require(module: str, extra: str) -> ModuleType:
