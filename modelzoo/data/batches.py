@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelzoo.errors import DataError, nearest
+from modelzoo.recipe.train_options import MOST_ROWS
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,8 @@ class Batches:
             raise DataError("the data gives no row to train on", next_step="add text")
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, not {batch_size}")
+        if batch_size > MOST_ROWS:
+            raise DataError(f"batch_size must be at most {MOST_ROWS:,}, not {batch_size}")
         if seed < 0:
             raise DataError(f"seed must not be negative: {seed}")
         self._make, self._make_evaluation = make, make_evaluation or make

@@ -55,14 +55,14 @@ def glance(
         values = read_lines(head)
         if values is None:
             values = tomllib.loads(head)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if _PARTS.search(raw) or not _TABLE_NAMES.issuperset(_HEADER.findall(raw)):
         return None
     count = values.get("parameters", 0)
     others = (value for key, value in values.items() if key != "parameters")
     sound = values.keys() <= _HEAD_KEYS and all(type(value) is str for value in others)
-    if not sound or type(count) is not int or count < 0:
+    if not sound or type(count) is not int or not 0 <= count < 2**63:
         return None
     extends = values.pop("extends", None)
     if extends is not None:

@@ -12,7 +12,8 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from modelzoo.errors import ModelzooError, RecipeError, nearest
+from modelzoo.errors import ModelzooError, RecipeError, nearest, shown
+from modelzoo.recipe.ranges import out_of_range
 
 if typing.TYPE_CHECKING:
     from modelzoo.recipe.recipe import Recipe
@@ -34,7 +35,7 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
 
     Raises:
         RecipeError: an unknown key (with the nearest right one), a missing one, a value of the
-            wrong type, or a wrong choice.
+            wrong type or out of its range, or a wrong choice.
     """
     schema = arguments(function)
     values = recipe.table(table)
@@ -53,6 +54,11 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
                 f"{recipe.name}: {table}.{key} must be {_words(hint)}, not {_show(value)}",
                 where=where,
                 did_you_mean=_nearest_value(value, hint),
+            )
+        wanted = out_of_range(key, value) if table == "model" else None
+        if wanted is not None:
+            raise RecipeError(
+                f"{recipe.name}: {table}.{key} must be {wanted}, not {_show(value)}", where=where
             )
         values[key] = _convert(value, hint)
     missing = [key for key, (_, needed) in schema.items() if needed and key not in values]
@@ -211,7 +217,7 @@ def _words(hint: object) -> str:
 def _show(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return f'"{value}"' if isinstance(value, str) else shown(value, 120)
 
 
 def _title(recipe: Recipe, table: str) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelzoo.errors import RecipeError, nearest
+from modelzoo.errors import RecipeError, nearest, parsing, shown
+from modelzoo.files import check_file
 
-__all__ = ["dumps", "is_plain", "parse_toml", "read_lines", "read_toml"]
+__all__ = ["dumps", "parse_toml", "read_lines", "read_toml", "unfit"]
 
 _ESCAPES = {
     "\\": "\\\\",
@@ -22,24 +23,49 @@ _ESCAPES = {
     "\f": "\\f",
     "\r": "\\r",
 }
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 _AT_LINE = re.compile(r"at line (\d+)")
 _INT64 = range(-(2**63), 2**63)
+_LEVELS = 32  # of lists and tables within each other
+_MOST_BYTES = 16 << 20  # of a file
 
 
-def is_plain(value: object) -> bool:
-    """Whether `value` is made of strings, numbers, booleans, lists and tables with string keys."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(is_plain(item) for item in value)
-    return isinstance(value, str | bool | int | float)
+def unfit(value: object, levels: int = _LEVELS) -> str | None:
+    """What in `value` a recipe cannot hold, in words; `None` where it is plain.
+
+    Plain are texts, whole numbers of 64 bits, floats, booleans, and lists and tables of these,
+    32 levels deep at most.
+
+    >>> unfit([1, "a", {"b": 2.5}]), unfit({"a": [10**20]})
+    (None, '100000000000000000000, which has more than 64 bits')
+    """
+    if isinstance(value, Mapping | list | tuple):
+        if not levels:
+            return f"lists or tables more than {_LEVELS} levels deep"
+        keys, items = (value, value.values()) if isinstance(value, Mapping) else ((), value)
+        wrong = (shown(key) for key in keys if not isinstance(key, str) or not _is_text(key))
+        return next(wrong, None) or next(
+            (found for item in items if (found := unfit(item, levels - 1))), None
+        )
+    if isinstance(value, str):
+        return None if _is_text(value) else f"{shown(value)}, which is not valid Unicode"
+    if isinstance(value, int):
+        return None if value in _INT64 else f"{shown(value)}, which has more than 64 bits"
+    return None if isinstance(value, float) else shown(value)
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not _HALF.search(text)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The plain values of a TOML file; every way to fail is a `RecipeError` that names the line."""
     path = Path(path)
     try:
-        raw = path.read_bytes()
+        if path.exists():  # a pipe would be waited for
+            check_file(path, RecipeError, "the recipe")
+        with open(path, "rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
     except FileNotFoundError as error:
         beside = (item.name for item in path.parent.glob("*.toml"))
         near = nearest(path.name, beside)
@@ -53,15 +79,18 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def parse_toml(raw: bytes, path: str | Path, line: int = 1) -> dict[str, object]:
     """The plain values of TOML text that begins at `line` of a file; raises as `read_toml`."""
-    try:
-        return tomllib.loads(raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line += raw.count(b"\n", 0, error.start)
-        raise RecipeError(f"not UTF-8: byte {error.start}", where=f"{path}:{line}") from error
-    except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 5)"
-        said = _AT_LINE.sub(lambda found: f"at line {int(found[1]) + line - 1}", str(error))
-        where = path if line == 1 else f"{path}:{line}"
-        raise RecipeError(f"not valid TOML: {said}", where=where) from error
+    if len(raw) > _MOST_BYTES:
+        raise RecipeError(f"a recipe has more than {_MOST_BYTES:,} bytes", where=path)
+    where = path if line == 1 else f"{path}:{line}"
+    with parsing(where, RecipeError, "not valid TOML"):
+        try:
+            return tomllib.loads(raw.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            line += raw.count(b"\n", 0, error.start)
+            raise RecipeError(f"not UTF-8: byte {error.start}", where=f"{path}:{line}") from error
+        except tomllib.TOMLDecodeError as error:  # its text ends in "(at line 3, column 5)"
+            said = _AT_LINE.sub(lambda found: f"at line {int(found[1]) + line - 1}", str(error))
+            raise RecipeError(f"not valid TOML: {said}", where=where) from error
 
 
 # One line: nothing, a comment, or key = "text" or key = 1_000 with perhaps a comment behind it.

@@ -10,6 +10,8 @@ from modelzoo.errors import RecipeError
 from modelzoo.recipe.recipe import Recipe
 from modelzoo.recipe.schema import validate_against
 
+MOST_ROWS = 2**20  # of a batch
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -61,6 +63,9 @@ class TrainOptions:
                 _at_least(key, getattr(self, key), 1)
         for key in ("warmup_steps", "seed", "clip_norm", "weight_decay"):
             _at_least(key, getattr(self, key), 0)
+        for key, most in (("batch_size", MOST_ROWS), ("seed", 2**32 - 1)):
+            if getattr(self, key) > most:
+                raise RecipeError(f"train.{key} must be at most {most:,}, not {getattr(self, key)}")
         for key in ("learning_rate", "epochs", "epsilon"):
             if not 0 < getattr(self, key) < math.inf:
                 raise RecipeError(f"train.{key} must be above 0, not {getattr(self, key)}")

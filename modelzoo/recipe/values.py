@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelzoo.errors import RecipeError, nearest
-from modelzoo.recipe.toml import is_plain
+from modelzoo.errors import RecipeError, nearest, parsing, shown
+from modelzoo.recipe.toml import unfit
 
 __all__ = [
     "SCALARS",
@@ -66,17 +67,23 @@ def parse_set(pairs: Iterable[str]) -> Values:
             raise RecipeError(
                 f"{pair!r} is not KEY=VALUE", next_step="write it as --set num_layers=6"
             )
-        changes[key.strip()] = _toml_value(text.strip())
+        changes[key.strip()] = _toml_value(text.strip(), f"--set {key.strip()}")
     return changes
 
 
-def _toml_value(text: str) -> object:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
+def _toml_value(text: str, where: str) -> object:
+    with parsing(where, RecipeError, "the value cannot be read"):
+        try:
+            parsed = tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            parsed = {}
     # A newline in the text could smuggle in more keys, and a date is no value of a recipe.
-    return parsed["value"] if len(parsed) == 1 and is_plain(parsed["value"]) else text
+    value = parsed["value"] if len(parsed) == 1 else text
+    value = text if isinstance(value, datetime.date | datetime.time) else value
+    wrong = unfit(value)
+    if wrong is not None:
+        raise RecipeError(f"the value holds {wrong}", where=where)
+    return value
 
 
 def _override_path(key: str, value: object, model: Mapping) -> list[str]:
@@ -119,13 +126,14 @@ def checked(values: Mapping[str, Any], source: str) -> Values:
                 did_you_mean=nearest(key, known),
                 next_step=f"its keys are {', '.join(known)}",
             )
+        wrong = unfit(value)
+        if wrong is not None:
+            raise RecipeError(f"{key} holds what a recipe cannot: {wrong}", where=source)
         value = _listed(value)
-        if not is_plain(value):
-            raise RecipeError(f"{key} holds what a recipe cannot: {value!r}", where=source)
         kind = dict if key in TABLES else int if key == "parameters" else str
         if not isinstance(value, kind) or isinstance(value, bool):
             word = {dict: f"a table, [{key}]", int: "a whole number", str: "a string"}[kind]
-            raise RecipeError(f"{key} must be {word}, not {value!r}", where=source)
+            raise RecipeError(f"{key} must be {word}, not {shown(value)}", where=source)
         if key == "parameters" and isinstance(value, int) and value < 0:
             raise RecipeError(f"parameters must not be negative: {value}", where=source)
         out[key] = value  # `_listed` has made it ours
