@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from modelzoo import registry
 from modelzoo.building.directory import load
 from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.memory import within_memory
 from modelzoo.building.transfer import copy_weights, take_weights
 from modelzoo.building.vocabulary import check_vocabulary, vocabulary_of
-from modelzoo.errors import (
-    RecipeError,
-)
+from modelzoo.errors import RecipeError, parsing
 from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import validate_against
@@ -56,7 +55,8 @@ def build(
             `**{"train.learning_rate": 1e-3}`.
 
     Raises:
-        ModelzooError: no such name, a wrong key or value, no Keras.
+        ModelzooError: no such name, a wrong key or value, weights that the machine's memory does
+            not hold, no Keras.
 
     Example:
         >>> model = modelzoo.build("gpt-tiny", num_layers=1, vocab_size=300)
@@ -81,9 +81,13 @@ def build(
     from modelzoo.layers.dense import blank_weights
 
     registry.import_for(recipe)
-    with blank_weights() if checkpoint is not None else nullcontext():
-        backbone = architecture(**arguments)
-    model = task_of(recipe).model(backbone)
+    with (
+        parsing(recipe.place, RecipeError, f"{recipe.name} cannot be built"),
+        within_memory(recipe.name, RecipeError),
+    ):
+        with blank_weights() if checkpoint is not None else nullcontext():
+            backbone = architecture(**arguments)
+        model = task_of(recipe).model(backbone)
     model.recipe, model.tokenizer = recipe, tokenizer
     if checkpoint is not None:
         _take_checkpoint(model, checkpoint)
@@ -100,7 +104,7 @@ def build(
 
 def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
     """The recipe, and the checkpoint where a name or the weights are one."""
-    if not isinstance(name, Recipe) and is_source(name):
+    if _is_checkpoint(name):
         if weights is not None:
             raise RecipeError(
                 f"{name} is a checkpoint, which has weights of its own",
@@ -118,6 +122,11 @@ def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
     roles = dict(checkpoint.tokenizer.roles)
     stops = list(checkpoint.tokenizer.stop_tokens) or None
     return override(recipe, {"tokenizer.roles": roles, "tokenizer.stop_tokens": stops}), checkpoint
+
+
+def _is_checkpoint(name: str | os.PathLike | Recipe) -> bool:
+    """Whether it means a checkpoint. Names win over paths: `./gpt-small` is a directory."""
+    return not isinstance(name, Recipe) and is_source(name) and not registry.is_name(name)
 
 
 def _take_checkpoint(model, checkpoint: Checkpoint) -> None:

@@ -60,9 +60,10 @@ def _count_here(recipe: Recipe) -> int:
     import keras
 
     from modelzoo.building.build import build
+    from modelzoo.building.memory import unbounded
 
     try:
-        with keras.StatelessScope(initialize_variables=False):
+        with unbounded(), keras.StatelessScope(initialize_variables=False):
             model = build(recipe, compile=False)
     except ModelzooError:
         raise

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.weights.derive import recipe_name
 
     changes = parse_set(args.set)
-    source = is_source(args.name)
+    source = is_source(args.name) and not registry.is_name(args.name)
     name = recipe_name(args.name) if source else registry.recipe(args.name, changes).name
     output = args.output or name.rpartition("/")[2]
     check_replaceable(output, args.force)

@@ -28,6 +28,7 @@ __all__ = [
     "exporter",
     "find",
     "import_for",
+    "is_name",
     "names",
     "read_recipe",
     "recipe",
@@ -116,6 +117,23 @@ def recipe(
     if found.plugin is None:
         found = replace(found, plugin=_plugin_behind(found))
     return override(found, overrides, _by_name)
+
+
+def is_name(name: str | os.PathLike[str]) -> bool:
+    """Whether it is the name of a recipe: the core's, a plugin's, or one of this process.
+
+    >>> is_name("gpt-small"), is_name("./gpt-small")
+    (True, False)
+    """
+    if isinstance(name, os.PathLike) or name.endswith(".toml"):
+        return False
+    if name in _registered_recipes or name in _core_files():
+        return True
+    namespace, slash, _ = name.partition("/")
+    return bool(slash) and any(
+        plugin.namespace == namespace and plugin.usable and name in plugin.recipes()
+        for plugin in plugins.discover()
+    )
 
 
 # The public name: `modelzoo.recipe` is the module.
