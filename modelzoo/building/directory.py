@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo import registry
 from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.memory import within_memory
+from modelzoo.building.model_file import check_model_file
 from modelzoo.building.vocabulary import check_vocabulary
-from modelzoo.errors import (
-    ModelDirectoryError,
-)
+from modelzoo.errors import ModelDirectoryError, parsing
 from modelzoo.files import new_directory
 from modelzoo.recipe import Recipe, read_lock, write_lock
 from modelzoo.registry.of_recipe import recipe_of
@@ -39,22 +38,24 @@ def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
         raise ModelDirectoryError(f"{directory} holds no {MODEL_FILE}")
     keras = need_keras()
     registry.import_for(recipe)
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        unknown = re.search(r"Could not locate class '([^']+)'", str(error))
-        if unknown:
+    again = "write the directory again: the file is damaged"
+    with (
+        parsing(directory, ModelDirectoryError, f"{MODEL_FILE} cannot be read", next_step=again),
+        within_memory(recipe.name, ModelDirectoryError),
+    ):
+        check_model_file(path)
+        try:
+            model = keras.saving.load_model(path, compile=False)
+        except (ValueError, TypeError) as error:
+            unknown = re.search(r"Could not locate class '([^']+)'", str(error))
+            if unknown is None:
+                raise
             raise ModelDirectoryError(
                 f"{MODEL_FILE} holds a {unknown[1]}, a class that Keras does not know",
                 where=directory,
                 next_step="import the module that registers it; a plugin says which one with "
                 "modelzoo.keras_registration.install",
             ) from error
-        raise ModelDirectoryError(
-            f"{MODEL_FILE} cannot be read: {str(error).splitlines()[0]}",
-            where=directory,
-            next_step="write the directory again: the file is damaged",
-        ) from error
     model.recipe, model.tokenizer = recipe, load_tokenizer(directory)
     if (directory / CHAT_TEMPLATE).is_file():
         model.chat_template = read_source(directory / CHAT_TEMPLATE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -97,5 +98,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
 
 
 def print_json(value: object) -> None:
-    """Prints JSON, one value, readable."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Prints JSON, one value, readable; a number that is none is null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelzoo.cli.common import examples
@@ -230,7 +230,25 @@ def inputs(args: argparse.Namespace) -> Iterable[str]:
         raise DataError(
             "no input", next_step=f'modelzoo run {args.model} "some text", or - for standard input'
         )
-    return (line.rstrip("\r\n") for line in sys.stdin)
+    return standard_input()
+
+
+def standard_input() -> Iterator[str]:
+    """The lines of standard input, without their ends.
+
+    Raises:
+        DataError: bytes that are not text.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(sys.stdin, start=1):
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input is not {error.encoding}: {error.reason}",
+            where=f"standard input, after line {number}",
+            next_step="convert it: iconv -f ENCODING -t UTF-8",
+        ) from error
 
 
 def as_text(ability: str, item, answer) -> str:
@@ -262,7 +280,7 @@ def as_json(ability: str, item, answer) -> str:
         value = {"output": answer}
     else:
         value = {f"{key}s": pairs(answer)}
-    return json.dumps({"input": item, **value}, ensure_ascii=False)
+    return json.dumps({"input": item, **value}, ensure_ascii=False, allow_nan=False)
 
 
 def _write(text: str) -> None:

@@ -14,7 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from modelzoo.errors import DataError, nearest, require
+from modelzoo.errors import DataError, nearest, parsing, require
+from modelzoo.files import check_file, check_json
 
 __all__ = ["READERS", "Record", "read_lines", "reader_of"]
 
@@ -57,10 +58,9 @@ def read_jsonl(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        try:
+        with parsing(where, DataError, "this line is not JSON"):
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"this line is not JSON: {error}", where=where) from error
+        check_json(record, line, where, DataError, "this line")
         if not isinstance(record, dict):
             raise DataError(
                 f"a line must be a JSON object, not {type(record).__name__}",
@@ -200,7 +200,7 @@ def read_parquet(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
                 for record in batch.to_pylist():
                     row += 1
                     yield record, f"{path}, row {row}"
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, MemoryError, OverflowError, ValueError) as error:
         raise DataError(f"not a readable Parquet file: {error}", where=path) from error
 
 
@@ -216,6 +216,7 @@ READERS: dict[str, Callable[[Path, Collection[str]], Iterator[Record]]] = {
 def read_lines(path: Path) -> Iterator[str]:
     """The lines with their ends, decoded one by one so that an error knows its line."""
     offset = 0
+    check_file(path, DataError)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -8,6 +8,7 @@ order give the same file, byte for byte.
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -23,6 +24,12 @@ from modelzoo.runtime.text.token_stream import byte_characters
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
 __all__ = ["KINDS", "train_tokenizer"]
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
+# Words of the training text end here: learning takes the square of a word's length. No language has
+# longer ones, and to encode them afterwards is as quick as ever.
+_LONGEST_WORD = 256  # characters
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD}}}(?=\S)")
 
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
 
@@ -107,8 +114,13 @@ def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenize
         initial_alphabet=byte_characters(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(map(_with_short_words, texts), trainer)
     return tokenizer
+
+
+def _with_short_words(text: str) -> str:
+    """A text whose words a line break cuts where they are too long to learn from."""
+    return _LONG_WORD.sub(r"\g<0>\n", text)
 
 
 def _byte(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenizers.Tokenizer:
@@ -175,6 +187,12 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
         for text in texts:
             if not isinstance(text, str):
                 raise TokenizerError(f"a text must be str, not {type(text).__name__}")
+            half = _HALF.search(text)
+            if half:
+                raise TokenizerError(
+                    f"a text holds half a character ({half.group()!a}) at {half.start()}",
+                    next_step='read it with errors="replace"',
+                )
             if text:
                 yield text
 

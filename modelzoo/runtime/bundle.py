@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from modelzoo.about import UPGRADE
-from modelzoo.errors import BundleError
-from modelzoo.files import write_atomic
+from modelzoo.errors import BundleError, ModelzooError, shown
+from modelzoo.files import read_json, write_atomic
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -27,8 +27,19 @@ _REQUIRED = {
     "signatures": dict,
     "files": dict,
 }
-# What modelzoo 0.1 did not write: the engine that runs it, and the methods that its task offers.
-_OPTIONAL = {"engine": str, "abilities": list}
+# What may be missing or null. modelzoo 0.1 wrote neither engine nor abilities.
+_OPTIONAL = {
+    "engine": str,
+    "abilities": list,
+    "labels": list,
+    "problem_type": str,
+    "generation": dict,
+    "processing": dict,
+    "tokenizer": dict,
+}
+_IN_TOKENIZER = {"roles": dict, "stop_tokens": list}
+_OF_TEXTS = ("abilities", "labels", "stop_tokens")
+_WORDS = {str: "a string", dict: "a table", list: "a list"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,12 @@ class Bundle:
         """How raw inputs become the signatures', with the defaults of what the manifest omits."""
         from modelzoo.runtime.media.processing import completed
 
-        return completed(self.manifest.get("processing"))
+        try:
+            return completed(self.manifest.get("processing"))
+        except ModelzooError as error:
+            raise BundleError(
+                error.what, where=self.directory / MANIFEST, did_you_mean=error.did_you_mean
+            ) from error
 
 
 def is_bundle(path: str | os.PathLike) -> bool:
@@ -97,7 +113,7 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
             if model_directory
             else "write one with `modelzoo export`",
         )
-    manifest = _parse(where)
+    manifest = read_json(where, BundleError, title="the manifest", next_step="export it again")
     _check_fields(manifest, where)
     _check_files(directory, manifest, where)
     return Bundle(directory, manifest)
@@ -143,18 +159,6 @@ def sha256_file(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _parse(where: Path) -> dict:
-    try:
-        manifest = json.loads(where.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:  # UnicodeDecodeError is a ValueError
-        raise BundleError(
-            f"the manifest cannot be read: {error}", where=where, next_step="export it again"
-        ) from error
-    if not isinstance(manifest, dict):
-        raise BundleError("the manifest is not a JSON object", where=where)
-    return manifest
-
-
 def _check_fields(manifest: dict, where: Path) -> None:
     version = manifest.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -171,12 +175,15 @@ def _check_fields(manifest: dict, where: Path) -> None:
         if not isinstance(manifest.get(key), kind):
             found = "has no" if key not in manifest else f"has no proper ({kind.__name__})"
             raise BundleError(f"the manifest {found} {key!r}", where=where)
-    for key, kind in _OPTIONAL.items():
-        if not isinstance(manifest.get(key), kind | None):
-            raise BundleError(f"the manifest has no proper ({kind.__name__}) {key!r}", where=where)
+    _check_optional(manifest, _OPTIONAL, where)
     tokenizer = manifest.get("tokenizer")
-    if tokenizer is not None and not isinstance(tokenizer, dict):
-        raise BundleError("the manifest has no proper (dict) 'tokenizer'", where=where)
+    if tokenizer:
+        _check_optional(tokenizer, _IN_TOKENIZER, where, "tokenizer.")
+    for table in ("signatures", "files"):
+        kind = dict if table == "signatures" else str
+        for name, value in manifest[table].items():
+            if not isinstance(value, kind):
+                raise BundleError(f"{table}.{name} must be {_WORDS[kind]}", where=where)
 
     files = manifest["files"]
     read = [tokenizer.get("file")] if tokenizer else []
@@ -194,6 +201,20 @@ def _check_fields(manifest: dict, where: Path) -> None:
     for name in read:
         if name not in files:
             raise BundleError(f"the manifest has no hash for {name!r}", where=where)
+
+
+def _check_optional(table: dict, kinds: dict, where: Path, prefix: str = "") -> None:
+    for key, kind in kinds.items():
+        value = table.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, kind):
+            raise BundleError(
+                f"the manifest's {prefix}{key} must be {_WORDS[kind]}, not {shown(value)}",
+                where=where,
+            )
+        if key in _OF_TEXTS and not all(isinstance(one, str) for one in value):
+            raise BundleError(f"the manifest's {prefix}{key} must be a list of texts", where=where)
 
 
 def _is_inside(name: object) -> bool:

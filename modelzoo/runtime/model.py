@@ -10,7 +10,7 @@ import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
 from modelzoo.runtime.abilities.captioning import CaptionAbility, captions_images
-from modelzoo.runtime.abilities.labels import _labelled, softmax
+from modelzoo.runtime.abilities.labels import _labelled, check_numbers, softmax
 from modelzoo.runtime.abilities.media import (
     MediaAbilities,
     is_one_medium,
@@ -108,6 +108,7 @@ class Model(
         stated = bundle.manifest.get("abilities")
         # What a manifest names beyond what its signatures allow is nothing that could be called.
         self.abilities = able if stated is None else tuple(n for n in able if n in stated)
+        self._processing = bundle.processing  # what is wrong with it is said now
         self._chat = None
 
     def __repr__(self) -> str:
@@ -225,7 +226,7 @@ class Model(
         return stepper, prompt
 
     def _start_token(self) -> int:
-        token = self.bundle.processing.get("start_token")
+        token = self._processing.get("start_token")
         if not isinstance(token, int):
             raise BundleError(
                 "the manifest has no processing.start_token, which the decoder begins with",
@@ -348,7 +349,9 @@ class Model(
         )
         if not vectors:
             raise ModelzooError("there is no text to embed: the list is empty")
-        return vectors[0] if is_one_text(text) else np.stack(vectors)
+        found = vectors[0] if is_one_text(text) else np.stack(vectors)
+        check_numbers(found, "the text's vector")
+        return found
 
     @overload
     def fill_mask(
@@ -388,6 +391,7 @@ class Model(
                 )
 
         def fill(outputs, token_ids) -> list:
+            check_numbers(outputs["logits"], "the model's answer")
             answers = []
             for place in (place for place, token in enumerate(token_ids) if token == mask):
                 probabilities = softmax(outputs["logits"][place])
@@ -458,7 +462,7 @@ class Model(
     def _prepared(self, text: str) -> str:
         if not isinstance(text, str):
             raise ModelzooError(f"a text must be str, not {type(text).__name__}")
-        return text.lower() if self.bundle.processing.get("lowercase") else text
+        return text.lower() if self._processing.get("lowercase") else text
 
     def _word(self, token: int) -> str:
         text = self._text.decode([int(token)], skip_special=False)

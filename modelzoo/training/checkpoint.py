@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from modelzoo.errors import ModelDirectoryError
-from modelzoo.files import replacing
+from modelzoo.files import parse_json, replacing
+from modelzoo.runtime.arrays import open_arrays
 
 STATE = "state.json"
-_ANEW = "start anew with --restart"
+_ANEW = "start again with --restart"
+_KINDS = {"done": int, "best": int | float, "waited": int, "figures": dict}
 
 
 def save_checkpoint(path: Path, model, state: dict) -> None:
@@ -39,28 +40,39 @@ def save_checkpoint(path: Path, model, state: dict) -> None:
 
 
 def read_state(path: Path) -> dict:
-    """The `state` of a checkpoint.
+    """The `state` of a checkpoint: batches `done`, and what `Keeper` keeps.
 
     Raises:
         ModelDirectoryError: not a checkpoint, or a damaged one.
     """
     with _opened(path) as file:
-        return json.loads(bytes(file[STATE]))
+        return _state(file, path)
 
 
 def load_checkpoint(path: Path, model) -> dict:
     """Set all variables of the model and its built optimizer; returns `state`."""
     variables = _variables(model)
     with _opened(path) as file:
-        if len(file.files) != len(variables) + 1:
+        if len(file) != len(variables) + 1:
             raise ModelDirectoryError(
                 "the checkpoint is of another model", where=path, next_step=_ANEW
             )
+        state = _state(file, path)
         for i, variable in enumerate(variables):
             value = file[f"v{i}"]
             # numpy has no bfloat16: it comes back as two opaque bytes.
             variable.assign(value.view(variable.dtype) if value.dtype.kind == "V" else value)
-        return json.loads(bytes(file[STATE]))
+        return state
+
+
+def _state(file: Mapping[str, np.ndarray], path: Path) -> dict:
+    state = parse_json(bytes(file[STATE]), path, ModelDirectoryError, title=STATE, next_step=_ANEW)
+    for key, kind in _KINDS.items():
+        if key in state and (not isinstance(state[key], kind) or isinstance(state[key], bool)):
+            raise ModelDirectoryError(
+                f"the checkpoint has no proper {key!r}", where=path, next_step=_ANEW
+            )
+    return state
 
 
 def _variables(model) -> list:
@@ -70,12 +82,5 @@ def _variables(model) -> list:
     return [*model.variables, *model.optimizer.variables]
 
 
-@contextmanager
 def _opened(path: Path):
-    try:
-        with open(path, "rb") as raw, np.load(raw) as file:
-            yield file
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ModelDirectoryError(
-            f"the checkpoint cannot be read: {error}", where=path, next_step=_ANEW
-        ) from error
+    return open_arrays(path, ModelDirectoryError, "the checkpoint cannot be read", _ANEW)

@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from modelzoo.errors import OutputError
-from modelzoo.files import write_atomic
+from modelzoo.errors import ModelDirectoryError, OutputError
+from modelzoo.files import read_json, write_atomic
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import read_state
 
@@ -40,15 +40,18 @@ class RunFolder:
 
         Raises:
             OutputError: there is one, and of a run with other settings.
+            ModelDirectoryError: its files are damaged.
         """
         if not self.checkpoint.is_file() or not self.settings.is_file():
             return False  # nothing that could be lost
-        before = json.loads(self.settings.read_text("utf-8"))
+        before = read_json(
+            self.settings, ModelDirectoryError, next_step="start again with --restart"
+        )
         changed = [key for key, value in settings.items() if before.get(key) != value]
         if changed:
             raise OutputError(
                 f"an unfinished run with another {' and another '.join(changed)} is there "
-                f"({read_state(self.checkpoint)['done']:,} batches done)",
+                f"({read_state(self.checkpoint).get('done', 0):,} batches done)",
                 where=self.path,
                 next_step="give the same command to go on with it, or --restart to forget it",
             )

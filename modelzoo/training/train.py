@@ -130,7 +130,7 @@ def train(
     state = {"done": 0, "best": math.inf, "waited": 0, "figures": {}}
     if goes_on:
         run.sweep()
-        state = load_checkpoint(run.checkpoint, model)
+        state |= load_checkpoint(run.checkpoint, model)
     else:
         run.begin(settings, tokenizer)
 

@@ -6,7 +6,6 @@ A directory holds `model.bin`, `config.json` with the tokens that are not to be 
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.errors import WeightsError
+from modelzoo.files import read_json
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.tokenizer_files import read_tokenizer_files
 
@@ -234,10 +234,7 @@ def _config(path: Path, variables: dict[str, _Stored]) -> dict[str, Any]:
     """A `config.json` in Hugging Face's words, from shapes and from the file of this name."""
     own = {}
     if (path.parent / "config.json").is_file():
-        try:
-            own = json.loads((path.parent / "config.json").read_text("utf-8"))
-        except ValueError as error:
-            raise WeightsError(f"config.json cannot be read: {error}", where=path) from error
+        own = read_json(path.parent / "config.json", WeightsError)
     missing = [name for name in (*_TOP, "encoder/num_heads") if name not in variables]
     if missing:
         raise WeightsError(f"it lacks {', '.join(missing)}", where=path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from modelzoo import registry
-from modelzoo.errors import WeightsError, nearest
+from modelzoo.errors import WeightsError, nearest, parsing
 from modelzoo.recipe import Recipe, from_values
 from modelzoo.recipe.schema import defaults
 from modelzoo.weights.checkpoint import Checkpoint
@@ -24,6 +24,11 @@ def recipe_of_checkpoint(checkpoint: Checkpoint) -> Recipe:
     Raises:
         WeightsError: a model type, class or value that has no counterpart here.
     """
+    with parsing(checkpoint.where, WeightsError, "the configuration cannot be read"):
+        return _recipe(checkpoint)
+
+
+def _recipe(checkpoint: Checkpoint) -> Recipe:
     table = table_of(checkpoint)
     config, names = checkpoint.config, base_names(checkpoint, table)
     task, options = _task(checkpoint, table, names)

@@ -16,9 +16,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelzoo.errors import WeightsError
+from modelzoo.errors import WeightsError, shown
 
-__all__ = ["Asked", "Kind", "check_kind", "is_neutral", "is_unused", "kind_of_ours", "not_read"]
+__all__ = [
+    "Asked",
+    "Kind",
+    "check_config",
+    "check_kind",
+    "check_settings",
+    "is_neutral",
+    "is_unused",
+    "kind_of_ours",
+    "not_read",
+]
 
 
 # === Types and ranges ===
@@ -46,6 +56,10 @@ def _is_number(value: object) -> bool:
 def _is_side(value: object) -> bool:
     sides = value if isinstance(value, list) and len(value) == 2 else [value]
     return all(type(side) is int and side >= 1 for side in sides)
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value.get("content") if isinstance(value, Mapping) else value, str)
 
 
 _COUNT = Kind("a whole number, 1 or more", lambda v: type(v) is int and v >= 1)
@@ -224,8 +238,66 @@ def check_kind(key: str, value: object, kind: Kind | None, where: str) -> None:
     """
     if kind is None or (value is None and kind.null) or kind.holds(value):
         return
-    shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
-    raise WeightsError(f"{key} must be {kind.what}, not {shown}", where=where)
+    raise WeightsError(f"{key} must be {kind.what}, not {shown(value)}", where=where)
+
+
+# What is looked at of config.json before a table is chosen, and by those that are not tables.
+_TOKENS = Kind(
+    "the id of a token, a list of ids, or null",
+    lambda v: all(type(id) is int for id in (v if isinstance(v, list) else [v])),
+    null=True,
+)
+_TEXT = Kind("a text, or null", lambda v: isinstance(v, str), null=True)
+_FILE = {
+    "model_type": _TEXT,
+    "tokenizer_class": _TEXT,
+    "problem_type": _TEXT,
+    "architectures": _NAMES,
+    "text_config": _TABLE,
+    "vision_config": _TABLE,
+    **dict.fromkeys(("eos_token_id", "pad_token_id", "decoder_start_token_id"), _TOKENS),
+}
+
+
+_TOKEN = Kind("a token, a table with its content, or null", _is_token, null=True)
+_MORE_TOKENS = Kind(
+    "a list or a table of tokens, or null",
+    lambda v: (
+        isinstance(v, list | Mapping)
+        and all(map(_is_token, v.values() if isinstance(v, Mapping) else v))
+    ),
+    null=True,
+)
+_SETTINGS = {
+    **{f"{role}_token": _TOKEN for role in ("pad", "bos", "eos", "unk", "cls", "sep", "mask")},
+    **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), _MORE_TOKENS),
+    "added_tokens_decoder": _TABLE,
+    "tokenizer_class": _TEXT,
+    "chat_template": Kind(
+        "a text, a list of tables, or null",
+        lambda v: (
+            isinstance(v, str)
+            or (isinstance(v, list) and all(isinstance(one, Mapping) for one in v))
+        ),
+        null=True,
+    ),
+}
+
+
+def check_config(config: Mapping, where: object) -> None:
+    """
+    Raises:
+        WeightsError: a key of a `config.json` that is looked at whatever the model, and whose value
+            is of another type.
+    """
+    for key, kind in _FILE.items():
+        check_kind(key, config.get(key), kind, str(where))
+
+
+def check_settings(settings: Mapping, where: object) -> None:
+    """The same of a `tokenizer_config.json`, or a `special_tokens_map.json`."""
+    for key, kind in _SETTINGS.items():
+        check_kind(key, settings.get(key), kind, str(where))
 
 
 class Asked(Mapping):
@@ -346,6 +418,5 @@ def not_read(
         elif name in used or is_unused(name, unused) or is_neutral(name, value, neutral):
             continue
         else:
-            shown = repr(value) if len(repr(value)) < 40 else repr(value)[:37] + "..."
-            found.append(f"{name} = {shown}")
+            found.append(f"{name} = {shown(value, 40)}")
     return found

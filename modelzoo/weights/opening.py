@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from modelzoo.errors import WeightsError, nearest
+from modelzoo.files import read_json
 from modelzoo.recipe import LOCK_NAME
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.ctranslate2 import is_ctranslate2, open_ctranslate2
 from modelzoo.weights.hub.download import download, is_hub
-from modelzoo.weights.small_files import ADAPTER, ADAPTER_WEIGHTS, SMALL, adapter
+from modelzoo.weights.keys import check_config
+from modelzoo.weights.small_files import ADAPTER, ADAPTER_WEIGHTS, MODULES, SMALL, adapter
 from modelzoo.weights.tensors import open_safetensors
 from modelzoo.weights.tokenizer_files import read_tokenizer_files
 
@@ -72,21 +72,26 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
             )
         return _checkpoint(where, path.parent, open_safetensors(path))
     if (path / ADAPTER).is_file():
-        raise adapter(path / ADAPTER, _json(path / ADAPTER))
+        raise adapter(path / ADAPTER, read_json(path / ADAPTER, WeightsError))
     return _checkpoint(where, path, _tensors(path))
 
 
 def _checkpoint(where: str, folder: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
     if (folder / ADAPTER).is_file():
-        raise adapter(folder / ADAPTER, _json(folder / ADAPTER))
-    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    if not isinstance(config, dict):
-        raise WeightsError("config.json is not a table", where=folder / CONFIG)
+        raise adapter(folder / ADAPTER, read_json(folder / ADAPTER, WeightsError))
+    config = {}
+    if (folder / CONFIG).is_file():
+        config = read_json(folder / CONFIG, WeightsError)
+        check_config(config, folder / CONFIG)
     names = [
         *SMALL,
         *(f"{path.parent.name}/{path.name}" for path in folder.glob("*/*config.json")),
     ]
-    extras = {name: _json(folder / name) for name in names if (folder / name).is_file()}
+    extras = {
+        name: read_json(folder / name, WeightsError, list if name == MODULES else dict)
+        for name in names
+        if (folder / name).is_file()
+    }
     tokenizer = read_tokenizer_files(folder, {**config, **_stops(extras)})
     return Checkpoint(where, config, tensors, tokenizer, extras)
 
@@ -102,14 +107,14 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     if (folder / WHOLE).is_file():  # over an index, which may be older: as in transformers
         return open_safetensors(folder / WHOLE)
     if (folder / INDEX).is_file():
-        shards = _json(folder / INDEX).get("weight_map")
+        shards = read_json(folder / INDEX, WeightsError).get("weight_map")
         if not isinstance(shards, dict) or not all(isinstance(v, str) for v in shards.values()):
             raise WeightsError("the index has no proper weight_map", where=folder / INDEX)
         found: dict[str, Tensor] = {}
         for name in sorted(set(shards.values())):
-            if Path(name).name != name or not (folder / name).is_file():
+            if not _is_there(folder, name):
                 raise WeightsError(
-                    f"the index names {name}, which is not there",
+                    f"the index names {name[:80]}, which is not there",
                     where=folder / INDEX,
                     next_step="fetch the whole directory again",
                 )
@@ -138,6 +143,13 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     )
 
 
+def _is_there(folder: Path, name: str) -> bool:
+    """Whether a name from an index is that of a file in the folder itself."""
+    if Path(name).name != name or "\0" in name or len(name) > 255:
+        return False
+    return (folder / name).is_file()
+
+
 def _pickled(path: Path) -> WeightsError:
     return WeightsError(
         f"{path.name} is a pickle, which can run any code when it is opened",
@@ -145,14 +157,3 @@ def _pickled(path: Path) -> WeightsError:
         next_step="convert it where you trust it: AutoModel.from_pretrained(...)"
         ".save_pretrained(DIR) of transformers writes .safetensors",
     )
-
-
-def _json(path: Path) -> Any:
-    """The table, or the list, that a JSON file holds."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path.name} cannot be read: {error}", where=path) from error
-    if not isinstance(value, dict | list):
-        raise WeightsError(f"{path.name} is not what it should be", where=path)
-    return value

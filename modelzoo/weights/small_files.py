@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from modelzoo.errors import WeightsError
 
-__all__ = ["ADAPTER", "ADAPTER_WEIGHTS", "SENTENCE", "SMALL", "adapter"]
+__all__ = ["ADAPTER", "ADAPTER_WEIGHTS", "MODULES", "SENTENCE", "SMALL", "adapter"]
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Where sentence-transformers keeps the length of a text, the first that is there: in the order in
@@ -21,9 +21,10 @@ SENTENCE = (
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 )
+MODULES = "modules.json"  # a list; the others are tables
 # Beside config.json and the tokenizer's own files.
 SMALL = (
-    "modules.json",
+    MODULES,
     *SENTENCE,
     "config_sentence_transformers.json",
     "tokenizer_config.json",

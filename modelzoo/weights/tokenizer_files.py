@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelzoo.errors import WeightsError
-from modelzoo.runtime.text.framing import unknown_post_processor
+from modelzoo.errors import WeightsError, parsing
+from modelzoo.files import read_file, read_json
+from modelzoo.runtime.text.tokenizer import backend_of
 from modelzoo.weights.checkpoint import TokenizerFiles
+from modelzoo.weights.keys import check_config, check_settings
 from modelzoo.weights.tokenizer_families import Family, family_of, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ _ROLES = ("pad", "bos", "eos", "unk", "cls", "sep", "mask")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 _TEMPLATE = "chat_template.jinja"
 _WHOLE, _CONFIG, _ADDED = "tokenizer.json", "tokenizer_config.json", "added_tokens.json"
+_MOST_BYTES = 256 << 20
 _VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")
 
 
@@ -38,11 +41,17 @@ def read_tokenizer_files(folder: Path, config: Mapping) -> TokenizerFiles | None
         WeightsError: there is one in a form that is not read here, or its files contradict each
             other.
     """
+    with parsing(folder, WeightsError, "the tokenizer's files cannot be read"):
+        return _read(folder, config)
+
+
+def _read(folder: Path, config: Mapping) -> TokenizerFiles | None:
+    check_config(config, folder)
     settings = _settings(folder)
     family, is_named = family_of(settings, config)
     text = before = None
     if (folder / _WHOLE).is_file():
-        text = (folder / _WHOLE).read_text("utf-8")
+        text = _text(folder / _WHOLE)
         backend = _backend(text, folder)
         before = _state(backend)
         if family is not None and family.model != type(backend.model).__name__:
@@ -92,24 +101,28 @@ def read_tokenizer_files(folder: Path, config: Mapping) -> TokenizerFiles | None
     )
 
 
+def _text(path: Path) -> str:
+    raw = read_file(path, WeightsError, path.name, most=_MOST_BYTES)
+    with parsing(path, WeightsError, f"{path.name} cannot be read"):
+        return raw.decode("utf-8")
+
+
 def _settings(folder: Path) -> dict:
     found: dict = {}
     for name in ("special_tokens_map.json", _CONFIG):
         path = folder / name
         if path.is_file():
-            found.update(_table(path))
+            table = read_json(path, WeightsError)
+            check_settings(table, path)
+            found.update(table)
     return found
 
 
 def _backend(text: str, folder: Path) -> tokenizers.Tokenizer:
     """The tokenizer of a `tokenizer.json`, whose added tokens have the ids that it states."""
-    import tokenizers
-
-    try:
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # tokenizers raises the bare base class
-        what = unknown_post_processor(text) or f"{_WHOLE} cannot be read: {error}"
-        raise WeightsError(what, where=folder, next_step="fetch it again, whole") from error
+    backend = backend_of(
+        text, folder, WeightsError, "fetch it again, whole", f"{_WHOLE} cannot be read"
+    )
     at = text.find('"added_tokens"')
     if at >= 0:  # the list alone: to parse the vocabulary again would take as long as all else
         stated, _ = json.JSONDecoder().raw_decode(text, text.index("[", at))
@@ -143,7 +156,7 @@ def _add_stated(backend: tokenizers.Tokenizer, settings: Mapping, folder: Path) 
     stated: dict[str, tuple[int, AddedToken]] = {}
     path = folder / _ADDED
     if path.is_file():
-        for content, id in _table(path).items():
+        for content, id in read_json(path, WeightsError).items():
             special = content in named
             token = AddedToken(content, special=special, normalized=not special)
             stated[content] = _id(id, content, path), token
@@ -259,16 +272,6 @@ def _check_id(backend: tokenizers.Tokenizer, content: str, id: int, where: Path)
         )
 
 
-def _table(path: Path) -> dict:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path.name} cannot be read: {error}", where=path) from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path.name} is not a table", where=path)
-    return value
-
-
 def _token(value: Any) -> str | None:
     """A token, which may be written as an object with its properties."""
     return value.get("content") if isinstance(value, dict) else value
@@ -276,7 +279,7 @@ def _token(value: Any) -> str | None:
 
 def _template(folder: Path, settings: Mapping) -> str | None:
     if (folder / _TEMPLATE).is_file():
-        return (folder / _TEMPLATE).read_text("utf-8")
+        return _text(folder / _TEMPLATE)
     template = settings.get("chat_template")
     if isinstance(template, list):  # several, by name
         named = {one.get("name"): one.get("template") for one in template}

@@ -55,7 +55,7 @@ def test_writing_again_leaves_the_manifest_out_of_the_hashes(bundle):
 @pytest.mark.parametrize(("key", "value"), [("engine", 3), ("abilities", "generate")])
 def test_an_engine_is_a_name_and_abilities_are_a_list(bundle, key, value):
     edit(bundle, lambda manifest: manifest.update({key: value}))
-    with pytest.raises(BundleError, match=f"no proper .* '{key}'"):
+    with pytest.raises(BundleError, match=f"the manifest's {key} must be a (string|list)"):
         read_bundle(bundle)
 
 

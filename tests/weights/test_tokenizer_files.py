@@ -169,7 +169,7 @@ def test_added_tokens_come_from_all_files(tmp_path):
         ({"added_tokens": {"<a>": 5000}}, "the ids have a gap"),
         ({"added_tokens": {"<a>": 3}}, "another token has this one"),
         ({"added_tokens": {"<a>": "x"}}, "which is not a number"),
-        ({"added_tokens": ["<a>"]}, "is not a table"),
+        ({"added_tokens": ["<a>"]}, "must hold a table"),
         ({"tokenizer_config": {"added_tokens_decoder": {"5": {}}}}, "token 5 has no content"),
         ({"tokenizer_config": {"added_tokens_decoder": decoder(a=5000)}}, "the ids have a gap"),
         (

@@ -6,6 +6,25 @@ from collections.abc import Callable
 
 import numpy as np
 
+from modelzoo.errors import BundleError, ModelzooError, nearest
+
+
+def check_numbers(values: np.ndarray, title: str) -> None:
+    """Raise a ModelzooError where an answer is NaN or infinite, which no answer can be.
+
+    >>> check_numbers(np.array([0.5, np.nan]), "the model's answer")
+    Traceback (most recent call last):
+    modelzoo.errors.ModelzooError: the model's answer holds NaN or infinity: 1 of 2 numbers
+      next: its weights are damaged, or its precision is too low: export or train it again
+    """
+    if not np.isfinite(values).all():
+        wrong = values.size - int(np.isfinite(values).sum())
+        raise ModelzooError(
+            f"{title} holds NaN or infinity: {wrong} of {values.size} numbers",
+            next_step="its weights are damaged, or its precision is too low: export or train it "
+            "again",
+        )
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits (..., N), in float64."""
@@ -32,7 +51,19 @@ def _labelled(
     logits: np.ndarray, labels, top: int | None, problem_type: str | None = None
 ) -> list[tuple[str, float]]:
     """(label, probability) of logits (N,), the likeliest first; a number each of a regression."""
+    check_numbers(logits, "the model's answer")
     labels = labels or [str(n) for n in range(len(logits))]
-    probabilities = ANSWERS[problem_type or "single_label_classification"](logits)
+    if len(labels) != len(logits):
+        raise BundleError(
+            f"the model has {len(logits)} answers, and {len(labels)} labels are stated for them",
+            next_step="export the model again",
+        )
+    problem_type = problem_type or "single_label_classification"
+    if problem_type not in ANSWERS:
+        raise BundleError(
+            f"the problem type {problem_type!r} is not one of {', '.join(ANSWERS)}",
+            did_you_mean=nearest(problem_type, ANSWERS),
+        )
+    probabilities = ANSWERS[problem_type](logits)
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [(labels[n], float(probabilities[n])) for n in order]

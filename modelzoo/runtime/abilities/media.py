@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from modelzoo.errors import BundleError, DataError, ModelzooError
+from modelzoo.errors import BundleError, DataError, ModelzooError, parsing
 from modelzoo.runtime.abilities.ability import Ability
+from modelzoo.runtime.abilities.labels import check_numbers, softmax
 from modelzoo.runtime.abilities.protocols import Embeds, EmbedsMedia, ZeroShot
 from modelzoo.runtime.cores import usable_cores
 
@@ -81,6 +82,15 @@ def prepared(kind: str, source, processing: Mapping, truncate: bool = False) -> 
             next_step="export the model again",
         )
     try:
+        return _prepared(kind, source, processing, truncate)
+    except DataError as error:
+        if error.where is None and isinstance(source, str | os.PathLike):
+            error.where = os.fspath(source)
+        raise
+
+
+def _prepared(kind: str, source, processing: Mapping, truncate: bool) -> dict[str, Any]:
+    with parsing(None, DataError, f"the {kind} cannot be read"):
         if kind == "image":
             from modelzoo.runtime.media.images import prepare_image
 
@@ -93,10 +103,6 @@ def prepared(kind: str, source, processing: Mapping, truncate: bool = False) -> 
 
         samples, count = prepare_sound(source, processing["audio"], truncate)
         return {"audio": samples, "num_samples": np.int32(count)}
-    except DataError as error:
-        if error.where is None and isinstance(source, str | os.PathLike):
-            error.where = os.fspath(source)
-        raise
 
 
 class MediaAbilities(Ability, Embeds, EmbedsMedia, ZeroShot):
@@ -229,7 +235,9 @@ class MediaAbilities(Ability, Embeds, EmbedsMedia, ZeroShot):
         )
         if not vectors:
             raise ModelzooError(f"there is no {kind} to embed: the list is empty")
-        return vectors[0] if is_one_medium(media) else np.stack(vectors)
+        found = vectors[0] if is_one_medium(media) else np.stack(vectors)
+        check_numbers(found, f"the vector of the {kind}")
+        return found
 
     def _media_answers(
         self, kind: str, base: str, media, answer: Callable[[dict], Any], truncate: bool = False
@@ -300,8 +308,7 @@ def _scale(how: Mapping, kind: str) -> float:
 
 def _ranked(logits: np.ndarray, labels: Sequence[str], how: Mapping) -> list[tuple[str, float]]:
     """Labels by their logits (N,); where the model was trained with a sigmoid, each on its own."""
-    from modelzoo.runtime.abilities.labels import softmax
-
+    check_numbers(logits, "the model's answer")
     if how.get("loss") == "sigmoid":
         shifted = logits.astype(np.float64) + how.get("bias", 0.0)
         probabilities = 1 / (1 + np.exp(-np.clip(shifted, -500, 500)))

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LOG_LINE = re.compile(
@@ -15,35 +16,68 @@ _LOG_LINE = re.compile(
 )
 
 
+class _Held:
+    """File descriptor 2 led into a file, by all threads that hold the log at once.
+
+    A descriptor belongs to the process: the first one leads it away, and the last one back.
+    """
+
+    def __init__(self):
+        self.kept = os.dup(2)
+        self.file = tempfile.TemporaryFile("w+b")
+        self.users = 0
+        _flush()
+        os.dup2(self.file.fileno(), 2)
+
+    def text(self, start: int = 0) -> str:
+        # Without moving the position, which descriptor 2 shares.
+        return os.pread(self.file.fileno(), self.size() - start, start).decode("utf-8", "replace")
+
+    def size(self) -> int:
+        return os.fstat(self.file.fileno()).st_size
+
+    def release(self) -> None:
+        _flush()
+        os.dup2(self.kept, 2)
+        os.close(self.kept)
+        for line in self.text().splitlines(keepends=True):
+            if not _LOG_LINE.match(line):
+                os.write(2, line.encode())
+        self.file.close()
+
+
+_lock = threading.Lock()
+_held: _Held | None = None
+
+
 @contextmanager
-def native_log() -> Iterator:
+def native_log() -> Iterator[Callable[[], str]]:
     """Hold the log back; yields a function that returns what there is of it so far.
 
     LiteRT writes some twenty lines about absent accelerators to file descriptor 2 at each start,
-    and has no switch. Whatever else was written there meanwhile is passed on.
+    and has no switch. Whatever else was written there meanwhile is passed on. Several threads may
+    hold it at once; each then sees the lines of the others too.
     """
-    try:
-        kept = os.dup(2)
-    except OSError:  # a daemon without standard error has nothing to keep clean
+    global _held
+    with _lock:
+        try:
+            held = _held = _held or _Held()
+        except OSError:  # a daemon without standard error has nothing to keep clean
+            held = None
+        else:
+            held.users += 1
+            start = held.size()
+    if held is None:
         yield lambda: ""
         return
-    _flush()
-    with tempfile.TemporaryFile("w+b") as file:
-
-        def text() -> str:
-            file.seek(0)
-            return file.read().decode("utf-8", "replace")
-
-        os.dup2(file.fileno(), 2)
-        try:
-            yield text
-        finally:
-            _flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            for line in text().splitlines(keepends=True):
-                if not _LOG_LINE.match(line):
-                    os.write(2, line.encode())
+    try:
+        yield lambda: held.text(start)
+    finally:
+        with _lock:
+            held.users -= 1
+            if not held.users:
+                _held = None
+                held.release()
 
 
 def mute_exit() -> None:

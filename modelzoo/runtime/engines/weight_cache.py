@@ -24,9 +24,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
+from modelzoo.errors import BundleError
+from modelzoo.files import read_json
+
 MEMORY = ":memory:"  # LiteRT's name for a cache that signatures share and that is no file
 
 _BLOCK, _BLOCKS = 1 << 14, 64
+_MOST_FACTS = 1 << 12  # bytes of the file beside it
 _STALE = 3600.0  # seconds after which another process's unfinished file is taken for abandoned
 
 T = TypeVar("T")
@@ -71,12 +75,12 @@ def load_with_weights(load: Callable[[str], T], directory: str | None, digest: s
 def is_whole(file: Path) -> bool:
     """Whether it is the file that was written, as far as its size, time and samples tell."""
     try:
-        stated = json.loads(_facts_path(file).read_text())
+        stated = read_json(_facts_path(file), BundleError, most=_MOST_FACTS)
         status = file.stat()
         if [status.st_size, status.st_mtime_ns] != [stated["size"], stated["time"]]:
             return False
         return checksum(file) == stated["checksum"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, BundleError):
         return False
 
 

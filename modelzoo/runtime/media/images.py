@@ -7,6 +7,7 @@ The recipe of a model says how, as data: `{"size": [H, W], "resize": "squash" | 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -22,6 +23,11 @@ from modelzoo.runtime.media.side_blocks import without_side_blocks
 __all__ = ["LARGEST", "RESIZES", "open_image", "prepare_image", "resize"]
 
 LARGEST = 2**27  # pixels; a small file can hold an image that fills the memory
+LONGEST = 2**16  # pixels of a side; the weights of resizing grow with it
+# What Pillow opens. It knows more, and some of them (EPS) start other programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_WIDEST = 2**24  # pixels of a side, before the middle is cut out
+_BLOCK = 2**22  # pixels that are converted at a time
 _ORIENTATION = 0x0112  # a tag of EXIF
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -123,6 +129,11 @@ def _covering(image, height: int, width: int, shorter: int | None) -> tuple[int,
         upright = old[0] > old[1]
     # What is left of a pixel on the longer side is dropped, not rounded, as others do.
     longer = int(shorter * old[not upright] / old[upright])
+    if longer > _WIDEST:
+        raise DataError(
+            f"the image is {old[1]} x {old[0]} pixels: too narrow to be cut to {width} x {height}",
+            next_step="cut it into parts",
+        )
     return (longer, shorter) if upright else (shorter, longer)
 
 
@@ -136,6 +147,8 @@ def _scaled(image, factor: float) -> tuple[int, int]:
 
 def _opened(file, where: str) -> np.ndarray:
     """The image in a path or an open file; without its side blocks, where one is damaged."""
+    if isinstance(file, str | os.PathLike):
+        check_image_file(file)
     start = file.tell() if hasattr(file, "tell") else 0
     try:
         return _decoded(file, where)
@@ -144,6 +157,14 @@ def _opened(file, where: str) -> np.ndarray:
         if spare is None:
             raise
         return _decoded(BytesIO(spare), where)
+
+
+def check_image_file(path: str | os.PathLike) -> None:
+    """Raise a DataError unless it is a file: a pipe would be waited for."""
+    with explained(os.fspath(path)):
+        is_file = stat.S_ISREG(os.stat(path).st_mode) or Path(path).is_dir()
+    if not is_file:
+        raise DataError("the image is a pipe or a device, not a file", where=path)
 
 
 def _content(file, start: int) -> bytes:
@@ -155,7 +176,7 @@ def _content(file, start: int) -> bytes:
 
 def _decoded(file, where: str) -> np.ndarray:
     pillow = require("PIL.Image", "media")
-    with explained(where), pillow.open(file) as image:
+    with explained(where), pillow.open(file, formats=FORMATS) as image:
         return _pixels(image, where)
 
 
@@ -177,7 +198,7 @@ def explained(where: str) -> Iterator[None]:
         raise DataError(
             "this is no image, or of no known format",
             where=where,
-            next_step="check the file; PNG, JPEG, WebP, GIF, BMP and TIFF are read",
+            next_step="check the file; PNG, JPEG, WebP, GIF, BMP, TIFF and PPM are read",
         ) from error
     except Exception as error:  # Pillow's formats fail in ways of their own
         what = str(error) or type(error).__name__
@@ -186,8 +207,7 @@ def explained(where: str) -> Iterator[None]:
 
 def _pixels(image, where: str) -> np.ndarray:
     """A Pillow image as (H, W, 3) uint8."""
-    if image.width * image.height > LARGEST:
-        raise _too_large(f"{image.width} x {image.height}", where)
+    _check_size(image.width, image.height, where)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -195,9 +215,17 @@ def _pixels(image, where: str) -> np.ndarray:
         if image.mode == "I":
             values = _in_16_bits(values, where)
         return _from_array(values if image.mode == "F" else values.astype(np.uint16), where)
-    if image.has_transparency_data:
-        return _on_paper(np.asarray(image.convert("RGBA")))
-    return np.array(image.convert("RGB"))
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.array(image)
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    result = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _BLOCK // image.width)
+    for top in range(0, image.height, rows):  # a copy of the whole would be as large again
+        box = (0, top, image.width, min(top + rows, image.height))
+        part = image if rows >= image.height else image.crop(box)
+        part = np.asarray(part.convert(mode))
+        result[top : top + rows] = _on_paper(part) if mode == "RGBA" else part
+    return result
 
 
 def _upright(image):
@@ -214,6 +242,17 @@ def _upright(image):
     return image if turn is None else image.transpose(ways[turn])
 
 
+def _check_size(width: int, height: int, where: str) -> None:
+    if width * height > LARGEST:
+        raise _too_large(f"{width} x {height}", where)
+    if max(width, height) > LONGEST:
+        raise DataError(
+            f"the image is {width} x {height} pixels, and a side may have {LONGEST:,}",
+            where=where,
+            next_step="cut it into parts",
+        )
+
+
 def _too_large(pixels: str, where: str) -> DataError:
     return DataError(
         f"the image has {pixels} pixels, over the limit of {LARGEST:,}",
@@ -224,9 +263,14 @@ def _too_large(pixels: str, where: str) -> DataError:
 
 def _on_paper(image: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 -> (H, W, 3), over white."""
-    alpha = image[..., 3:].astype(np.uint16)
-    mixed = image[..., :3] * alpha + np.asarray(_PAPER, np.uint16) * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    result = np.empty((*image.shape[:2], 3), np.uint8)
+    rows = max(1, _BLOCK // image.shape[1])
+    for top in range(0, len(image), rows):  # in 16 bits the whole would be several times as large
+        part = image[top : top + rows]
+        alpha = part[..., 3:].astype(np.uint16)
+        mixed = part[..., :3] * alpha + np.asarray(_PAPER, np.uint16) * (255 - alpha)
+        result[top : top + rows] = (mixed + 127) // 255
+    return result
 
 
 # === Arrays ===
@@ -241,10 +285,11 @@ def _from_array(source, where: str = "an array") -> np.ndarray:
             where=where,
             next_step="pass one image at a time, channels last",
         )
-    if array.shape[0] * array.shape[1] > LARGEST:
-        raise _too_large(f"{array.shape[1]} x {array.shape[0]}", where)
+    _check_size(array.shape[1], array.shape[0], where)
     array = in_8_bits(array, where).reshape(*array.shape[:2], channels)
-    if channels in (1, 2):  # grey, and grey with alpha
+    if channels == 1:
+        return array.repeat(3, axis=2)
+    if channels == 2:  # grey with alpha
         array = np.concatenate([array[..., :1].repeat(3, axis=2), array[..., 1:]], axis=2)
     return _on_paper(array) if array.shape[2] == 4 else np.ascontiguousarray(array)
 
@@ -275,7 +320,12 @@ def in_8_bits(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if array.dtype == np.uint16:
-        return ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        result = np.empty(array.shape, np.uint8)
+        flat, rows = result.reshape(-1), array.reshape(-1)
+        for start in range(0, array.size, _BLOCK):
+            part = rows[start : start + _BLOCK].astype(np.uint32)
+            flat[start : start + _BLOCK] = (part * 255 + 32767) // 65535
+        return result
     if array.dtype.kind not in "iuf":
         raise DataError(f"an image holds numbers, not {array.dtype}", where=where)
     low, high = array.min(), array.max()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelzoo.errors import DataError, require
+from modelzoo.errors import DataError, parsing, require
 from modelzoo.runtime.media.processing import DEFAULTS
 from modelzoo.runtime.media.resampling import resample
 
@@ -23,6 +23,10 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # codings of WAV
 _MOST_BLOCKS = 1000  # before the samples
 _MOST_CHANNELS = 32  # what is longer than that is time
 _LOUDEST = 16  # 24 dB over full scale; what is mixed or decoded stays below
+_MOST_SAMPLES = 2 * 10**8  # of a channel, before and after a change of rate: 3.5 hours at 16 kHz
+_RATES = range(100, 2**20 + 1)  # samples a second that a file may state
+_PART = 2**20  # samples that are decoded at a time
+_CUT = "cut it into pieces"
 _UNKNOWN = 2**31 - 2**16  # bytes from which on a header means "until the end"
 
 
@@ -58,7 +62,8 @@ def open_sound(source, sample_rate: int) -> np.ndarray:
             where=where,
             next_step="give (n,) for one channel, or (n, channels)",
         )
-    return resample(samples.astype(np.float32), rate, sample_rate)
+    _check_length(len(samples) * sample_rate / rate, where)
+    return resample(samples.astype(np.float32, copy=False), rate, sample_rate)
 
 
 def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[np.ndarray, int]:
@@ -88,7 +93,7 @@ def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[
                 f"the sound lasts {len(sound) / rate:.2f} s, {(len(sound) - length) / rate:.2f} s "
                 f"more than the {length / rate:.2f} s that the model hears",
                 where=_name(source),
-                next_step="cut it into pieces",
+                next_step=_CUT,
             )
         sound = sound[:length]
     if {**DEFAULTS["audio"], **processing}["padding"] == "repeat":
@@ -100,7 +105,7 @@ def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[
 
 
 def _read(source, sample_rate: int) -> tuple[np.ndarray, int, str | None]:
-    """Samples as floating point numbers, their rate, and what an error calls them."""
+    """Samples as floats, of a file (n,), their rate, and what an error calls them."""
     if isinstance(source, Mapping):
         if source.get("array") is not None:
             source = (source["array"], source.get("sampling_rate", sample_rate))
@@ -114,7 +119,8 @@ def _read(source, sample_rate: int) -> tuple[np.ndarray, int, str | None]:
     if isinstance(source, tuple):
         if len(source) != 2 or np.ndim(source[1]):
             raise DataError("a sound as a pair is (samples, rate)")
-        source, rate = source[0], int(source[1])
+        with parsing(None, DataError, "the rate of a sound is a number"):
+            source, rate = source[0], int(source[1])
     try:
         samples = np.asarray(source)
     except ValueError:  # lists of several lengths
@@ -124,7 +130,7 @@ def _read(source, sample_rate: int) -> tuple[np.ndarray, int, str | None]:
             f"a sound cannot be made of {type(source).__name__}",
             next_step="give a path, bytes, samples, or a pair (samples, rate)",
         )
-    if rate < 1:
+    if not 1 <= rate <= _RATES[-1]:
         raise DataError(f"a sound has no rate of {rate} samples a second")
     if samples.dtype.itemsize > 2 and samples.dtype.kind in "iu":
         _check_integers(samples)
@@ -146,26 +152,51 @@ def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
     if data[:4] == b"RIFF":
         found = _decoded_wave(data, where)
         if found is not None:  # else another coding: soundfile knows more of them
-            return _mixed(*found)
+            return found
     soundfile = require("soundfile", "media")
-    try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+    whole = "check that it is a whole WAV, FLAC, OGG or MP3 file"
+    with (
+        parsing(where, DataError, "the sound cannot be decoded", next_step=whole),
+        soundfile.SoundFile(io.BytesIO(data)) as file,
+    ):
+        _check_rate(file.samplerate, where)
+        if file.channels > _MOST_CHANNELS:
+            raise DataError(f"a sound of {file.channels} channels is no sound", where=where)
+        _check_length(file.frames, where)
+        samples, length = np.empty(file.frames, np.float32), 0  # not in memory until written
+        while len(part := file.read(_PART // file.channels, dtype="float32", always_2d=True)):
+            part = part[: len(samples) - length]
+            samples[length : length + len(part)] = _mixed(part)
+            length += len(part)
+        return samples[:length], file.samplerate
+
+
+def _mixed(samples: np.ndarray) -> np.ndarray:
+    """The mean over the channels of (n, channels), as float64."""
+    return samples.mean(axis=1, dtype=np.float64)
+
+
+def _check_rate(rate: int, where: str) -> None:
+    if rate not in _RATES:
         raise DataError(
-            f"the sound cannot be decoded: {error}",
+            f"the sound states {rate:,} samples a second; {_RATES[0]:,} to {_RATES[-1]:,} are read",
             where=where,
-            next_step="check that it is a whole WAV, FLAC, OGG or MP3 file",
-        ) from error
-    return _mixed(samples, rate)
+            next_step="check the file: its header may be damaged",
+        )
 
 
-def _mixed(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """Of (n, channels) the mean over channels; empty, where there is nothing to average."""
-    return (samples.mean(axis=1, dtype=np.float64) if samples.size else samples), rate
+def _check_length(samples: float, where: str | None) -> None:
+    if samples > _MOST_SAMPLES:
+        raise DataError(
+            f"the sound has more than {_MOST_SAMPLES:,} samples", where=where, next_step=_CUT
+        )
 
 
 def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
-    """Samples and rate of PCM or floats; `None` for other codings, or where a block is missing."""
+    """Samples (n,) and rate of PCM or floats, the channels averaged.
+
+    Returns: `None` for other codings, or where a block is missing.
+    """
     blocks: dict[bytes, tuple[int, int]] = {}
     for name, start, size in islice(_blocks(data), _MOST_BLOCKS):
         blocks.setdefault(name, (start, size))
@@ -187,6 +218,7 @@ def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
     kind = kinds.get(coding, {}).get(width)
     if kind is None or not channels or not rate:
         return None
+    _check_rate(rate, where)
     start, size = blocks[b"data"]
     raw = data[start : start + _data_size(data, start, size, where)]
     raw = raw[: len(raw) // (channels * width) * channels * width]
@@ -196,7 +228,13 @@ def _decoded_wave(data: bytes, where: str) -> tuple[np.ndarray, int] | None:
         samples = padded.view("<i4")[:, 0]
     else:
         samples = np.frombuffer(raw, kind)
-    return _scaled(samples).reshape(-1, channels), rate
+    samples = samples.reshape(-1, channels)
+    _check_length(len(samples), where)
+    rows = max(1, _PART // channels)
+    mixed = np.empty(len(samples), np.float32)
+    for first in range(0, len(samples), rows):  # as float64 the whole would be 8 times as large
+        mixed[first : first + rows] = _mixed(_scaled(samples[first : first + rows]))
+    return mixed, rate
 
 
 def _blocks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -251,8 +289,9 @@ def _check_integers(samples: np.ndarray) -> None:
 
 def _check_floats(samples: np.ndarray, where: str | None) -> None:
     """Reject floats that are not finite, or that are integers never scaled to [-1, 1]."""
-    peak = np.abs(samples).max()
-    if not np.isfinite(peak):
+    low, high = samples.min(), samples.max()
+    peak = max(-low, high)
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError("the sound holds samples that are not finite numbers", where=where)
     whole = peak >= 2 and bool((samples == np.rint(samples)).all())
     if whole or peak > _LOUDEST:

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from modelzoo.errors import DataError, require
+from modelzoo.runtime.arrays import read_array
 from modelzoo.runtime.media.images import (
+    FORMATS,
     check_depth,
     explained,
     in_8_bits,
@@ -70,7 +72,7 @@ def open_video(source) -> list:
         if path.is_dir():
             return _checked([file for file in _in_order(path)], path)
         if path.suffix.lower() == ".npy":
-            return _of_array(_load(path), path)
+            return _of_array(read_array(path, DataError), path)
         if path.suffix.lower() not in _ANIMATIONS:
             raise DataError(
                 f"no reader for {path.suffix or 'files without a suffix'}; a video is an animation "
@@ -92,13 +94,6 @@ def _in_order(folder: Path) -> list[Path]:
         for file in folder.iterdir()
         if file.suffix.lower() in _STILLS and not file.name.startswith(".")
     )
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"not a readable .npy file: {error}", where=path) from error
 
 
 def _of_array(frames: np.ndarray, where) -> list:
@@ -125,7 +120,7 @@ def _of_animation(source: Path | bytes) -> list:
     frames = []
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     where = "an animation" if isinstance(source, bytes) else os.fspath(source)
-    with explained(where), image_module.open(opened) as animation:
+    with explained(where), image_module.open(opened, formats=FORMATS) as animation:
         count = getattr(animation, "n_frames", 1)
         _check_count(count, source)
         size = count * 4 * animation.width * animation.height

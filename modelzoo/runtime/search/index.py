@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,14 @@ import numpy as np
 
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.files import replacing
+from modelzoo.runtime.abilities.labels import check_numbers
+from modelzoo.runtime.arrays import open_arrays
 
 __all__ = ["Hit", "Index", "Passage", "digest", "read_vectors", "vectors_of", "write_vectors"]
 
 FORMAT_VERSION = 1
 _ARRAYS = {"version", "model", "digests", "vectors"}
+_AGAIN = "give another --index FILE, or remove this one to embed everything again"
 _CHUNK = 64  # passages between two looks at the clock
 
 # sha256 of a passage's text -> its vector (D,) float32.
@@ -61,6 +62,7 @@ class Index:
             raise ModelzooError(
                 f"{len(passages)} passages need as many vectors, not an array {vectors.shape}"
             )
+        check_numbers(vectors, "the passages' vectors")
         self.passages = tuple(passages)
         self.vectors = _unit(vectors)
 
@@ -72,6 +74,7 @@ class Index:
         if type(top) is not int or top < 1:
             raise ModelzooError(f"top must be a whole number, 1 or more; got {top!r}")
         query = np.asarray(query_vector, np.float32)
+        check_numbers(query, "the query's vector")
         if query.shape != self.vectors.shape[1:]:
             raise ModelzooError(
                 f"the query's vector is {query.shape}, the passages' {self.vectors.shape[1:]}"
@@ -145,10 +148,12 @@ def write_vectors(path: str | os.PathLike, model: str, vectors: Known) -> None:
 
     Raises:
         OutputError: it cannot be written; `path` is as it was.
+        ModelzooError: vectors that are not finite numbers.
     """
     path = Path(path)
     keys = sorted(vectors)
     rows = np.stack([vectors[key] for key in keys]).astype(np.float32)
+    check_numbers(rows, "the vectors of the index")
     arrays = {
         "version": np.array(FORMAT_VERSION),
         "model": np.array(model),
@@ -168,14 +173,9 @@ def read_vectors(path: str | os.PathLike, model: str) -> dict[bytes, np.ndarray]
     path = Path(path)
     if not path.exists():
         return {}
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, KeyError) as error:
-        raise _refused(path, f"cannot be read: {error}") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise _refused(path, f"is damaged: {error}") from error
-    if set(arrays) != _ARRAYS or arrays["version"].dtype.kind != "i" or arrays["version"].shape:
+    with open_arrays(path, DataError, "the index cannot be read", _AGAIN) as file:
+        arrays = dict(file) if file.keys() == _ARRAYS else {}
+    if not arrays or arrays["version"].dtype.kind != "i" or arrays["version"].shape:
         raise _refused(path, "is no index of modelzoo search")
     if int(arrays["version"]) != FORMAT_VERSION:
         raise _refused(path, f"has format {arrays['version']}, and this modelzoo reads 1")
@@ -189,8 +189,4 @@ def read_vectors(path: str | os.PathLike, model: str) -> dict[bytes, np.ndarray]
 
 
 def _refused(path: Path, what: str) -> DataError:
-    return DataError(
-        f"the index {what}",
-        where=path,
-        next_step="give another --index FILE, or remove this one to embed everything again",
-    )
+    return DataError(f"the index {what}", where=path, next_step=_AGAIN)

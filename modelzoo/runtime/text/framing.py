@@ -142,7 +142,7 @@ def unknown_post_processor(text: str) -> str | None:
             pass
     except TokenizerError as error:
         return error.what
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return None
 

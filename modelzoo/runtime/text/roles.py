@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modelzoo.errors import TokenizerError, nearest
+from modelzoo.errors import TokenizerError, nearest, shown
 
 __all__ = ["WELL_KNOWN", "find_roles", "missing_role"]
 
@@ -31,6 +31,8 @@ def find_roles(
     Raises:
         TokenizerError: a given role or token does not exist.
     """
+    if not isinstance(given, Mapping | None):
+        raise TokenizerError(f"roles must be a table of role and token, not {shown(given)}")
     roles = {}
     for role, names in WELL_KNOWN.items():
         found = [vocabulary[name] for name in names if name in vocabulary]
@@ -46,10 +48,12 @@ def find_roles(
         if token is None or token == "":
             roles.pop(role, None)
             continue
+        if not isinstance(token, str | int) or isinstance(token, bool):
+            raise TokenizerError(f"the {role} token must be a token or its id, not {shown(token)}")
         id = vocabulary.get(token) if isinstance(token, str) else int(token)
         if id not in ids:
             raise TokenizerError(
-                f"the {role} token {token!r} is not in the vocabulary",
+                f"the {role} token {shown(token)} is not in the vocabulary",
                 did_you_mean=nearest(str(token), vocabulary),
             )
         roles[role] = id

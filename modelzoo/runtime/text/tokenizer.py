@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import binascii
 import itertools
 import json
 import os
@@ -20,8 +21,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders
 
-from modelzoo.errors import TokenizerError
-from modelzoo.files import write_atomic
+from modelzoo.errors import ModelzooError, TokenizerError, parsing
+from modelzoo.files import read_file, write_atomic
 from modelzoo.runtime.text.cutting import can_be_cut, cut
 from modelzoo.runtime.text.framing import (
     frame_of,
@@ -53,6 +54,44 @@ _SPACE_IN_CJK = re.compile(
 # Whisper's added tokens for seconds. They are not marked special, and are no part of the text.
 _TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
 _HEARS = "<|startoftranscript|>"
+_CHARSMAP = re.compile(r'"precompiled_charsmap"\s*:\s*"([A-Za-z0-9+/=\\]*)"')
+_MOST_BYTES = 256 << 20  # of a tokenizer.json; the largest have a tenth of it
+
+
+def backend_of(
+    text: str,
+    where: object,
+    error: type[ModelzooError],
+    next_step: str,
+    what: str = "not a tokenizer.json, or cut off",
+) -> tokenizers.Tokenizer:
+    """The tokenizer of the library for the text of a `tokenizer.json`.
+
+    Raises:
+        error: it is none; or a part of it is of a kind that the library ends the process for.
+    """
+    with parsing(where, error, what, next_step=next_step):
+        _check_charsmap(text)
+        try:
+            return tokenizers.Tokenizer.from_str(text)
+        except Exception as problem:  # tokenizers raises the bare base class
+            wrong = unknown_post_processor(text)
+            if wrong is not None:
+                raise error(wrong, where=where, next_step=next_step) from problem
+            raise
+
+
+def _check_charsmap(text: str) -> None:
+    """
+    Raises:
+        ValueError: a SentencePiece normaliser that states a larger table than it has. The library
+            asks for that much memory, up to 8 GB, and ends the process where there is less.
+    """
+    for found in _CHARSMAP.finditer(text) if '"precompiled_charsmap"' in text else ():
+        head = binascii.a2b_base64(found[1][:8].ljust(8, "A"))
+        stated, there = int.from_bytes(head[:4], "little"), len(found[1]) * 3 // 4
+        if stated > there:
+            raise ValueError(f"precompiled_charsmap states {stated:,} bytes and has {there:,}")
 
 
 class Tokenizer:
@@ -141,15 +180,14 @@ class Tokenizer:
         path = Path(path)
         if path.is_dir():
             path = path / "tokenizer.json"
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError as error:
+        if not path.exists():
             raise TokenizerError(
                 f"no such tokenizer file: {path}",
                 next_step="modelzoo tokenizer train --data PATH --vocab-size N -o tokenizer.json",
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise TokenizerError(f"cannot read the tokenizer: {error}", where=path) from error
+            )
+        raw = read_file(path, TokenizerError, "the tokenizer", most=_MOST_BYTES)
+        with parsing(path, TokenizerError, "cannot read the tokenizer"):
+            text = raw.decode("utf-8-sig")
         return cls.from_str(text, roles, stop_tokens, where=path)
 
     @classmethod
@@ -162,15 +200,10 @@ class Tokenizer:
         where: object = None,
     ) -> Tokenizer:
         """Reads the text of a `tokenizer.json`; `where` is named in errors."""
-        try:
-            backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises the bare base class
-            raise TokenizerError(
-                unknown_post_processor(text) or f"not a tokenizer.json, or cut off: {error}",
-                where=where,
-                next_step="copy it from its source again, or `modelzoo tokenizer train` one",
-            ) from error
-        return cls(backend, roles, stop_tokens)
+        again = "copy it from its source again, or `modelzoo tokenizer train` one"
+        backend = backend_of(text, where, TokenizerError, again)
+        with parsing(where, TokenizerError, "this tokenizer is damaged", next_step=again):
+            return cls(backend, roles, stop_tokens)
 
     def to_str(self) -> str:
         return self._backend.to_str(pretty=True)
@@ -277,7 +310,8 @@ class Tokenizer:
         """The text of ids; ids that the vocabulary does not hold are left out."""
         silent = self.silent_ids if skip_special else ()
         ids = [int(id) for id in ids if 0 <= id < self.vocab_size and id not in silent]
-        text = self._backend.decode(ids, skip_special_tokens=skip_special)
+        with parsing(None, TokenizerError, "these tokens cannot be decoded"):
+            text = self._backend.decode(ids, skip_special_tokens=skip_special)
         return _SPACE_IN_CJK.sub("", text) if self._is_wordpiece else text
 
     def stream(self, skip_special: bool = True, after: Sequence[int] = ()) -> TokenStream:
@@ -339,12 +373,11 @@ class Tokenizer:
     # === Helpers ===
 
     def _raw_encode_batch(self, texts: list[str]) -> list[list[int]]:
-        try:
-            encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        except TypeError as error:
-            raise _not_text(texts, error) from error
-        except Exception as error:  # tokenizers raises the bare base class
-            raise TokenizerError(f"this text cannot be encoded: {error}") from error
+        with parsing(None, TokenizerError, "this text cannot be encoded"):
+            try:
+                encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+            except TypeError as error:
+                raise _not_text(texts, error) from error
         return [encoding.ids for encoding in encodings]
 
 

@@ -6,20 +6,23 @@ as its users know them. Here stands what to fetch; what a failure means stands i
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from modelzoo.errors import WeightsError, nearest, require
+from modelzoo.files import read_json
 from modelzoo.weights.hub.errors import FORMS, Address, explained
 from modelzoo.weights.small_files import ADAPTER, SMALL
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ResolvedRevision
+    from huggingface_hub import HfApi, RepoFile, ResolvedRevision
+
+    Listing = Mapping[str, RepoFile]
 
 __all__ = ["download", "is_hub"]
 
@@ -66,7 +69,8 @@ def download(source: str) -> Path:
 
     Raises:
         WeightsError: there is no such thing, it is closed to this login, it holds nothing that can
-            be read, it cannot be reached and is not in the cache, or the disk is full.
+            be read, it cannot be reached and is not in the cache, the disk is full, or a file came
+            with another content than the hub lists.
         MissingDependencyError: `huggingface_hub` is not installed.
 
     Example:
@@ -78,17 +82,24 @@ def download(source: str) -> Path:
         api = hub.HfApi(library_name="modelzoo")
         # From here on one commit: a push in the meantime cannot mix two.
         commit = api.resolve_revision(address.repo, revision=address.revision)
-        names, on_disk = _names(api, address, commit)
+        names, stated, on_disk = _names(api, address, commit)
         wanted = (
             _one_file(names, address, address.file)
             if address.file
             else _directory(api, names, address, commit)
         )
+        new = [name for name in wanted if not _is_held(address, commit, name)]
         patterns = [escape(name) for name in wanted]
-        folder = api.snapshot_download(
-            address.repo, revision=commit, allow_patterns=patterns, local_files_only=on_disk
+        folder = Path(
+            api.snapshot_download(
+                address.repo, revision=commit, allow_patterns=patterns, local_files_only=on_disk
+            )
         )
-    return Path(folder, address.file or "")
+        if new and not on_disk:
+            stated = stated or _listing(api, address, commit)
+            for name in new:
+                check_content(folder / name, stated[name], address)
+    return folder / (address.file or "")
 
 
 # === What was asked for ===
@@ -120,17 +131,23 @@ def _parse(source: str) -> Address:
 # === What there is ===
 
 
-def _names(api: HfApi, address: Address, commit: ResolvedRevision) -> tuple[list[str], bool]:
-    """All files of the commit; where the hub cannot be asked, those on the disk, and `True`."""
+def _names(
+    api: HfApi, address: Address, commit: ResolvedRevision
+) -> tuple[list[str], Listing, bool]:
+    """All files of the commit, and what the hub states of them, if it was asked just now.
+
+    Where it cannot be asked, those on the disk, and `True`.
+    """
     from huggingface_hub import errors, get_cached_repo_tree
 
     try:
         tree = get_cached_repo_tree(address.repo, revision=commit)
-        return sorted(file.path for file in tree), False
+        return sorted(file.path for file in tree), {}, False
     except errors.CachedRepoTreeNotFoundError:
         pass
     try:
-        return sorted(api.list_repo_files(address.repo, revision=commit.resolved)), False
+        listing = _listing(api, address, commit)
+        return sorted(listing), listing, False
     except (errors.RevisionNotFoundError, errors.RepositoryNotFoundError):
         raise
     except (errors.HTTPError, OSError) as unreachable:  # pyright: ignore[reportPrivateImportUsage]
@@ -143,7 +160,47 @@ def _names(api: HfApi, address: Address, commit: ResolvedRevision) -> tuple[list
         weights = [n for n in names if "/" not in n and n.endswith((".safetensors", _INDEX))]
         if not (address.file in names if address.file else weights):
             raise unreachable from None
-        return sorted(names), True
+        return sorted(names), {}, True
+
+
+def _listing(api: HfApi, address: Address, commit: ResolvedRevision) -> Listing:
+    """Path -> what the hub states of a file: its size, and the hash of its content."""
+    tree = api.list_repo_tree(address.repo, recursive=True, revision=commit.resolved)
+    return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
+
+
+def _is_held(address: Address, commit: ResolvedRevision, name: str) -> bool:
+    """Whether a file is in the cache already; it was checked when it came there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(address.repo, name, revision=commit.resolved)
+    return isinstance(found, str)
+
+
+def check_content(path: Path, stated: RepoFile, address: Address) -> None:
+    """Reject, and remove from the cache, a file that is not the one that the hub lists.
+
+    A large file is known by its sha256, another by its name in git.
+
+    Raises:
+        WeightsError: its content has another hash.
+    """
+    size = path.stat().st_size
+    hasher = hashlib.sha256() if stated.lfs else hashlib.sha1(b"blob %d\0" % size)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    expected = stated.lfs.sha256 if stated.lfs else stated.blob_id
+    if hasher.hexdigest() == expected:
+        return
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise WeightsError(
+        f"{stated.path} came with another content than {address.repo} lists: its hash is "
+        f"{hasher.hexdigest()}, and {expected} was expected",
+        where=address.source,
+        next_step="run it again; if it happens again, the mirror or the network changes files",
+    )
 
 
 # === What to take ===
@@ -216,16 +273,18 @@ def _weights(names: Sequence[str], address: Address) -> list[str]:
 
 
 def _shards(index: Path, names: Sequence[str], address: Address) -> list[str]:
+    unsaid = WeightsError(
+        f"{_INDEX} of {address.repo} does not say which shards there are",
+        where=address.source,
+        next_step=f"tell its owner, or name a file: {address.at(file='FILE.safetensors')}",
+    )
     try:
-        shards = sorted(
-            {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(
-            f"{_INDEX} of {address.repo} does not say which shards there are",
-            where=address.source,
-            next_step=f"tell its owner, or name a file: {address.at(file='FILE.safetensors')}",
-        ) from error
+        table = read_json(index, WeightsError).get("weight_map")
+    except WeightsError as error:
+        raise unsaid from error
+    if not isinstance(table, dict):
+        raise unsaid
+    shards = sorted(set(map(str, table.values())))
     if missing := [name for name in shards if name not in names]:
         raise WeightsError(
             f"{len(missing)} of {len(shards)} shards are missing: {_some(missing)}",
