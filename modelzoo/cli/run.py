@@ -241,7 +241,8 @@ def standard_input() -> Iterator[str]:
     """
     number = 0
     try:
-        for number, line in enumerate(sys.stdin, start=1):
+        for line in sys.stdin:
+            number += 1
             yield line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DataError(

@@ -191,6 +191,7 @@ def read_parquet(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
     """Row groups one after the other; only the `wanted` columns, if the file has all of them."""
     parquet = require("pyarrow.parquet", "tensorflow")
     arrow = require("pyarrow", "tensorflow")
+    check_file(path, DataError)
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names

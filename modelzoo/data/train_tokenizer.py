@@ -27,9 +27,11 @@ __all__ = ["KINDS", "train_tokenizer"]
 
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 # Words of the training text end here: learning takes the square of a word's length. No language has
-# longer ones, and to encode them afterwards is as quick as ever.
-_LONGEST_WORD = 256  # characters
-_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD}}}(?=\S)")
+# longer ones.
+_LONGEST_WORD = 100  # characters
+_LONG_WORD = re.compile(
+    rf"(?:[^\W\d_]{{{_LONGEST_WORD}}}|\d{{{_LONGEST_WORD}}}|(?:[^\w\s]|_){{{_LONGEST_WORD}}})(?=\S)"
+)
 
 KINDS = ("bpe", "byte", "wordpiece", "unigram")
 
@@ -120,6 +122,8 @@ def _bpe(texts: Iterator[str], vocab_size: int, specials: list[str]) -> tokenize
 
 def _with_short_words(text: str) -> str:
     """A text whose words a line break cuts where they are too long to learn from."""
+    if max(map(len, text.split()), default=0) <= _LONGEST_WORD:
+        return text
     return _LONG_WORD.sub(r"\g<0>\n", text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.errors import WeightsError, nearest
-from modelzoo.files import read_json
+from modelzoo.files import check_file, read_json
 from modelzoo.recipe import LOCK_NAME
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.ctranslate2 import is_ctranslate2, open_ctranslate2
@@ -59,6 +59,8 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
         raise _pickled(path)
     if not path.exists():
         raise WeightsError(f"no such checkpoint: {where}", next_step="give a directory or a file")
+    if not path.is_dir():
+        check_file(path, WeightsError, path.name)
     if path.suffix == ".gguf":
         from modelzoo.weights.gguf.opening import open_gguf
 

@@ -1,9 +1,11 @@
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
 
+from modelzoo.data.files import reader_of
 from modelzoo.data.raw import CLASSIFICATION, SEQ2SEQ, TEXT, iterate_texts, read_examples
 from modelzoo.errors import DataError
 
@@ -313,3 +315,26 @@ def test_an_empty_column_is_passed_over_for_another_that_holds_text():
     for empty in (None, ""):
         raw = [{"text": empty, **pair}]
         assert list(read_examples(raw, fields=CLASSIFICATION)) == [pair]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"text": "\\ud800"}', "no text"),
+        ('{"text": ' + "9" * 5000 + "}", "digits"),
+        ('{"text": ' + "[" * 100_000, "nested too deeply"),
+        ('{"text": ' + "[" * 70 + "]" * 70 + "}", "levels deep"),
+    ],
+)
+def test_a_line_of_json_that_nothing_can_hold_is_refused_with_its_number(tmp_path, line, what):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' + line + "\n")
+    with pytest.raises(DataError, match=what) as caught:
+        list(read_examples(tmp_path / "a.jsonl"))
+    assert str(caught.value.where).endswith("a.jsonl:2")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.parquet"])
+def test_a_pipe_of_data_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError):
+        list(reader_of(tmp_path / name)(tmp_path / name, ()))

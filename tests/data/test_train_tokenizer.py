@@ -1,10 +1,11 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from modelzoo.data.train_tokenizer import KINDS, train_tokenizer
+from modelzoo.data.train_tokenizer import KINDS, _with_short_words, train_tokenizer
 from modelzoo.errors import TokenizerError
 from modelzoo.registry import components
 from modelzoo.tasks.profile import said
@@ -17,7 +18,7 @@ def test_same_text_gives_the_same_file_in_every_process(tmp_path):
     # In one process a hash map may keep its order: only another process can show the difference.
     script = (
         "import hashlib, sys\n"
-        "from modelzoo.data.train_tokenizer import KINDS, train_tokenizer\n"
+        "from modelzoo.data.train_tokenizer import KINDS, _with_short_words, train_tokenizer\n"
         "from tests.data.corpus import CORPUS\n"
         f"SIZES = {SIZES}\n"
         "for kind in KINDS:\n"
@@ -81,3 +82,23 @@ def test_no_text_is_refused(texts):
 def test_a_control_token_that_is_a_word_is_refused():
     with pytest.raises(TokenizerError, match="is a word"):
         train_tokenizer(["the end"] * 9, "bpe", 300, ["the"])
+
+
+def test_half_a_character_in_a_text_is_refused():
+    with pytest.raises(TokenizerError, match=r"half a character \('\\ud800'\) at 2"):
+        train_tokenizer(["ab\ud800"], vocab_size=300)
+
+
+def test_a_word_without_end_is_learned_in_pieces():
+    letters = "".join(chr(97 + (n * n + n // 7) % 26) for n in range(200_000))
+    started = time.monotonic()
+    tokenizer = train_tokenizer([letters], vocab_size=600)
+    assert time.monotonic() - started < 20
+    assert tokenizer.decode(tokenizer.encode(letters)) == letters
+
+
+def test_words_of_a_usual_length_are_learned_whole():
+    texts = ["a rose is a rose " * 50, "你" * 90 + "。" + "好" * 90]
+    assert [_with_short_words(text) for text in texts] == texts
+    cut = _with_short_words("x" * 250 + " 1" * 3)
+    assert cut == "\n".join(["x" * 100, "x" * 100, "x" * 50 + " 1" * 3])

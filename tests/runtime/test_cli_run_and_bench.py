@@ -9,7 +9,9 @@ import pytest
 
 from modelzoo.bench.report import in_a_child
 from modelzoo.cli import main
-from modelzoo.errors import ModelzooError
+from modelzoo.cli.common import print_json
+from modelzoo.cli.run import as_json, standard_input
+from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime import load
 
 
@@ -189,3 +191,17 @@ def test_bench_without_matplotlib_names_the_extra(paths, capsys, monkeypatch, tm
 def test_a_measuring_process_that_dies_is_one_message():
     with pytest.raises(ModelzooError, match="process that measured died"):
         in_a_child(os._exit, 1)
+
+
+def test_standard_input_that_is_no_text_is_an_error(monkeypatch):
+    raw = io.BytesIO(b"a b\nc \xff d\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(raw, "utf-8"))
+    with pytest.raises(DataError, match="standard input is not utf-8"):
+        list(standard_input())
+
+
+def test_json_for_programs_holds_no_nan(capsys):
+    print_json({"a": [1.5, float("nan")], "b": float("inf")})
+    assert json.loads(capsys.readouterr().out) == {"a": [1.5, None], "b": None}
+    with pytest.raises(ValueError, match="JSON"):
+        as_json("embed", "a", [float("nan")])

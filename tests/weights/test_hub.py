@@ -469,3 +469,16 @@ def test_a_place_on_the_hub_builds_as_its_files_on_disk_do(hub, tmp_path):
     for one, other in zip(model.weights, again.weights, strict=True):
         if "seed" not in one.path:
             np.testing.assert_array_equal(one, other)
+
+
+# === What comes is what the hub lists ===
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_with_other_bytes_of_the_same_length_is_refused_and_removed(hub, name):
+    hub.add("acme/gpt", MODEL)
+    hub.altered[name] = MODEL[name][:-1] + b"?"
+    error = refused("hf://acme/gpt")
+    assert f"{name} came with another content than acme/gpt lists" in error.what
+    hub.altered.clear()
+    assert (download("hf://acme/gpt") / name).read_bytes() == MODEL[name]  # fetched again

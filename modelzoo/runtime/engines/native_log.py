@@ -24,7 +24,7 @@ class _Held:
 
     def __init__(self):
         self.kept = os.dup(2)
-        self.file = tempfile.TemporaryFile("w+b")
+        self.file = tempfile.TemporaryFile("w+b")  # noqa: SIM115  closed by `release`
         self.users = 0
         _flush()
         os.dup2(self.file.fileno(), 2)
