@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ __all__ = [
 
 MOST_BYTES = 64 << 20  # of a JSON file; the largest vocabularies have a tenth of it
 MOST_LEVELS = 64  # of lists and tables within each other
-_SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")  # written out, or as an escape
 _MOST_BITS = 1024  # of a whole number: above, it is no float either
 
 # What tells a model directory, a bundle and a checkpoint from other directories.
@@ -252,7 +250,7 @@ def check_json(
     These are lists and tables nested too deeply, whole numbers beyond those of a float, and
     half a surrogate pair, which is no text. `text` is what `value` was read from.
     """
-    if _SURROGATE.search(text):
+    if "\\ud" in text or "\\uD" in text:  # an escape of half a pair, or of a whole one
         with parsing(where, error, f"{title} holds a character that is no text"):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     level, depth = [value], 0  # level by level: what is too deep for recursion is looked for
@@ -265,9 +263,8 @@ def check_json(
         below = []
         for one in level:
             for item in one.values() if type(one) is dict else one if type(one) is list else (one,):
-                kind = type(item)
-                if kind is dict or kind is list:
+                if isinstance(item, dict | list):
                     below.append(item)
-                elif kind is int and item.bit_length() > _MOST_BITS:
+                elif isinstance(item, int) and item.bit_length() > _MOST_BITS:
                     raise error(f"{title} has a number of {item.bit_length()} bits", where=where)
         level, depth = below, depth + 1

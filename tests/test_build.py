@@ -108,7 +108,7 @@ def test_a_damaged_model_file_is_refused(directory, damage):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
     path.write_bytes({"cut": data[:1000], "flip": data, "text": b"hello"}[damage])
-    with pytest.raises(ModelDirectoryError, match="model.keras cannot be read") as caught:
+    with pytest.raises(ModelDirectoryError, match="cannot be read|is damaged") as caught:
         modelzoo.load(directory)
     assert caught.value.where == str(directory)
 

@@ -61,5 +61,5 @@ def _check_weights(path: Path, raw: bytes) -> None:
 
 def _damaged(path: Path, what: str) -> ModelDirectoryError:
     return ModelDirectoryError(
-        f"{path.name} is damaged: {what}", where=path, next_step="write the directory again"
+        f"{path.name} is damaged: {what}", where=path.parent, next_step="write the directory again"
     )

@@ -147,9 +147,11 @@ def _scaled(image, factor: float) -> tuple[int, int]:
 
 def _opened(file, where: str) -> np.ndarray:
     """The image in a path or an open file; without its side blocks, where one is damaged."""
+    start = 0
     if isinstance(file, str | os.PathLike):
         check_image_file(file)
-    start = file.tell() if hasattr(file, "tell") else 0
+    elif hasattr(file, "tell"):
+        start = file.tell()
     try:
         return _decoded(file, where)
     except DataError:

@@ -54,10 +54,10 @@ def completed(processing: Mapping | None) -> dict[str, Any]:
         if kind in found:
             found[kind] = {**defaults, **_checked(kind, found[kind])}
     for name, kinds in _TABLES.items():
-        table = found.get(name)
-        if table is not None and not isinstance(table, Mapping):
+        table = found.get(name) or {}
+        if not isinstance(table, Mapping):
             raise _wrong(name, f"it must be a table, not {shown(table)}")
-        for key in kinds.keys() & (table or {}).keys():
+        for key in kinds.keys() & table.keys():
             if not _is(table[key], kinds[key]):
                 raise _wrong(name, f"{key} must not be {shown(table[key])}")
     if "video" in found and "image" not in found:

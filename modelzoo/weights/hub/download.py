@@ -165,8 +165,10 @@ def _names(
 
 def _listing(api: HfApi, address: Address, commit: ResolvedRevision) -> Listing:
     """Path -> what the hub states of a file: its size, and the hash of its content."""
+    from huggingface_hub import RepoFile
+
     tree = api.list_repo_tree(address.repo, recursive=True, revision=commit.resolved)
-    return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
 
 def _is_held(address: Address, commit: ResolvedRevision, name: str) -> bool:
