@@ -263,8 +263,8 @@ def check_json(
         below = []
         for one in level:
             for item in one.values() if type(one) is dict else one if type(one) is list else (one,):
-                if isinstance(item, dict | list):
+                if type(item) is dict or type(item) is list:
                     below.append(item)
-                elif isinstance(item, int) and item.bit_length() > _MOST_BITS:
+                elif type(item) is int and item.bit_length() > _MOST_BITS:
                     raise error(f"{title} has a number of {item.bit_length()} bits", where=where)
         level, depth = below, depth + 1
