@@ -102,15 +102,15 @@ def test_keys_that_hold_none_are_left_out():
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: RecursionError"),
         ("{% for x in range(3) %}" * 30 + "{% endfor %}" * 30, "cannot be compiled"),
         ("{{ range(10 ** 9) }}", "fails: OverflowError"),
-        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "passes"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "steps"),
         ("{{ 'a' * 10 ** 10 }}", "does not come to an end"),
         ("{{ 9 ** (9 ** 9) }}", "does not come to an end"),
         (
             "{% set n = namespace(s='abc') %}{% for i in range(99) %}"
             "{% set n.s = n.s + n.s %}{% endfor %}",
-            "too large",
+            "makes more than",
         ),
-        ("{% for i in range(9999) %}{{ 'a' * 9999 }}{% endfor %}", "writes more than"),
+        ("{% for i in range(9999) %}{{ 'a' * 9999 }}{% endfor %}", "makes more than"),
     ],
 )
 def test_a_template_that_is_wrong_or_hostile_is_one_message(source, message):

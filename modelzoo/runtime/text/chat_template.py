@@ -62,7 +62,7 @@ class ChatTemplate:
     def __init__(self, source: str, tokens: Mapping[str, str] | None = None, where=None):
         self.source, self.tokens, self._where = source, dict(tokens or {}), where
         jinja2 = _safe_jinja()
-        from modelzoo.runtime.text.sandbox import Sandbox
+        from modelzoo.runtime.text.sandbox import Sandbox, TooMuch
 
         self._sandbox = Sandbox()
         self._lock = threading.Lock()  # the sandbox counts one rendering at a time
@@ -71,6 +71,8 @@ class ChatTemplate:
             self.variables = self._sandbox.names_in(source) - _GIVEN - set(self.tokens)
         except jinja2.TemplateSyntaxError as error:
             raise self._wrong(f"is no Jinja: {error.message}", error.lineno) from error
+        except TooMuch as error:
+            raise self._wrong(f"is too large: {error}") from error
         except Exception as error:  # too deep for Python's own compiler, for one
             raise self._wrong(f"cannot be compiled: {error}") from error
 
@@ -144,17 +146,12 @@ class ChatTemplate:
         return [_joined(message, number) for number, message in enumerate(messages, 1)]
 
     def _written(self, values: Mapping[str, Any]) -> str:
-        from modelzoo.runtime.text.sandbox import MAX_SIZE, Refused, TooMuch
+        from modelzoo.runtime.text.sandbox import Refused, TooMuch
 
-        pieces, length = [], 0
         with self._lock:
-            self._sandbox.reset()
+            self._sandbox.begin(dict(values))
             try:
-                for piece in self._template.generate(values):
-                    pieces.append(piece)
-                    length += len(piece)
-                    if length > MAX_SIZE:
-                        raise TooMuch(f"it writes more than {MAX_SIZE:,} characters")
+                return self._template.render(values)
             except Refused as error:
                 raise DataError(
                     f"the chat template refuses these messages: {error}",
@@ -166,7 +163,6 @@ class ChatTemplate:
             except Exception as error:  # a sandbox passes on whatever the template runs into
                 what = f"fails: {type(error).__name__}: {error}"
                 raise self._wrong(what, _line(error)) from error
-        return "".join(pieces)
 
     def _wrong(self, what: str, line: int | None = None) -> WeightsError:
         at = f", line {line}" if line else ""
