@@ -64,7 +64,8 @@ def environment(**changes: str) -> dict[str, str]:
 
     The path is this one's, in absolute terms and without the entry for the working directory.
     """
-    path = [os.path.abspath(entry) for entry in sys.path if entry not in ("", os.curdir)]
+    stated = (entry for entry in sys.path if os.path.normpath(entry) != os.curdir)
+    path = [os.path.abspath(entry) for entry in stated]
     if _HOME not in path:  # modelzoo itself was found in the working directory, or by a hook
         path.insert(0, _HOME)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **changes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from modelzoo import plugins
 from modelzoo.registry import components
 from modelzoo.registry import recipes as registry
+from modelzoo.runtime.trust import seen
 from tests.plugin_site import Site
 
 # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
@@ -17,6 +19,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files of marked tests that take minutes begin first, so that no worker is left alone with one.
 LONGEST = ("test_main_job", "test_smollm2", "test_litertlm", "test_new_plugin", "test_minilm")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def seen_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What was exported or checked is remembered for this run, and not in the user's home."""
+    root = tmp_path_factory.getbasetemp()
+    place = (root.parent if root.name.startswith("popen-") else root) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(seen.VARIABLE, str(place))
+        yield place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -21,9 +22,32 @@ def test_the_working_directory_is_not_searched_and_the_path_is_absolute(tmp_path
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "useful.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", ".", "src", *sys.path])
+    monkeypatch.setattr(sys, "path", ["", ".", "./", "src/..", "src", *sys.path])
     assert call(find_spec, "evil") is None
     assert call(find_spec, "useful").origin == str(tmp_path / "src" / "useful.py")
+
+
+@pytest.mark.parametrize("how", ["-c", "-i"])
+def test_a_child_of_an_interactive_python_ignores_what_lies_in_its_folder(tmp_path, how):
+    for name in ("numpy", "tensorflow", "keras", "ai_edge_litert"):
+        (tmp_path / f"{name}.py").write_text("open('shadow-ran', 'w').close()")
+    code = (
+        f"import sys; sys.path.insert(1, {str(ROOT)!r})\n"
+        "from modelzoo.child_process import call\n"
+        "from importlib.util import find_spec\n"
+        "print([call(find_spec, name).origin for name in ('numpy', 'tensorflow')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, how, *([code] if how == "-c" else [])],
+        input=code if how == "-i" else "",
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert "numpy" in done.stdout, done.stderr
+    assert str(tmp_path) not in done.stdout
+    assert not (tmp_path / "shadow-ran").exists()
 
 
 def test_modelzoo_is_found_though_this_process_found_it_in_the_working_directory(monkeypatch):

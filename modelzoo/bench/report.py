@@ -20,6 +20,7 @@ def bench(
     threads: int | None = None,
     prompt_tokens: int = 128,
     new_tokens: int = 32,
+    trust: bool = False,
 ) -> dict:
     """Measure a bundle with 1 to `threads` threads, each in a process of its own.
 
@@ -27,6 +28,7 @@ def bench(
         path: what `modelzoo export` wrote.
         threads: None is one a core that this process may use, four at most.
         prompt_tokens, new_tokens: of a generation; less where the window has no room.
+        trust: see `runtime.load`.
 
     Returns:
         `name`, `format`, `precision`, `parameters`, `bundle_bytes`, `model_bytes`, `machine`, and
@@ -52,12 +54,14 @@ def bench(
     """
     from modelzoo.runtime.bundle import read_bundle
     from modelzoo.runtime.engines.litert import default_threads
+    from modelzoo.runtime.engines.opening import check_model
 
     numbers = {"threads": threads, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens}
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ModelzooError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
     bundle = read_bundle(path)
+    check_model(bundle, trust)
     files = [bundle.directory / name for name in bundle.manifest["files"]]
     model = bundle.model_path
     runs = [

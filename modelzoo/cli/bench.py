@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from modelzoo.about import install_command
-from modelzoo.cli.common import examples, print_json, table
+from modelzoo.cli.common import add_trust, examples, print_json, table
 
 # Columns of the table, where a run has them: key of the report -> title
 _COLUMNS = {
@@ -45,6 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="FILE.png",
         help="draw a chart too, over an older one; needs " + install_command("chart"),
     )
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.chart is not None:
         check_chart(args.chart)
-    report = bench(args.bundle, args.threads, args.prompt_tokens, args.new_tokens)
+    report = bench(args.bundle, args.threads, args.prompt_tokens, args.new_tokens, args.trust)
     if args.json:
         print_json(report)
     else:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 __all__ = [
     "add_set",
+    "add_trust",
     "count",
     "exact",
     "examples",
@@ -37,6 +38,15 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds `--trust`."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="open a bundle's model file without checking it first (see docs/safety.md)",
     )
 
 

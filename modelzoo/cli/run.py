@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from modelzoo.cli.common import examples
+from modelzoo.cli.common import add_trust, examples
 from modelzoo.cli.media_inputs import ability_for
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime.abilities.known import ABILITIES
@@ -69,6 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         metavar="DIR",
         help="keep packed weights there: the next start is faster (TFLite bundles)",
     )
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
     group = parser.add_argument_group("chat")
@@ -106,7 +107,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    model, able = open_model(args.model, args.threads, args.weight_cache)
+    model, able = open_model(args.model, args.threads, args.weight_cache, args.trust)
     if args.chat:
         return chat(model, args)
     streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
@@ -146,7 +147,7 @@ def chat(model, args: argparse.Namespace) -> int:
 
 
 def open_model(
-    path: str, threads: int | None, weight_cache: str | None = None
+    path: str, threads: int | None, weight_cache: str | None = None, trust: bool = False
 ) -> tuple[Any, tuple[str, ...]]:
     """The model behind a bundle or a model directory, and all that it can do.
 
@@ -158,9 +159,9 @@ def open_model(
     if is_bundle(path):
         from modelzoo.runtime.model import load
 
-        model = load(path, threads=threads, weight_cache=weight_cache)
+        model = load(path, threads=threads, weight_cache=weight_cache, trust=trust)
     else:
-        given = {"threads": threads, "weight-cache": weight_cache}
+        given = {"threads": threads, "weight-cache": weight_cache, "trust": trust or None}
         for option in (name for name, value in given.items() if value is not None):
             raise ModelzooError(
                 f"--{option} is for bundles", where=path, next_step=f"leave --{option} out"

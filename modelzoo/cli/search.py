@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modelzoo.cli.common import examples, print_json, printable
+from modelzoo.cli.common import add_trust, examples, print_json, printable
 from modelzoo.cli.search_index import Progress, open_index
 from modelzoo.errors import DataError, ModelzooError, OutputError
 
@@ -53,6 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="a picture or sound that cannot be read ends the search, or is reported and left out",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.cli.search_media import kinds_in, search_media
 
     _check(args)
-    model, able = open_embedder(args.model, args.threads)
+    model, able = open_embedder(args.model, args.threads, args.trust)
     kinds = kinds_in(args.path, able)
     if kinds:
         hits, count = search_media(args, model, kinds)
@@ -127,7 +128,9 @@ def _check(args: argparse.Namespace) -> None:
 # === The model ===
 
 
-def open_embedder(path: str, threads: int | None = None) -> tuple[Any, tuple[str, ...]]:
+def open_embedder(
+    path: str, threads: int | None = None, trust: bool = False
+) -> tuple[Any, tuple[str, ...]]:
     """The model behind a bundle or a model directory, and what it can do.
 
     Raises:
@@ -135,7 +138,7 @@ def open_embedder(path: str, threads: int | None = None) -> tuple[Any, tuple[str
     """
     from modelzoo.cli.run import open_model
 
-    model, able = open_model(path, threads)
+    model, able = open_model(path, threads, trust=trust)
     if not any(name.startswith("embed") for name in able):
         raise ModelzooError(
             f"this model ({_task(model)}) does not embed text",

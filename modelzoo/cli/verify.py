@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import examples
+from modelzoo.cli.common import add_trust, examples
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -20,13 +20,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--against", metavar="DIR", help="the model directory that it was exported from"
     )
+    add_trust(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     from modelzoo.exporting.verification.soundness import check_bundle
 
-    manifest = check_bundle(args.bundle)
+    manifest = check_bundle(args.bundle, args.trust)
     files, signatures = manifest["files"], manifest["signatures"]
     print(
         f"{args.bundle}: sound; {len(files)} files have their hashes, and {', '.join(signatures)} "
@@ -36,6 +37,6 @@ def run(args: argparse.Namespace) -> int:
         from modelzoo.cli.export import figures, show_progress
         from modelzoo.exporting import verify_bundle
 
-        report = verify_bundle(args.bundle, args.against, progress=show_progress)
+        report = verify_bundle(args.bundle, args.against, progress=show_progress, trust=args.trust)
         print(f"it answers as {args.against} does\n\n{figures(report.parity)}")
     return 0

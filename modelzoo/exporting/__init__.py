@@ -129,12 +129,14 @@ def verify_bundle(
     against,
     *,
     progress: Callable[[str], None] | None = None,
+    trust: bool = False,
 ) -> Report:
     """Every check of an export once more: the bundle on its runtime against the Keras model.
 
     Args:
         bundle: the bundle's directory.
         against: the model directory that it was exported from, or the model.
+        trust: open the bundle's model file without the checks of `runtime.trust`.
 
     Raises:
         ExportError: what differs, by how much, and how much is allowed.
@@ -152,6 +154,7 @@ def verify_bundle(
             "bundle": os.path.abspath(bundle),
             "model": _as_directory(against, Path(scratch)),
             "registrations": entries,
+            "trust": trust,
         }
         result = child.run(job, progress)
     return Report(Path(bundle), result["manifest"], result["parity"])

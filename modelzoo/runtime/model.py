@@ -51,8 +51,12 @@ def load(
     path: str | os.PathLike,
     threads: int | None = None,
     weight_cache: str | os.PathLike | None = None,
+    trust: bool = False,
 ) -> Model:
     """Load a bundle that `modelzoo export` wrote, after checking the hash of each of its files.
+
+    A model file that this user neither exported nor loaded before is checked first, and tried in a
+    child process; `docs/safety.md` says what that finds.
 
     Args:
         path: the bundle's directory.
@@ -60,9 +64,11 @@ def load(
         weight_cache: a directory to keep packed weights in (TFLite only); the next load then
             takes a fraction of the time, and processes share the memory. What cannot be kept there
             is a warning.
+        trust: open the model file without these checks; the hashes are compared all the same.
 
     Raises:
-        BundleError: missing, incomplete, altered, of a newer format, or not loadable.
+        BundleError: missing, incomplete, altered, of a newer format, not loadable, or a model file
+            that does not pass the checks.
 
     Example:
         >>> load("gpt.bundle").generate("In the beginning", max_new_tokens=5)
@@ -76,7 +82,7 @@ def load(
             bundle.tokenizer_path, stated.get("roles"), stated.get("stop_tokens", ())
         )
     cache = None if weight_cache is None else os.fspath(weight_cache)
-    return Model(bundle, tokenizer, open_engine(bundle, threads, cache))
+    return Model(bundle, tokenizer, open_engine(bundle, threads, cache, trust))
 
 
 class Model(

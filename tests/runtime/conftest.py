@@ -228,4 +228,6 @@ def tiny(tmp_path_factory):
         write_manifest(where, content | manifest)
         return where
 
-    return SimpleNamespace(attention=attention, recurrent=recurrent, bundle=bundle)
+    return SimpleNamespace(
+        attention=attention, recurrent=recurrent, bundle=bundle, directory=directory
+    )

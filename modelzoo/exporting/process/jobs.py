@@ -21,6 +21,8 @@ from modelzoo.exporting.quantization.prepare import prepare
 from modelzoo.exporting.quantization.quantize import quantization_of
 from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
+from modelzoo.runtime.trust import seen
+from modelzoo.runtime.trust.tflite import check_litertlm
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +79,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     progress("loading the bundle")
     # From here on as a device does it: hashes, tokenizer, engine.
     if artifact.engine is None:
-        loaded = load_bundle(folder)
+        loaded = load_bundle(folder, trust=True)
         engine, tokenizer = loaded.engine, loaded.tokenizer
         manifest = files.with_abilities(manifest, loaded.abilities)
     else:
@@ -94,6 +96,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     shutil.rmtree(scratch)
     parity = {**artifact.facts, **_terms(format, mode), **figures}
     manifest = files.finish(folder, manifest, engine, parity, format)
+    seen.remember_exported(manifest)
     return {"parity": parity, "manifest": manifest}
 
 
@@ -110,11 +113,13 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     signatures = model.export_signatures(**manifest.get("options", {}))
     facts, bundle = {}, None
     if format.reopen is not None:
+        if found.model_path.suffix == ".litertlm" and not job.get("trust", False):
+            check_litertlm(found.model_path)
         artifact = format.reopen(model, signatures, mode)
         engine, tokenizer = artifact.engine(found), model.tokenizer
         signatures, facts = artifact.signatures, artifact.facts
     else:
-        bundle = load_bundle(job["bundle"])
+        bundle = load_bundle(job["bundle"], trust=job.get("trust", False))
         engine, tokenizer = bundle.engine, bundle.tokenizer
     figures = verify(engine, model, signatures, tokenizer, mode, progress, bundle)
     return {

@@ -12,8 +12,11 @@ from modelzoo.exporting.verification.samples import Samples, signature_calls
 from modelzoo.runtime.model import load
 
 
-def check_bundle(path: str | os.PathLike) -> dict:
+def check_bundle(path: str | os.PathLike, trust: bool = False) -> dict:
     """Check the hashes, the signatures against the manifest, and that every output is a number.
+
+    Args:
+        trust: see `runtime.load`.
 
     Returns:
         The manifest.
@@ -21,7 +24,7 @@ def check_bundle(path: str | os.PathLike) -> dict:
     Raises:
         BundleError: what is wrong, and with which file, signature or output.
     """
-    bundle = load(path)
+    bundle = load(path, trust=trust)
     manifest, engine = bundle.manifest, bundle.engine
     found = signatures_as_json(engine.signatures)
     for name, promised in manifest["signatures"].items():

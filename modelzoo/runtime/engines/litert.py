@@ -55,17 +55,17 @@ class LiteRTEngine:
 
             try:
                 self._model = load_with_weights(open_model, weight_cache, digest)
+                self.signatures = self._read_signatures()
+                # The first write to a buffer sets LiteRT's own defaults up, which is as talkative.
+                name, info = next(iter(self.signatures.items()))
+                key, tensor = next(iter(info.inputs.items()))
+                self._input(name, key).write(np.zeros(tensor.shape, tensor.dtype))
             except Exception as error:  # the binding raises bare RuntimeError and ValueError
                 raise BundleError(
                     f"LiteRT cannot load the model: {error}{errors_in(log())}",
                     where=bundle.model_path,
                     next_step="check the bundle with `modelzoo verify`, or export it again",
                 ) from error
-            self.signatures = self._read_signatures()
-            # The first write to a buffer sets LiteRT's own defaults up, which is as talkative.
-            name, info = next(iter(self.signatures.items()))
-            key, tensor = next(iter(info.inputs.items()))
-            self._input(name, key).write(np.zeros(tensor.shape, tensor.dtype))
         self._buffers: dict[str, tuple[dict, dict]] = {}
         self._lock = threading.Lock()
 

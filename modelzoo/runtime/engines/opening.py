@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from modelzoo.errors import BundleError, ModelzooError, nearest
 from modelzoo.runtime.engines.base import SteppingEngine
+from modelzoo.runtime.trust.check import check
 
-__all__ = ["ENGINES", "EngineKind", "engine_of", "open_engine"]
+__all__ = ["ENGINES", "EngineKind", "check_model", "engine_of", "open_engine"]
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,45 @@ def _outside(engine: str) -> str:
 
 
 def open_engine(
-    bundle, threads: int | None = None, weight_cache: str | None = None
+    bundle,
+    threads: int | None = None,
+    weight_cache: str | None = None,
+    trust: bool = False,
 ) -> SteppingEngine:
-    """The engine that runs a bundle.
+    """The engine that runs a bundle, after the checks of `runtime.trust`.
 
     Args:
         threads: CPU threads; None is one a core that this process may use, four at most.
         weight_cache: a directory for the packed weights of TFLite models, which then load in a
             fraction of the time and share memory between signatures and processes.
+        trust: open the model file without these checks.
 
     Raises:
-        BundleError: the bundle needs another engine, or the engine rejects the model file.
+        BundleError: the bundle needs another engine, the model file does not pass the checks, or
+            the engine rejects it.
         MissingDependencyError: a SavedModel without TensorFlow.
     """
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ModelzooError(f"threads must be a whole number, 1 or more; got {threads!r}")
+    check_model(bundle, trust)
+    engine = ENGINES[engine_of(bundle.manifest)].load()(bundle, threads, weight_cache)
+    missing = [name for name in bundle.manifest["signatures"] if name not in engine.signatures]
+    if missing:
+        raise BundleError(
+            f"the model has no signature {missing[0]!r}, which the manifest names; it has "
+            f"{', '.join(engine.signatures)}",
+            where=bundle.directory,
+        )
+    return engine
+
+
+def check_model(bundle, trust: bool = False) -> None:
+    """Return if a bundle's model file may be opened; see `runtime.trust.check`.
+
+    Raises:
+        BundleError: the bundle needs another engine, or the model file does not pass the checks.
+        MissingDependencyError: a SavedModel without TensorFlow.
+    """
     name, format = engine_of(bundle.manifest), bundle.manifest["format"]
     if name not in ENGINES:
         raise BundleError(
@@ -88,12 +113,4 @@ def open_engine(
             next_step=f"{_outside(name)}the bundle's README.md says how to run it; or export the "
             "model in another format",
         )
-    engine = ENGINES[name].load()(bundle, threads, weight_cache)
-    missing = [name for name in bundle.manifest["signatures"] if name not in engine.signatures]
-    if missing:
-        raise BundleError(
-            f"the model has no signature {missing[0]!r}, which the manifest names; it has "
-            f"{', '.join(engine.signatures)}",
-            where=bundle.directory,
-        )
-    return engine
+    check(bundle, name, ENGINES[name].package, trust)

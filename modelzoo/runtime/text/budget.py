@@ -57,8 +57,9 @@ class Budget:
         self._steps = self._bytes = sys.maxsize
         self._look, self._end = 0, time.thread_time() + MAX_SECONDS
         size = self.size(given)
-        self._steps = self._look = MAX_STEPS + 2000 * size.count
-        self._bytes = MAX_BYTES + 64 * (size.bytes // 6)  # a letter counts for six
+        letters = size.bytes // 6  # a letter counts for six
+        self._steps = self._look = MAX_STEPS + 2000 * size.count + 20 * letters
+        self._bytes = MAX_BYTES + 64 * letters
 
     # === Paying ===
 

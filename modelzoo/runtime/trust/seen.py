@@ -1,0 +1,97 @@
+"""Which model files need no check: those that this user exported, and those that passed one.
+
+Each is an empty file in the user's cache directory, named by a digest of the model's files. Where
+nothing can be written there, nothing is remembered, and the next load checks again. stdlib only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["VARIABLE", "directory", "is_known", "remember_checked", "remember_exported"]
+
+VARIABLE = "MODELZOO_CACHE"
+CHECKS = "1"  # goes up when the checks find more, so that what passed before is checked again
+
+
+def directory() -> Path:
+    """Where the names are: `trust/` in `$MODELZOO_CACHE`, or in the system's place for caches.
+
+    Raises:
+        RuntimeError: the user has no home directory.
+    """
+    stated = os.environ.get(VARIABLE)
+    if stated:
+        return Path(stated) / "trust"
+    if sys.platform == "darwin":
+        place = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        place = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return place / "modelzoo" / "trust"
+
+
+def is_known(manifest: Mapping, package: str) -> bool:
+    """Whether the model of a manifest was exported here, or passed with this engine.
+
+    Args:
+        manifest: of a bundle whose hashes were checked.
+        package: what the engine is installed as; another version of it checks again.
+    """
+    with suppress(OSError, RuntimeError):
+        place = directory()
+        status = place.stat()
+        # In a directory of somebody else's the names are somebody else's word.
+        if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+            return False
+        names = _exported(manifest), _checked(manifest, package)
+        return any((place / name).exists() for name in names)
+    return False
+
+
+def remember_exported(manifest: Mapping) -> None:
+    """This user has written the model, so no check of it is needed."""
+    _remember(_exported(manifest))
+
+
+def remember_checked(manifest: Mapping, package: str) -> None:
+    """The model has passed every check, on this version of its engine."""
+    _remember(_checked(manifest, package))
+
+
+def _remember(name: str) -> None:
+    # Whatever keeps it from being written, the next load only takes longer.
+    with suppress(OSError, RuntimeError):
+        place = directory()
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (place / name).touch(mode=0o600)
+
+
+def _exported(manifest: Mapping) -> str:
+    return f"{_digest(manifest)}-exported"
+
+
+def _checked(manifest: Mapping, package: str) -> str:
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:  # tensorflow-cpu is a distribution of its own
+        version = "unknown"
+    return f"{_digest(manifest)}-checked-{CHECKS}-{package}-{version}"
+
+
+def _digest(manifest: Mapping) -> str:
+    """Of the names and hashes of the model's files; the hashes were compared with the files."""
+    model = manifest["model"].rstrip("/")
+    lines = [
+        f"{name} {value}"
+        for name, value in sorted(manifest["files"].items())
+        if name == model or name.startswith(f"{model}/")
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
