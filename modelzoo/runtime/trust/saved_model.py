@@ -84,11 +84,14 @@ def _read(path: Path):
 
 def _library(path: Path, graph) -> dict[str | None, list]:
     """Function -> its nodes."""
+    from tensorflow.python.framework import op_def_registry
+
     library = {}
     for function in graph.graph_def.library.function:
         name = function.signature.name
-        # A name that could be an operation's hides which of both a node means.
-        if not name.startswith("__") or name in library or "api_implements" in function.attr:
+        # With the name of an operation, nobody knows which of both a node means.
+        named = name in library or op_def_registry.get(name) is not None
+        if named or "api_implements" in function.attr:
             raise _refused(path, f"the function {name}")
         library[name] = function.node_def
     return library
