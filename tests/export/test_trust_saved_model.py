@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from modelzoo import runtime
 from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import write_manifest
-from modelzoo.runtime.trust import check, seen
+from modelzoo.runtime.trust import examine, seen
 from modelzoo.runtime.trust.saved_model import check_saved_model
 from modelzoo.runtime.trust.saved_model_ops import ALLOWED, SAVER
 from tests.export.conftest import SAVED_MODELS
@@ -49,6 +49,12 @@ def test_arithmetic_passes(tmp_path):
         return {"y": tf.cond(tf.reduce_sum(y) > 0, lambda: y, lambda: -y)}
 
     check_saved_model(save(tmp_path / "m", compute))
+
+
+def test_a_constant_of_a_module_passes(tmp_path):
+    module = tf.Module()
+    module.scale = tf.constant([0.5, 2.0])  # TensorFlow registers a class for it
+    check_saved_model(save(tmp_path / "m", lambda x: {"y": x * module.scale}, module))
 
 
 @pytest.mark.parametrize("name", SAVED_MODELS)
@@ -164,7 +170,7 @@ def test_a_bundle_that_writes_files_on_load_is_refused_by_load(tmp_path, monkeyp
     save(bundle / "saved_model", writing)
     named = {"name": "m", "task": "other", "format": "savedmodel", "model": "saved_model"}
     write_manifest(bundle, {**named, "signatures": {"serve": {}}})
-    monkeypatch.setattr(check, "_try", None)  # it does not come to a trial
+    monkeypatch.setattr(examine, "_try", None)  # it does not come to a trial
     with pytest.raises(BundleError, match="WriteFile"):
         runtime.load(bundle)
     assert not (tmp_path / "marker").exists()

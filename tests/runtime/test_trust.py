@@ -18,7 +18,7 @@ from modelzoo.cli import main
 from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import Bundle, read_bundle, write_manifest
 from modelzoo.runtime.engines.opening import open_engine
-from modelzoo.runtime.trust import check, seen, trial
+from modelzoo.runtime.trust import check, examine, seen, trial
 from modelzoo.runtime.trust.flatbuffer import Damaged, Flatbuffer
 from modelzoo.runtime.trust.tflite import check_litertlm, check_tflite
 
@@ -45,9 +45,9 @@ def trials(monkeypatch) -> list:
 
     def run(module, *, input, timeout):
         jobs.append(json.loads(input))
-        return check.child_process.Ended(0, b"null", "")
+        return examine.child_process.Ended(0, b"null", "")
 
-    monkeypatch.setattr(check.child_process, "run", run)
+    monkeypatch.setattr(examine.child_process, "run", run)
     return jobs
 
 
@@ -160,7 +160,7 @@ CRASHES = {
     "raise ValueError('of the engine')": "fails .*ValueError: of the engine",
     "import time; time.sleep(60)": "did not come to an end within 2 s",
     "x = [bytearray(1 << 28) for _ in range(99)]": "fails .*MemoryError",
-    "open('large', 'wb').write(b'x' * (2 << 20))": "crashes .SIGXFSZ|fails .*File too large",
+    "file = open('large', 'wb'); file.truncate(1 << 40)": "crashes .SIGXFSZ|fails .*too large",
 }
 
 
@@ -172,7 +172,7 @@ def test_whatever_ends_the_child_is_an_error_here(bundle, cache, tmp_path, monke
     # What the engine would be is this file.
     (site / "ai_edge_litert.py").write_text(code)
     monkeypatch.setattr(sys, "path", [str(site), *sys.path])
-    monkeypatch.setattr(check, "SECONDS", 2.0 if "sleep" in code else 60.0)
+    monkeypatch.setattr(examine, "SECONDS", 2.0 if "sleep" in code else 60.0)
     with pytest.raises(BundleError, match=CRASHES[code]) as caught:
         check.check(read_bundle(bundle), "litert", PACKAGE)
     assert "--trust" in str(caught.value)

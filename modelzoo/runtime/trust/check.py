@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import signal
-from collections.abc import Callable
-from pathlib import Path
-
-from modelzoo import child_process
-from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.trust import seen
-from modelzoo.runtime.trust.saved_model import check_saved_model
-from modelzoo.runtime.trust.tflite import check_tflite
 
 __all__ = ["check"]
-
-_CHECKS: dict[str, Callable[[Path], None]] = {
-    "litert": check_tflite,
-    "saved_model": check_saved_model,
-}
-SECONDS, BYTES_A_SECOND = 60.0, 10e6  # for a trial, and more for a larger model
-_TRUST = "open it only if you trust who made it: --trust (trust=True in Python)"
 
 
 def check(bundle: Bundle, engine: str, package: str, trust: bool = False) -> None:
@@ -42,43 +26,8 @@ def check(bundle: Bundle, engine: str, package: str, trust: bool = False) -> Non
     """
     if trust or seen.is_known(bundle.manifest, package):
         return
-    _CHECKS[engine](bundle.model_path)
-    _try(bundle, engine)
+    # What a known model does not need is not imported.
+    from modelzoo.runtime.trust.examine import examine
+
+    examine(bundle, engine)
     seen.remember_checked(bundle.manifest, package)
-
-
-def _try(bundle: Bundle, engine: str) -> None:
-    """Load the model and run it in a child, so that its crash is an error here."""
-    path = bundle.model_path
-    files = path.rglob("*") if path.is_dir() else [path]
-    size = sum(file.stat().st_size for file in files)
-    job = {"directory": str(bundle.directory), "manifest": bundle.manifest, "engine": engine}
-    seconds = SECONDS + size / BYTES_A_SECOND
-    module = "modelzoo.runtime.trust.trial"
-    job |= {"seconds": seconds, "bytes": size}
-    try:
-        ended = child_process.run(module, input=json.dumps(job).encode(), timeout=seconds)
-    except TimeoutError:
-        raise BundleError(
-            f"the model did not come to an end within {seconds:.0f} s, when it was tried",
-            where=path,
-            next_step=_TRUST,
-        ) from None
-    if ended.code:
-        raise BundleError(
-            f"the model {_how(ended)}, when it was tried in a process of its own",
-            where=path,
-            next_step=f"copy the bundle again, or export it again; {_TRUST}",
-        )
-    said = json.loads(ended.answer)
-    if said is not None:
-        raise BundleError(said["what"], where=path, next_step=said["next_step"])
-
-
-def _how(ended: child_process.Ended) -> str:
-    if ended.code < 0:
-        try:
-            return f"crashes ({signal.Signals(-ended.code).name})"
-        except ValueError:
-            return f"crashes (signal {-ended.code})"
-    return f"fails ({ended.last_words[:200] or f'exit code {ended.code}'})"

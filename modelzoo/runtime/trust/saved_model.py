@@ -22,6 +22,7 @@ _FILE = re.compile(
 _KINDS = {"user_object", "function", "variable", "bare_concrete_function", "constant"}
 _KINDS |= {"captured_tensor"}
 _IDENTIFIERS = {"_generic_user_object", "signature_map", "tf_module"}
+_REGISTERED = {"", "tf.TrackableConstant"}
 _IDENTIFIERS |= {f"trackable_{kind}_wrapper" for kind in ("dict", "list", "tuple")}
 
 
@@ -123,7 +124,8 @@ def _check_objects(path: Path, objects, savers: dict[str, str]) -> None:
     named = set(objects.concrete_functions)
     for node in objects.nodes:
         kind = node.WhichOneof("kind")
-        if kind not in _KINDS or node.registered_name or node.registered_saver:
+        known = node.registered_name in _REGISTERED and not node.registered_saver
+        if kind not in _KINDS or not known:
             raise _refused(path, f"an object of the kind {node.registered_name or kind}")
         if kind == "user_object" and node.user_object.identifier not in _IDENTIFIERS:
             raise _refused(path, f"an object of the kind {node.user_object.identifier}")

@@ -21,7 +21,6 @@ from modelzoo.runtime.engines.base import Engine, SignatureInfo
 from modelzoo.runtime.engines.opening import ENGINES
 
 MEMORY = 4 << 30  # bytes of memory, and eight times the model's on top
-FILE = 1 << 20  # bytes of a file; a log needs some
 
 
 def try_model(bundle: Bundle, engine: str) -> None:
@@ -44,11 +43,12 @@ def bound(seconds: float, size: int) -> None:
     with suppress(ImportError):  # Windows: the parent's clock is all there is
         import resource
 
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = min(present * 3 // 4, MEMORY + 8 * size)
         for limit, value in (
             (resource.RLIMIT_CPU, int(seconds) + 1),
-            (resource.RLIMIT_DATA, min(memory, MEMORY + 8 * size)),
-            (resource.RLIMIT_FSIZE, FILE),
+            (resource.RLIMIT_DATA, memory),
+            (resource.RLIMIT_FSIZE, memory),  # LiteRT packs weights into a file in memory
             (resource.RLIMIT_CORE, 0),
         ):
             hard = resource.getrlimit(limit)[1]
