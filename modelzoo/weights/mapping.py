@@ -14,8 +14,16 @@ from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import defaults, validate_against
 from modelzoo.weights.table import Rule
 
-# How a model is trained, or how much of it is used; the weights are the same.
-FREE = ("dropout", "attention_dropout", "initializer_range", "pooler")
+# How a model is trained, how much of it is used, and how its inputs are cut; the weights are the
+# same.
+FREE = (
+    "attention_dropout",
+    "dropout",
+    "initializer_range",
+    "num_samples",
+    "pooler",
+    "resize_to",
+)
 
 if TYPE_CHECKING:
     import keras

@@ -423,6 +423,16 @@ def test_a_recipe_with_what_the_checkpoints_type_has_not_is_refused(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("moonshine", {"num_samples": 8000}), ("vit", {"resize_to": 20, "resize": "crop"})],
+)
+def test_how_much_of_an_input_is_read_may_be_chosen(kind, changes, tmp_path):
+    write_checkpoint(made(kind), tmp_path / "out")
+    model = modelzoo.build(tmp_path / "out", compile=False, **changes)
+    assert model_values(model.recipe)[next(iter(changes))] == next(iter(changes.values()))
+
+
 @pytest.mark.parametrize("sizes", [(256, 64), (88, 60), (80, 24), (44, 30), (64, 64)])
 def test_the_part_of_a_gptj_head_that_turns_is_the_number_in_its_file(sizes):
     width, turning = sizes
