@@ -14,6 +14,7 @@ from modelzoo.weights.gguf import file as gguf_file  # noqa: E402
 from modelzoo.weights.gguf.file import quantizations, read_file  # noqa: E402
 from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
 from modelzoo.weights.gguf.opening import open_gguf  # noqa: E402
+from modelzoo.weights.tables import TABLES  # noqa: E402
 from tests.weights.small_gguf import (  # noqa: E402
     CONTEXT,
     END,
@@ -318,6 +319,21 @@ def test_a_linear_scaling_is_read(tmp_path):
     keys = {"gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0}
     config = open_gguf(write(tmp_path / "m.gguf", "gemma3", keys=keys)).config
     assert config["rope_scaling"] == {"rope_type": "linear", "factor": 8.0}
+
+
+def test_yarn_is_read_with_the_length_that_it_stretches(tmp_path):
+    keys = {"type": "yarn", "factor": 4.0, "original_context_length": 8, "yarn_beta_fast": 16.0}
+    keys = {f"qwen3.rope.scaling.{key}": value for key, value in keys.items()}
+    config = open_gguf(write(tmp_path / "m.gguf", "qwen3", keys=keys)).config
+    found = TABLES["qwen3"].read_config(config, frozenset(), "m.gguf")["rotary_scaling"]
+    wanted = {"type": "yarn", "factor": 4.0, "original_max_length": 8, "beta_fast": 16.0}
+    assert found == wanted
+
+
+def test_a_window_of_some_layers_is_rejected_where_a_file_does_not_say_which(tmp_path):
+    path = write(tmp_path / "m.gguf", "qwen2", keys={"qwen2.attention.sliding_window": 8})
+    with pytest.raises(WeightsError, match="does not say which ones"):
+        open_gguf(path)
 
 
 def test_the_scaling_of_llama_3_is_read_from_its_factors(tmp_path):
