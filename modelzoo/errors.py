@@ -6,6 +6,7 @@ The command line prints it as one message and exits with code 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -31,7 +32,13 @@ __all__ = [
     "parsing",
     "require",
     "shown",
+    "visible",
 ]
+
+# What would drive a terminal, or show a name in another order or on another line than it is.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class ModelzooError(Exception):
@@ -59,13 +66,14 @@ class ModelzooError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        lines = [self.what]
+        # A line of our own in `what` is indented by four spaces, which no field below is.
+        lines = ["\n    ".join(map(visible, self.what.split("\n    ")))]
         if self.where:
-            lines.append(f"  in: {self.where}")
+            lines.append(f"  in: {visible(self.where)}")
         if self.did_you_mean:
-            lines.append(f"  did you mean: {self.did_you_mean}?")
+            lines.append(f"  did you mean: {visible(self.did_you_mean)}?")
         if self.next_step:
-            lines.append(f"  next: {self.next_step}")
+            lines.append(f"  next: {visible(self.next_step)}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple:
@@ -120,6 +128,16 @@ class OutputError(ModelzooError):
 
 class MissingDependencyError(ModelzooError, ImportError):
     """A package that an extra brings is not installed."""
+
+
+def visible(text: str) -> str:
+    """The text with control characters, line breaks and marks of direction as escapes.
+
+    Example:
+        >>> print(visible("a\\nb"))
+        a\\nb
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
