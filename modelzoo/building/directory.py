@@ -94,17 +94,22 @@ def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
     Raises:
         OutputError: it exists and `force` is off, or cannot be written; nothing is lost then.
     """
+    with new_directory(directory, force) as folder:
+        fill(model, folder, Path(directory).name)
+    return Path(directory)
+
+
+def fill(model, folder: Path, name: str) -> None:
+    """Write the files of a model directory into `folder`, which is to be called `name`."""
     import keras
 
     from modelzoo.building.card import model_card
 
     recipe = recipe_of(model)
-    with new_directory(directory, force) as folder:
-        model.save(folder / MODEL_FILE)
-        write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
-        if model.tokenizer is not None:
-            model.tokenizer.save(folder / TOKENIZER_FILE)
-        if getattr(model, "chat_template", None) is not None:
-            (folder / CHAT_TEMPLATE).write_bytes(model.chat_template.encode())
-        (folder / "README.md").write_text(model_card(model, Path(directory).name), "utf-8")
-    return Path(directory)
+    model.save(folder / MODEL_FILE)
+    write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder / TOKENIZER_FILE)
+    if getattr(model, "chat_template", None) is not None:
+        (folder / CHAT_TEMPLATE).write_bytes(model.chat_template.encode())
+    (folder / "README.md").write_text(model_card(model, name), "utf-8")

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo import registry
     from modelzoo.building.build import build
     from modelzoo.building.directory import save
-    from modelzoo.files import check_replaceable
+    from modelzoo.files import reserved
     from modelzoo.recipe import parse_set
     from modelzoo.weights import is_source
     from modelzoo.weights.derive import recipe_name
@@ -50,11 +50,10 @@ def run(args: argparse.Namespace) -> int:
     source = is_source(args.name) and not registry.is_name(args.name)
     name = recipe_name(args.name) if source else registry.recipe(args.name, changes).name
     output = args.output or name.rpartition("/")[2]
-    check_replaceable(output, args.force)
-
-    with told_warnings():
-        model = build(args.name, tokenizer=args.tokenizer, weights=args.weights, **changes)
-    save(model, output, force=args.force)
+    with reserved(output, args.force):
+        with told_warnings():
+            model = build(args.name, tokenizer=args.tokenizer, weights=args.weights, **changes)
+        save(model, output, force=args.force)
     recipe = model.recipe
     print(f"{output}: {recipe.name}, {recipe.task}, {exact(model.count_params())} parameters")
     return 0

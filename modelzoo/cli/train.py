@@ -42,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from modelzoo import registry
-    from modelzoo.files import check_replaceable
     from modelzoo.recipe import LOCK_NAME, parse_set
-    from modelzoo.recipe.schema import validate_against
+    from modelzoo.training.run_folder import run_of
 
     changes = parse_set(args.set)
     for name in ("steps", "epochs", "batch_size", "learning_rate", "seed"):
@@ -56,10 +55,18 @@ def run(args: argparse.Namespace) -> int:
     start = args.start
     if start is None and Path(recipe.source) == Path(args.name, LOCK_NAME):
         start = args.name
-    check_replaceable(args.output, args.force)
+    with run_of(args.output, force=args.force, restart=args.restart):
+        figures = _figures(args, recipe, start)
+    names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
+    print(f"{args.output}: {recipe.name}  {names}".rstrip())
+    return 0
 
-    # What is wrong with the recipe or the paths is told before Keras is imported.
+
+def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, float]:
+    """Train; what is wrong with the recipe or the paths is told before Keras is imported."""
+    from modelzoo import registry
     from modelzoo.data.media import check_path
+    from modelzoo.recipe.schema import validate_against
     from modelzoo.recipe.train_options import train_options
     from modelzoo.runtime.text.tokenizer import Tokenizer
 
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.training.train import train
 
     with told_warnings():
-        figures = train(
+        return train(
             recipe,
             args.data,
             args.output,
@@ -83,6 +90,3 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             restart=args.restart,
         )
-    names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
-    print(f"{args.output}: {recipe.name}  {names}".rstrip())
-    return 0

@@ -25,14 +25,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.files import check_replaceable
+    from modelzoo.files import reserved
 
-    check_replaceable(args.output, args.force)
+    with reserved(args.output, args.force):
+        from modelzoo.building.directory import load
+        from modelzoo.weights import write_checkpoint
 
-    from modelzoo.building.directory import load
-    from modelzoo.weights import write_checkpoint
-
-    model = load(args.model, compile=False)
-    write_checkpoint(model, args.output, force=args.force)
+        model = load(args.model, compile=False)
+        write_checkpoint(model, args.output, force=args.force)
     print(f"{args.output}: {model.recipe.name}, config.json, model.safetensors")
     return 0

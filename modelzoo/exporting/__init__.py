@@ -100,27 +100,27 @@ def export_bundle(
             `exporting.quantization.quantize.Quantization`.
     """
     from modelzoo.exporting.formats.artifact import WORK
-    from modelzoo.files import check_replaceable, new_directory
+    from modelzoo.files import new_directory, reserved
 
     path = Path(os.path.realpath(path))
-    check_replaceable(path, force)  # before anything that takes long
-    recipe = _recipe_of(model)
-    preferred = {**recipe.table("quantize"), **(quantization or {})}.get("mode")
-    quantize = mode_for(quantize, format_of(format), preferred).name
-    entries = child.registrations(recipe, format)
-    with new_directory(path, force) as folder:
-        job = {
-            "job": "export",
-            "model": _as_directory(model, folder / WORK),
-            "folder": str(folder),
-            "name": recipe.name,
-            "format": format,
-            "quantize": quantize,
-            "options": options or {},
-            "quantization": quantization or {},
-            "registrations": entries,
-        }
-        result = child.run(job, progress)
+    with reserved(path, force):  # before anything that takes long
+        recipe = _recipe_of(model)
+        preferred = {**recipe.table("quantize"), **(quantization or {})}.get("mode")
+        quantize = mode_for(quantize, format_of(format), preferred).name
+        entries = child.registrations(recipe, format)
+        with new_directory(path, force) as folder:
+            job = {
+                "job": "export",
+                "model": _as_directory(model, folder / WORK),
+                "folder": str(folder),
+                "name": recipe.name,
+                "format": format,
+                "quantize": quantize,
+                "options": options or {},
+                "quantization": quantization or {},
+                "registrations": entries,
+            }
+            result = child.run(job, progress)
     return Report(path, result["manifest"], result["parity"])
 
 
@@ -142,17 +142,16 @@ def verify_bundle(
         ExportError: what differs, by how much, and how much is allowed.
         BundleError: the bundle is damaged.
     """
-    import tempfile
-
+    from modelzoo.files import scratch
     from modelzoo.runtime.bundle import read_bundle
 
     manifest = read_bundle(bundle).manifest
     entries = child.registrations(_recipe_of(against), manifest["format"])
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
+    with scratch() as folder:
         job = {
             "job": "verify",
             "bundle": os.path.abspath(bundle),
-            "model": _as_directory(against, Path(scratch)),
+            "model": _as_directory(against, folder),
             "registrations": entries,
             "trust": trust,
         }

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from dataclasses import dataclass
 
-from modelzoo.recipe.values import (
-    Values,
-)
+from modelzoo.files import values_digest
+from modelzoo.recipe.values import Values
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of the values: equal digests build equal models."""
-        canonical = json.dumps(
-            self.values, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+        return values_digest(self.values)
 
     def table(self, name: str) -> Values:
         """A copy of one of the `TABLES`, or `{}`."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from modelzoo.errors import ExportError, ModelzooError
+from modelzoo.files import scratch
 from modelzoo.testing.check import not_applicable
 from modelzoo.testing.compare import as_tensors, check_equal, flat
 from modelzoo.testing.seeds import kept_seeds
@@ -123,10 +122,10 @@ def export_together(pairs: Sequence[tuple[Subject, str]]) -> None:
     """
     from modelzoo.exporting.process import child
 
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
+    with scratch() as home:
         jobs = []
         for number, (subject, format) in enumerate(pairs):
-            folder = Path(scratch) / str(number)
+            folder = home / str(number)
             (folder / "bundle").mkdir(parents=True)
             jobs.append(
                 {

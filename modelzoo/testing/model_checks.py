@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
+from modelzoo.files import scratch
 from modelzoo.testing import fresh
 from modelzoo.testing.check import NotApplicable, fail, not_applicable
 from modelzoo.testing.compare import check_equal, distance, outputs_of
@@ -80,9 +79,9 @@ def config_round_trip(subject: Subject) -> None:
 def file_round_trip(subject: Subject) -> None:
     """What is written here opens in a fresh process, and answers the same."""
     x, _, _ = subject.batch()
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
-        path = subject.saved(Path(scratch))
-        found = fresh.outputs(path, subject.plugin.namespace, x, Path(scratch))
+    with scratch() as home:
+        path = subject.saved(home)
+        found = fresh.outputs(path, subject.plugin.namespace, x, home)
     check_equal(
         found,
         outputs_of(subject.model, x),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from modelzoo import plugins
+from modelzoo.files import scratch
 from modelzoo.plugins import Plugin
 from modelzoo.recipe.schema import arguments
 from modelzoo.registry import architecture
@@ -48,8 +46,8 @@ def checkpoint_round_trip(subject: Subject) -> None:
     if not any(task in table.heads for table in tables_of(name)):
         not_applicable(f"no weight table for {name} has a head for the task {task}")
     x, _, _ = subject.batch()
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
-        folder = Path(scratch) / "checkpoint"
+    with scratch() as home:
+        folder = home / "checkpoint"
         write_checkpoint(model, folder)
         again = build(folder, compile=False)
     ours = {weight.path.partition("/")[2]: weight for weight in model.weights}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import tomllib
 import zipfile
 from importlib import import_module
@@ -14,6 +13,7 @@ from urllib.parse import unquote, urlparse
 
 from modelzoo import child_process, registry
 from modelzoo.errors import ModelzooError
+from modelzoo.files import scratch
 from modelzoo.plugins import Plugin
 from modelzoo.plugins.catalogue import CATALOGUE, recipe_texts
 from modelzoo.plugins.discovery import normalized
@@ -33,20 +33,20 @@ def wheel(plugin: Plugin, options: dict) -> None:
             "project='.') where its pyproject.toml is"
         )
     wanted = _recipes_of(folder, plugin.package)
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as scratch:
-        path = _built(folder, Path(scratch))
+    with scratch() as work:
+        path = _built(folder, work)
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             _check_recipes(plugin, folder, path.name, wanted, names)
-            archive.extractall(Path(scratch) / "content")
-        home = Path(scratch, "content", *plugin.package.split("."))
+            archive.extractall(work / "content")
+        home = Path(work, "content", *plugin.package.split("."))
         for short, text in recipe_texts(home).items():
             name = f"{plugin.namespace}/{short}"
             try:
                 read(text, name=name, resolve=registry.recipe)
             except ModelzooError as error:
                 fail(f"{name} cannot be read from {path.name}: {error.what}", where=error.where)
-        _check_entry_points(plugin, path.name, Path(scratch, "content"))
+        _check_entry_points(plugin, path.name, Path(work, "content"))
 
 
 def _check_recipes(plugin: Plugin, folder: Path, title: str, wanted: list[str], names: set) -> None:

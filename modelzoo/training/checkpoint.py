@@ -6,7 +6,6 @@ The file appears by a rename, so whenever the process is killed there is one tha
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,8 +34,6 @@ def save_checkpoint(path: Path, model, state: dict) -> None:
         open(temporary, "wb") as file,
     ):
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_state(path: Path) -> dict:

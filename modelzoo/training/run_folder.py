@@ -5,13 +5,16 @@ It is there until the model is written; the TensorBoard log stays.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from modelzoo.building.directory import MODEL_FILE
 from modelzoo.errors import ModelDirectoryError, OutputError
-from modelzoo.files import read_json, write_atomic
+from modelzoo.files import read_json, reserved, write_atomic
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import read_state
 
@@ -23,6 +26,7 @@ class RunFolder:
         settings: what must be the same for a run to go on (JSON).
         tokenizer: the run's, for the text must be cut as before.
         checkpoint, best: of the last step, and of the best validation.
+        written: of the model that takes its place: its digest, the settings and the figures.
         log: TensorBoard's.
     """
 
@@ -32,8 +36,10 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self.checkpoint = self.path / "checkpoint.npz"
         self.best = self.path / "best.npz"
+        self.written = self.path / "written.json"
         self.log = self.path / "log"
-        self._files = (self.checkpoint, self.best, self.settings, self.tokenizer)
+        # In the order in which they are removed: what says that the run is over goes last.
+        self._files = (self.checkpoint, self.best, self.tokenizer, self.settings, self.written)
 
     def holds(self, settings: dict) -> bool:
         """Whether there is a checkpoint of this very run, to go on from.
@@ -58,16 +64,42 @@ class RunFolder:
         return True
 
     def begin(self, settings: dict, tokenizer: Tokenizer | None) -> None:
-        """Make the folder of a new run; of another that was there, nothing stays."""
-        self.clear()
-        shutil.rmtree(self.log, ignore_errors=True)
+        """Make the folder of a new run; of another that was there, nothing stays.
+
+        Raises:
+            OutputError: the folder cannot be written, or its files are not a run's.
+        """
+        theirs = [path for path in self._files if path.exists()]
+        if theirs and not self.settings.exists() and not self.written.exists():
+            raise OutputError(
+                f"{theirs[0]} is not of a training, and is not replaced",
+                next_step="take another output, or move it away yourself",
+            )
         try:
+            self.clear()
+            for events in self.log.glob("events.out.tfevents.*"):
+                events.unlink()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        write_atomic(self.settings, json.dumps(settings, indent=1))
         if tokenizer is not None:
             tokenizer.save(self.tokenizer)
-        write_atomic(self.settings, json.dumps(settings, indent=1))
+
+    def end(self, model: Path, settings: dict, figures: dict[str, float]) -> None:
+        """Note which model file takes the output's place: from then on the run may be cleared."""
+        facts = {"model": _sha256(model), "settings": settings, "figures": figures}
+        write_atomic(self.written, json.dumps(facts))
+
+    def ended(self, model: Path) -> dict | None:
+        """The settings and the figures of the run, if `model` is the file that it ended with."""
+        if not self.written.is_file() or not model.is_file():
+            return None
+        try:
+            facts = json.loads(self.written.read_text("utf-8"))
+            return facts if facts["model"] == _sha256(model) else None
+        except (ValueError, KeyError, TypeError):  # damaged: the output is an output like any other
+            return None
 
     def sweep(self) -> None:
         """Remove files that a killed process left unfinished."""
@@ -80,3 +112,26 @@ class RunFolder:
         self.sweep()
         for path in self._files:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def run_of(
+    output: str | os.PathLike, *, force: bool, restart: bool
+) -> Iterator[tuple[RunFolder, dict | None]]:
+    """The folder of the run that writes `output`, which no other process writes meanwhile.
+
+    Yields: the folder; and what a run has noted that was killed when `output` was whole, if that
+    is to be cleared and not to be forgotten.
+
+    Raises:
+        OutputError: as `files.reserved`.
+    """
+    run = RunFolder(f"{os.fspath(output)}.training")
+    ended = None if restart else run.ended(Path(output) / MODEL_FILE)
+    with reserved(output, force or ended is not None):
+        yield run, ended
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

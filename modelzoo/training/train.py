@@ -15,18 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelzoo.building.build import build
-from modelzoo.building.directory import load_tokenizer, save
+from modelzoo.building.directory import MODEL_FILE, fill, load_tokenizer
 from modelzoo.building.keras_backend import need_keras
 from modelzoo.building.vocabulary import train_tokenizer_for
 from modelzoo.data.media_rows import readable_examples
 from modelzoo.errors import RecipeError
-from modelzoo.files import check_replaceable
-from modelzoo.recipe import Recipe
+from modelzoo.files import new_directory, reserved
+from modelzoo.recipe import Recipe, dumps
 from modelzoo.recipe.train_options import train_options
 from modelzoo.registry.of_recipe import task_of
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import load_checkpoint
-from modelzoo.training.run_folder import RunFolder
+from modelzoo.training.run_folder import RunFolder, run_of
 
 
 def train(
@@ -71,8 +71,39 @@ def train(
         >>> sorted(figures)
         ['accuracy', 'bits_per_byte', 'loss', 'perplexity', 'tokens']
     """
-    output, options = Path(output), train_options(recipe)
-    check_replaceable(output, force)
+    output = Path(output)
+    with run_of(output, force=force, restart=restart) as (run, ended):
+        return _train(
+            recipe,
+            data,
+            output,
+            run,
+            ended,
+            validation=validation,
+            start=start,
+            tokenizer=tokenizer,
+            force=force,
+            restart=restart,
+            stream=stream,
+        )
+
+
+def _train(
+    recipe: Recipe,
+    data,
+    output: Path,
+    run: RunFolder,
+    ended: dict | None,
+    *,
+    validation,
+    start: str | os.PathLike | None,
+    tokenizer: Tokenizer | None,
+    force: bool,
+    restart: bool,
+    stream,
+) -> dict[str, float]:
+    """As `train`; `ended` is what a run that was killed after its end has noted."""
+    options = train_options(recipe)
     keras = need_keras()
     from modelzoo.data import split
     from modelzoo.data.media_rows import ahead
@@ -93,7 +124,14 @@ def train(
         "start": None if start is None else str(Path(start).resolve()),
         "tokenizer": None if tokenizer is None else _digest([tokenizer.to_str()]),
     }
+    if ended is not None:
+        if ended["settings"] == settings:
+            run.clear()
+            return ended["figures"]
+        with reserved(output, force):  # another run, to which the output is one like any other
+            run.clear()
     recipe = task_of(recipe).completed(recipe, examples)
+    dumps(recipe.values)  # what cannot be written is found now, not after the training
     task = task_of(recipe)
     if held_out is None:
         examples, held_out = split(examples, options.validation_fraction, options.seed)
@@ -101,7 +139,6 @@ def train(
         raise RecipeError("train.patience needs validation data, and validation_fraction is 0")
 
     # === Where the run stands ===
-    run = RunFolder(f"{output}.training")
     goes_on = not restart and run.holds(settings)
     if goes_on and task.reads_text:
         tokenizer = Tokenizer.load(run.tokenizer, recipe.table("tokenizer").get("roles"))
@@ -170,7 +207,9 @@ def train(
 
     # === Write ===
     compile_model(model)  # a fresh optimizer: what was written is to use or to tune, not to go on
-    save(model, output, force=force)
+    with new_directory(output, force) as folder:
+        fill(model, folder, output.name)
+        run.end(folder / MODEL_FILE, settings, state["figures"])
     run.clear()
     return state["figures"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo import registry
-from modelzoo.errors import WeightsError, require
-from modelzoo.files import new_directory
+from modelzoo.errors import OutputError, WeightsError, require
+from modelzoo.files import new_directory, write_mark
 from modelzoo.recipe.schema import defaults
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
@@ -31,6 +31,8 @@ _IDS = ("pad", "bos", "eos")  # what config.json names by id
 
 def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
     """Write `config.json`, `model.safetensors` and the tokenizer's files; nothing is pickled.
+
+    And `modelzoo.json`, which names them all: `force` replaces a folder that holds nothing else.
 
     `transformers` opens the directory with `from_pretrained`, `modelzoo build DIR` too.
 
@@ -59,7 +61,12 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
         if model.tokenizer is not None and role in model.tokenizer.roles:
             config["text_config"][f"{theirs}_token_id"] = model.tokenizer.roles[role]
     with new_directory(directory, force) as folder:
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        try:
+            save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        except require("safetensors", "tensorflow").SafetensorError as error:
+            raise OutputError(
+                f"cannot write {directory}: {error}", next_step="check its folder and free space"
+            ) from error
         _write_json(folder / "config.json", config)
         # The package makes a file that no one else may read.
         os.chmod(folder / "model.safetensors", (folder / "config.json").stat().st_mode)
@@ -75,6 +82,7 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
             (folder / "tokenizer.json").write_text(text, "utf-8")
         if model.chat_template is not None:
             (folder / "chat_template.jinja").write_text(model.chat_template, "utf-8")
+        write_mark(folder)
     return Path(directory)
 
 

@@ -138,7 +138,11 @@ BAD = [
     (("build", "broken.toml"), "not valid TOML", "line 2, column"),
     (("build", "newer"), "written by a newer modelzoo", UPGRADE),
     ((*BUILD, "-o", "gpt"), "gpt exists", "--force"),
-    ((*BUILD, "-o", "thesis", "--force"), "thesis is no model directory", "remove it"),
+    (
+        (*BUILD, "-o", "thesis", "--force"),
+        "thesis holds chapter, which modelzoo did not write",
+        "move it",
+    ),
     ((*BUILD, "-o", "corpus.txt/m"), "cannot write", "free space"),
     ((*TRAIN, "--set", "train.stesp=1"), "takes no 'stesp'", "did you mean: steps?"),
     ((*TRAIN, "--set", "num_heads=x"), 'must be an int, not "x"', "gpt-tiny.toml, model"),

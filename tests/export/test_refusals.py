@@ -11,6 +11,7 @@ from modelzoo.exporting import export_bundle
 from modelzoo.exporting.process import child
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.exporting.verification.parity import complaint, difference
+from tests import small, written
 from tests.export.conftest import OWN
 
 # === In the child ===
@@ -123,7 +124,7 @@ def test_an_existing_output_is_kept_unless_forced(no_child, tmp_path):
     (target / "letter.txt").write_text("dear")
     with pytest.raises(OutputError, match="exists"):
         modelzoo.export("gpt-tiny", target)
-    with pytest.raises(OutputError, match="no model directory, bundle or checkpoint"):
+    with pytest.raises(OutputError, match=r"holds letter\.txt, which modelzoo did not write"):
         modelzoo.export("gpt-tiny", target, force=True)
     assert (target / "letter.txt").read_text() == "dear"
 
@@ -160,23 +161,18 @@ def test_a_failed_export_leaves_nothing_behind(monkeypatch, tmp_path, error):
 
 
 def test_a_failed_export_keeps_the_old_bundle(monkeypatch, tmp_path):
-    target = tmp_path / "b"
-    target.mkdir()
-    (target / "manifest.json").write_text("{}")
+    target = written.bundle(tmp_path / "b")
+    before = small.listing(tmp_path)
     failing(monkeypatch, ExportError("no"))
     with pytest.raises(ExportError):
         export_bundle("gpt-tiny", target, force=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
-    assert (target / "manifest.json").read_text() == "{}"
+    assert small.listing(tmp_path) == before
 
 
 def test_a_forced_export_replaces_the_old_bundle_whole(monkeypatch, tmp_path):
     from pathlib import Path
 
-    target = tmp_path / "b"
-    target.mkdir()
-    (target / "manifest.json").write_text("{}")
-    (target / "old").write_text("old")
+    target = written.bundle(tmp_path / "b")
 
     def run(job, progress=None):
         (Path(job["folder"]) / "manifest.json").write_text("new")

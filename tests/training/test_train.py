@@ -171,7 +171,7 @@ def test_a_kill_between_the_last_checkpoint_and_the_directory_loses_nothing(monk
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(module, "save", die)
+        patch.setattr(module, "fill", die)
         run(tmp_path / "m", **changes)
     assert not (tmp_path / "m").exists()
     said = io.StringIO()

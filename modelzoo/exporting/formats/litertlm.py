@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from modelzoo.exporting.formats import tflite
 from modelzoo.exporting.formats.artifact import Artifact
 from modelzoo.exporting.formats.format import Format
 from modelzoo.exporting.quantization.precision import Mode
+from modelzoo.files import scratch
 from modelzoo.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ def open_packed(bundle, window: int) -> LiteRTEngine:
             return stepper
 
     begin, size = graph_place(bundle.model_path)
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as folder:
-        path = Path(folder) / "model.tflite"
+    with scratch() as folder:
+        path = folder / "model.tflite"
         with open(bundle.model_path, "rb") as file, open(path, "wb") as copy:
             file.seek(begin)
             while size:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 
 from modelzoo import child_process, errors
 from modelzoo.errors import ExportError, ModelzooError
+from modelzoo.files import scratch
 from modelzoo.registry import components
 
 _NOISE = ("I0000", "W0000", "WARNING: All log", "INFO: ", "VERBOSE: ", "└ ")
@@ -39,12 +39,11 @@ def run_all(jobs: Sequence[dict], progress: Callable[[str], None] | None = None)
 
     The child is gone when this returns or raises, `KeyboardInterrupt` included.
     """
-    with tempfile.TemporaryDirectory(prefix="modelzoo-") as directory:
-        path = os.path.join(directory, "jobs.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"jobs": list(jobs)}, file)
-        with open(os.path.join(directory, "log"), "w+b") as log:
-            answers, code = _listen(path, log, progress)
+    with scratch() as directory:
+        path = directory / "jobs.json"
+        path.write_text(json.dumps({"jobs": list(jobs)}), "utf-8")
+        with open(directory / "log", "w+b") as log:
+            answers, code = _listen(str(path), log, progress)
             return _answers(jobs, answers, code, log)
 
 
