@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
@@ -80,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a defect of modelzoo or a command's own "no", 2 a user's error,
-        130 interrupted, 141 the reader of a pipe went away.
+        130 interrupted, 129 ended by SIGHUP, 143 by SIGTERM, 141 the reader of a pipe went away.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     options = argv[: argv.index("--")] if "--" in argv else argv
@@ -89,12 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv.remove("--debug")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says to its developers
     try:
-        code = _dispatch(argv)
-        sys.stdout.flush()  # here, where a closed pipe is still ours to catch
+        with _ended_as_by_ctrl_c():
+            code = _dispatch(argv)
+            sys.stdout.flush()  # here, where a closed pipe is still ours to catch
         return code
     except KeyboardInterrupt:
         print("modelzoo: interrupted", file=sys.stderr)
         return 130
+    except _Ended as ended:
+        print(f"modelzoo: ended by {ended}", file=sys.stderr)
+        return 128 + ended.number
     except BrokenPipeError:
         _silence_stdout()
         return 141
@@ -105,6 +112,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         next_step = "run it again with --debug for the traceback, and report it"
         _explain(f"internal error: {type(error).__name__}: {error}\n  next: {next_step}", debug)
         return 1
+
+
+class _Ended(BaseException):
+    """A signal that ends the process: what is unfinished is cleared up on the way out."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `_Ended` in the block, unless they are ignored (nohup)."""
+
+    def end(number, frame):
+        raise _Ended(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _explain(message: str, debug: bool) -> None:

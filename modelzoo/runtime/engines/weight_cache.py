@@ -80,7 +80,7 @@ def is_whole(file: Path) -> bool:
         if [status.st_size, status.st_mtime_ns] != [stated["size"], stated["time"]]:
             return False
         return checksum(file) == stated["checksum"]
-    except (OSError, KeyError, BundleError):
+    except (OSError, KeyError, TypeError, BundleError):
         return False
 
 
