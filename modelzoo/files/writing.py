@@ -94,8 +94,8 @@ def reserved(path: str | os.PathLike, force: bool = False) -> Iterator[None]:
     """
     title, path = path, Path(os.path.realpath(path))  # what a link leads to is replaced
     before = _reserved.get({})
-    _check(path, force, title)
     if path in before:
+        _check(path, force, title)
         yield
         return
     with ExitStack() as stack:
@@ -109,8 +109,9 @@ def reserved(path: str | os.PathLike, force: bool = False) -> Iterator[None]:
                 next_step="wait until it ends, or take another name",
             ) from error
         except OSError as error:
+            _check(path, force, title)  # that it exists says more
             raise _cannot_write(title, error) from error
-        _check(path, force, title)  # what was restored, and what came up before the lock
+        _check(path, force, title)
         token = _reserved.set({**before, path: _identity(path)})
         try:
             yield
