@@ -17,6 +17,7 @@ import pytest
 import modelzoo
 from modelzoo import cli
 from modelzoo.errors import DataError, ModelzooError, OutputError, RecipeError
+from modelzoo.files import reserved
 from modelzoo.recipe import read_lock
 from modelzoo.training import keeper
 from modelzoo.training import train as module
@@ -348,3 +349,99 @@ def test_validation_data_whose_labels_are_of_another_kind_is_refused(tmp_path):
     with pytest.raises(DataError, match="1 in the validation data, 'pos' in the training data"):
         run(tmp_path / "m", data, name="bert-tiny-classifier", given={"validation": held_out})
     assert small.listing(tmp_path) == []
+
+
+# === The end: nothing twice, nothing lost ===
+
+
+def test_a_kill_between_the_model_and_the_clearing_is_no_failure(monkeypatch, tmp_path, capsys):
+    (tmp_path / "corpus.txt").write_text("\n".join(small.TEXTS), "utf-8")
+    changes = {**NO_CHECKS, "train.steps": 1}
+    command = ["train", "gpt-tiny", "--data", str(tmp_path / "corpus.txt")]
+    command += ["-o", str(tmp_path / "m"), *small.options(**changes)]
+
+    clear = RunFolder.clear
+
+    def clear_or_die(self):
+        if (tmp_path / "m").exists():
+            raise Killed
+        clear(self)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RunFolder, "clear", clear_or_die)
+        cli.main(command)
+    capsys.readouterr()
+    first = (tmp_path / "m" / "model.keras").read_bytes()
+    left = small.listing(tmp_path / "m.training")
+    assert {"checkpoint.npz", "written.json"} <= set(left)
+
+    other = [*command, "--learning-rate", "0.5"]
+    assert cli.main(other) == 2  # another training, to which the model is one like any other
+    assert "m exists" in capsys.readouterr().err
+    assert cli.main([*command, "--restart"]) == 2
+    assert small.listing(tmp_path / "m.training") == left
+
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'm'}: gpt-tiny")
+    assert (tmp_path / "m" / "model.keras").read_bytes() == first
+    assert all(path.startswith("log") for path in small.listing(tmp_path / "m.training"))
+    assert cli.main(command) == 2  # from now on it is one that exists
+    assert "m exists" in capsys.readouterr().err
+
+
+def test_a_run_that_noted_its_end_before_the_model_stood_goes_on(tmp_path):
+    run_folder = RunFolder(tmp_path)
+    assert run_folder.ended(tmp_path / "model.keras") is None
+    (tmp_path / "model.keras").write_text("new")
+    run_folder.end(tmp_path / "model.keras", {"a": 1}, {"loss": 2.0})
+    assert run_folder.ended(tmp_path / "model.keras")["figures"] == {"loss": 2.0}
+    (tmp_path / "model.keras").write_text("old")
+    assert run_folder.ended(tmp_path / "model.keras") is None
+    run_folder.written.write_text("[")
+    assert run_folder.ended(tmp_path / "model.keras") is None
+
+
+def test_a_second_training_of_the_same_output_says_who_holds_it(tmp_path):
+    with reserved(tmp_path / "m"):
+        code = (
+            "import sys\nfrom modelzoo.training.run_folder import run_of\n"
+            "with run_of(sys.argv[1], force=False, restart=False): pass"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "m")]
+        other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert f"m is being written by process {os.getpid()}" in other.stderr
+    assert small.listing(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said"),
+    [
+        (small.TEXTS, {"train.warmup_steps": 10**20}, "cannot hold 100000000000000000000"),
+        (small.TEXTS, {"train.checkpoint_steps": 10**30}, "train.checkpoint_steps"),
+        ([("a", "\ud800"), ("b", "good")] * 4, {}, "not valid Unicode"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_first_step(
+    monkeypatch, tmp_path, data, changes, said
+):
+    def fail(self, *args, **kwargs):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(keras.Model, "fit", fail)
+    name = "gpt-tiny" if data is small.TEXTS else "bert-tiny-classifier"
+    with pytest.raises(RecipeError) as caught:
+        run(tmp_path / "m", data, name=name, **changes)
+    assert said in str(caught.value)
+    assert small.listing(tmp_path) == []
+
+
+def test_a_folder_that_only_is_called_like_a_run_is_not_cleared(tmp_path):
+    folder = tmp_path / "m.training"
+    (folder / "log").mkdir(parents=True)
+    (folder / "tokenizer.json").write_text("precious")
+    (folder / "log" / "diary.txt").write_text("precious")
+    with pytest.raises(OutputError, match=r"tokenizer\.json is not of a training"):
+        run(tmp_path / "m", **NO_CHECKS, **{"train.steps": 1})
+    (folder / "tokenizer.json").unlink()
+    run(tmp_path / "m", **NO_CHECKS, **{"train.steps": 1})
+    assert (folder / "log" / "diary.txt").read_text() == "precious"
