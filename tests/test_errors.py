@@ -75,3 +75,24 @@ def test_require_says_so_when_a_package_is_there_but_broken(tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingDependencyError, match="does not import.*a_part_that_is_missing"):
         require("half_installed", "jax")
+
+
+def test_a_name_cannot_put_a_line_into_a_message_or_turn_it_around():
+    error = ModelzooError(
+        "cannot write a\n  next: rm b\u202etxt\x1b[31m\ud800",
+        where="x\ny",
+        did_you_mean="p\u2066q",
+        next_step="rm \u2028z",
+    )
+    assert str(error).splitlines() == [
+        r"cannot write a\n  next: rm b\u202etxt\x1b[31m\ud800",
+        r"  in: x\ny",
+        r"  did you mean: p\u2066q?",
+        r"  next: rm \u2028z",
+    ]
+    assert error.what.startswith("cannot write a\n")
+
+
+def test_our_own_lines_and_what_people_write_stay():
+    assert str(ModelzooError("it ended:\n    one\n    two")) == "it ended:\n    one\n    two"
+    assert str(ModelzooError("no 你好, 👩\u200d🚀, नमस्ते")) == "no 你好, 👩\u200d🚀, नमस्ते"

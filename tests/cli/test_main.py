@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 
 import modelzoo
-from modelzoo import cli
+from modelzoo import child_process, cli
 from modelzoo.errors import ModelzooError, OutputError
+from modelzoo.files import new_directory
 from tests.plugin_site import ROOT
 
 
@@ -77,9 +81,13 @@ def test_debug_shows_the_traceback_too(recipes, capsys, argv):
     assert "modelzoo: error: 'nothing' is not a recipe" in err
 
 
-def command_that(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def command_that(
+    monkeypatch: pytest.MonkeyPatch, does: BaseException | Callable[[], object]
+) -> None:
     def run(args: object) -> None:
-        raise error
+        if isinstance(does, BaseException):
+            raise does
+        does()
 
     stub = SimpleNamespace(add_parser=lambda subparsers: subparsers.add_parser("list"), run=run)
     monkeypatch.setattr(cli, "import_module", lambda name: stub)
@@ -160,3 +168,48 @@ def test_an_optional_argument_may_stand_after_the_options():
     assert cli.parse(["run", "DIR", "text", "--json"]).input == "text"
     with pytest.raises(ModelzooError, match="too much: more"):
         cli.parse(["run", "DIR", "text", "--json", "more"])
+
+
+# === Ended from outside ===
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_clears_up_and_has_its_exit_code(monkeypatch, capsys, tmp_path, name, code):
+    def build():
+        with new_directory(tmp_path / "model") as folder:
+            (folder / "half").write_text("1")
+            os.kill(os.getpid(), getattr(signal, name))
+
+    command_that(monkeypatch, build)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["list"]) == code
+    said = "interrupted" if name == "SIGINT" else f"ended by {name}"
+    assert capsys.readouterr().err == f"modelzoo: {said}\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_signal_that_nohup_ignores_stays_ignored(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command_that(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP))
+    try:
+        assert cli.main(["list"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_sigterm_ends_what_a_command_has_started(monkeypatch, tmp_path):
+    started = []
+
+    def look():
+        with child_process.start("json.tool", stderr=subprocess.DEVNULL) as child:
+            started.append(child)
+            os.kill(os.getpid(), signal.SIGTERM)
+            child.wait()  # for what it never gets
+
+    command_that(monkeypatch, look)
+    assert cli.main(["list"]) == 143
+    assert started[0].returncode == -signal.SIGKILL

@@ -217,3 +217,9 @@ def test_the_examples_of_the_help_run_as_they_stand(model, texts, tmp_path, caps
     assert len(lines) == 4
     for line in lines[:3]:  # the last is for pictures: tests/cli/test_media_commands.py
         output(capsys, *shlex.split(line)[2:])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody may fill")
+def test_an_index_that_cannot_be_written_is_one_message(model, texts, capsys):
+    said = refusal(capsys, model, QUERY, "--in", texts, "--index", "/proc/self/docs.npz")
+    assert "error: cannot write /proc/self/docs.npz: " in said

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -63,3 +64,9 @@ def test_a_task_gives_its_control_tokens_and_one_that_reads_no_text_is_rejected(
     assert "reads no text" in capsys.readouterr().err
     assert train(corpus, output, "--force", "--task", "speech-to-txt") == 2
     assert "did you mean: speech-to-text?" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody may fill")
+def test_a_folder_that_cannot_be_written_is_one_message(corpus, capsys):
+    assert train(corpus, "/proc/self/tokenizer.json", "--kind", "byte") == 2
+    assert "error: cannot write /proc/self/tokenizer.json: " in capsys.readouterr().err
