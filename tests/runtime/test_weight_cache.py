@@ -259,3 +259,9 @@ def packing(path):
         with open(path, "wb") as file:
             file.write(b"weights " * 12_500)
     return "loaded"
+
+
+def test_facts_that_nest_without_end_do_not_match(tmp_path):
+    (tmp_path / "a.xnn").write_bytes(b"x")
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    assert not weight_cache.is_whole(tmp_path / "a.xnn")

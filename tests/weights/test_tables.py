@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import modelzoo
-from modelzoo.errors import WeightsError
+from modelzoo.errors import OutputError, WeightsError
 from modelzoo.weights import open_checkpoint, read_weights, write_checkpoint
 from modelzoo.weights.mapping import model_values
 from modelzoo.weights.position_grids import resample
@@ -22,6 +22,7 @@ from modelzoo.weights.tables.shared.rotary import (
     write_rotary,
 )
 from tests.core import randomise
+from tests.small import files_of_at_most, listing
 
 _SMALL = {"vocab_size": 23, "num_layers": 2, "hidden_dim": 16, "num_heads": 2, "max_length": 32}
 _LLAMA = {"vocab_size": 23, "hidden_dim": 16, "num_heads": 2, "num_kv_heads": 1, "max_length": 32}
@@ -458,3 +459,24 @@ def test_a_head_that_the_checkpoint_lacks_starts_at_random_and_is_named(tmp_path
     loaded = read_weights(model, open_checkpoint(tmp_path / "out"))
     assert set(loaded.fresh) == {"classifier/kernel", "classifier/bias"}
     assert any("cls.predictions" in name for name in loaded.left_out)
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
+    with files_of_at_most(10_000), pytest.raises(OutputError, match="cannot write .*out: "):
+        write_checkpoint(made("gpt2"), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_names_its_files_and_is_ours_to_replace(tmp_path):
+    path = write_checkpoint(made("gpt2"), tmp_path / "out")
+    mark = json.loads((path / "modelzoo.json").read_text())
+    assert (
+        {"config.json", "model.safetensors"}
+        <= set(mark["files"])
+        == set(listing(path)) - {"modelzoo.json"}
+    )
+    write_checkpoint(made("gpt2"), path, force=True)
+    (path / "model-2.safetensors").write_text("precious")
+    with pytest.raises(OutputError, match=r"holds model-2\.safetensors"):
+        write_checkpoint(made("gpt2"), path, force=True)
+    assert (path / "model-2.safetensors").read_text() == "precious"
