@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from modelzoo import runtime
 from modelzoo.errors import BundleError
-from modelzoo.runtime.bundle import write_manifest
+from modelzoo.runtime.bundle import read_bundle, write_manifest
 from modelzoo.runtime.trust import examine, seen
 from modelzoo.runtime.trust.saved_model import check_saved_model
 from modelzoo.runtime.trust.saved_model_ops import ALLOWED, SAVER
@@ -61,6 +61,12 @@ def test_a_constant_of_a_module_passes(tmp_path):
 def test_exports_of_ours_pass(exports, name):
     assert exports[name, "savedmodel"]
     check_saved_model(exports.bundle(name, "savedmodel") / "saved_model")
+
+
+@pytest.mark.parametrize("kind", ["tflite", "savedmodel"])
+def test_an_export_is_known_to_its_user(exports, kind):
+    assert exports["gpt", kind]
+    assert seen.is_known(read_bundle(exports.bundle("gpt", kind)).manifest, "any engine")
 
 
 def writing(x):

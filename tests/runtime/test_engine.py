@@ -172,6 +172,8 @@ def test_a_file_that_is_no_model_is_a_bundle_error(tiny, tmp_path):
     manifest = json.loads((path / "manifest.json").read_text())
     write_manifest(path, manifest)
     with pytest.raises(BundleError, match="LiteRT cannot load the model"):
+        open_engine(read_bundle(path), trust=True)
+    with pytest.raises(BundleError, match="it is not a TFLite file"):
         open_engine(read_bundle(path))
 
 
