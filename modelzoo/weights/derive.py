@@ -120,10 +120,12 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
     for task, head in table.heads.items():
         if kind in head.classes:
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
-            asked = Asked(config, f"{checkpoint.where}, config.json")
-            options = {**head.options, **said(task, "options_of_config")(asked, names)}
+            of_config = said(task, "options_of_config")
+            options = {**head.options, **of_config(config, names)}
             options |= head.read_options(config, names, checkpoint.where)
             if "generation" in defaults(registry.task(task)):
+                asked = Asked(config, f"{checkpoint.where}, config.json")
+                of_config(asked, names)  # for the keys that it asks for
                 options["generation"] = (
                     generation_options(checkpoint.config, checkpoint.extras, asked.keys_asked)
                     or None
