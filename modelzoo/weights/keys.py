@@ -169,6 +169,7 @@ _THEIRS = {
     "rotary_pct": _POSITIVE_OR_NONE,
     "rotary_emb_base": _POSITIVE_OR_NONE,
     "rotary_dim": _COUNT,
+    "word_embed_proj_dim": _COUNT_OR_NONE,
     "num_kv_heads": _COUNT_OR_NONE,
     "num_ln_in_parallel_attn": _COUNT_OR_NONE,
     "ffn_hidden_size": _COUNT_OR_NONE,

@@ -67,8 +67,6 @@ def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
         values["qk_norm_bias"] = values["norm_bias"]
     if values.get("final_norm", ...) is None:
         values["final_norm"] = values["norm_position"] != "post"
-    if values.get("embedding_dim", ...) is None:
-        values["embedding_dim"] = values["hidden_dim"]
     if values.get("scale_logits", ...) is None:
         values["scale_logits"] = values["tie_embeddings"]
     for key in ("attention_output_bias", "attention_key_bias"):

@@ -154,10 +154,21 @@ def _canonical(checkpoint: Checkpoint, table: Table) -> dict[str, Tensor]:
 def _check_values(table, checkpoint, names, values, recipe_name) -> None:
     keys = keys_of_task(checkpoint, table, names)
     theirs = table.read_config(checkpoint.config, names, checkpoint.where, keys)
-    # The media's keys are of what is read before the model, which a recipe may choose.
-    said = {*theirs, *table.said(values), *table.read_media({})}
-    theirs = {**theirs, **unsaid(table.architecture, values, said)}
-    different = [
+    different = _different(values, theirs)
+    if not different:
+        # The media's keys are of what is read before the model, which a recipe may choose.
+        said = {*theirs, *table.said(values), *table.read_media({})}
+        different = _different(values, unsaid(table.architecture, values, said))
+    if different:
+        raise WeightsError(
+            f"the checkpoint is no {recipe_name}: {'; '.join(different)}",
+            where=checkpoint.where,
+            next_step="modelzoo build SOURCE takes the recipe from the checkpoint",
+        )
+
+
+def _different(values: Mapping, theirs: Mapping) -> list[str]:
+    return [
         f"{key} is {values[key]!r} here and {value!r} there"
         for key, value in theirs.items()
         if key.rpartition(".")[2] not in _FREE
@@ -165,12 +176,6 @@ def _check_values(table, checkpoint, names, values, recipe_name) -> None:
         and value is not None
         and _differ(values[key], value)
     ]
-    if different:
-        raise WeightsError(
-            f"the checkpoint is no {recipe_name}: {'; '.join(different)}",
-            where=checkpoint.where,
-            next_step="modelzoo build SOURCE takes the recipe from the checkpoint",
-        )
 
 
 def _differ(ours, theirs) -> bool:

@@ -1,5 +1,6 @@
 """DeiT: a ViT with a distillation token, and with one head or the mean of two."""
 
+from modelzoo.errors import WeightsError
 from modelzoo.weights.table import Head, Table, linear, rules, same
 from modelzoo.weights.tables.shared.image_processing import HALF, reader, writer
 from modelzoo.weights.tables.shared.vision import EMBEDDINGS, LAYER, PLAIN, UNUSED, layers, sized
@@ -10,6 +11,12 @@ _FIXED = {key: value for key, value in PLAIN.items() if key != "pooling"}
 
 def _distilled(config, names) -> bool:
     return "distillation_classifier.weight" in names
+
+
+def _write(values) -> dict:
+    if values["pooling"] not in ("cls", "cls_distillation"):
+        raise WeightsError(f"a deit does not pool by {values['pooling']!r}")
+    return {}
 
 
 DEIT = Table(
@@ -42,6 +49,7 @@ DEIT = Table(
     read=lambda config, names: {
         "pooling": "cls_distillation" if _distilled(config, names) else "cls"
     },
+    write=_write,
     read_media=reader(
         image_mean=HALF, image_std=HALF, resize="squash", resize_to=None, interpolation="bicubic"
     ),

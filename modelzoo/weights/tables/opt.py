@@ -6,8 +6,9 @@ from modelzoo.weights.tables.shared.sides import attention
 
 
 def _read(config, names) -> dict:
-    before = config.get("do_layer_norm_before", True)
+    before, width = config.get("do_layer_norm_before", True), config.get("word_embed_proj_dim")
     return {
+        "embedding_dim": None if width == config["hidden_size"] else width,
         "norm_position": "pre" if before else "post",
         "final_norm": before and not config.get("_remove_final_layer_norm", False),
     }
@@ -17,6 +18,7 @@ def _write(values) -> dict:
     check_head_dim(values)
     before = values["norm_position"] == "pre"
     return {
+        "word_embed_proj_dim": values["embedding_dim"] or values["hidden_dim"],
         "do_layer_norm_before": before,
         "_remove_final_layer_norm": before and not values["final_norm"],
         "enable_bias": one_of(values, "attention_bias", "ffn_bias"),
@@ -53,7 +55,6 @@ OPT = Table(
         Value("num_attention_heads", "num_heads"),
         Value("ffn_dim", "ffn_dim"),
         Value("max_position_embeddings", "max_length"),
-        Value("word_embed_proj_dim", "embedding_dim", None),
         Value("dropout", "dropout", 0.1),
         Value("attention_dropout", "attention_dropout", 0.0),
         Value("tie_word_embeddings", "tie_embeddings", True),

@@ -47,7 +47,7 @@ def _write(values) -> dict:
     windows = write_windows(values)
     return {
         **write_heads(values),
-        **write_rotary({**values, "rotary_pattern": (True,)}),
+        **write_rotary(values, everywhere=False),
         **windows,
         "use_sliding_window": windows["sliding_window"] is not None,
         "no_rope_layers": turning,

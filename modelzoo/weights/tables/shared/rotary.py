@@ -56,13 +56,16 @@ def read_rotary(
     return found
 
 
-def write_rotary(values: Mapping, *, partial: bool = False) -> dict:
+def write_rotary(values: Mapping, *, partial: bool = False, everywhere: bool = True) -> dict:
     """
+    Args:
+        everywhere: all layers must have them; else the table says which ones do.
+
     Raises:
         WeightsError: layers that turn in different ways, or a part of a head, unless `partial`.
     """
     theta, fraction = values["rotary_theta"], values.get("rotary_fraction", 1.0)
-    if not all(values.get("rotary_pattern", ())):
+    if everywhere and not all(values.get("rotary_pattern", ())):
         raise WeightsError("this model has layers without rotary positions")
     scaling = _write_scaling(values.get("rotary_scaling"), values)
     if "local" in values.get("attention_pattern", ()):
