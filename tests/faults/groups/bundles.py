@@ -1,0 +1,311 @@
+"""Bundles: the manifest, the device file with its hash right, token ids, .litertlm, SavedModel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from modelzoo import runtime
+from modelzoo.runtime.bundle import MANIFEST, Bundle, read_bundle, write_manifest
+from modelzoo.runtime.generation.loop import generate_tokens
+from modelzoo.runtime.generation.sampling import Sampling
+from tests import media
+from tests.faults import mutations
+from tests.faults.group import Group
+from tests.faults.groups import good
+
+
+def _hashed(folder: Path, manifest: Any) -> None:
+    """Writes a manifest as hostile as it is, with the hashes of the files as they are."""
+    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
+        for name in manifest["files"]:
+            if isinstance(name, str) and "\0" not in name and (folder / name).is_file():
+                content = (folder / name).read_bytes()
+                manifest["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / MANIFEST).write_bytes(json.dumps(manifest).encode())
+
+
+def _answer(model: runtime.Model) -> None:
+    """Each of the things that a bundle says it can do, once."""
+    repr(model)
+    if "generate" in model.abilities:
+        model.generate("a rose", max_new_tokens=3)
+    if "classify" in model.abilities and model.tokenizer is not None:
+        model.classify("a rose")
+    if "fill_mask" in model.abilities:
+        model.fill_mask("a [MASK] rose")
+    if "embed" in model.abilities:
+        model.embed("a rose")
+
+
+# === The manifest ===
+
+_MEDIA = {
+    "image-classification": {"image": media.IMAGE},
+    "contrastive": {"image": media.IMAGE, "contrastive": {"loss": "softmax"}},
+    "audio-classification": {"audio": media.AUDIO},
+}
+
+
+def _engine(task: str) -> media.Engine:
+    return {
+        "image-classification": media.classifier,
+        "contrastive": media.comparer,
+        "audio-classification": media.listener,
+    }[task]().engine
+
+
+def _make_manifest(random: Random, folder: Path) -> tuple[Path, str]:
+    task = random.choice((*_MEDIA, "gpt", "t5"))
+    if task in _MEDIA:
+        good.write(folder, {"model.tflite": b"stands for a model"})
+        engine = _engine(task)
+        manifest = write_manifest(
+            folder,
+            {
+                "name": "test",
+                "task": task,
+                "format": "tflite",
+                "model": "model.tflite",
+                "signatures": {name: {} for name in engine.signatures},
+                "labels": ["r", "g", "b"],
+                "processing": _MEDIA[task],
+            },
+        )
+        held = {key: manifest[key] for key in ("labels", "processing")}
+        if random.random() < 0.7:
+            manifest |= mutations.damaged_value(random, held, 2)
+    else:
+        good.write(folder, good.files(f"{task}.tflite"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        held = {key: manifest[key] for key in ("tokenizer", "processing", "options", "vocab_size")}
+        held |= {"generation": {"temperature": 0.7, "do_sample": True}, "abilities": ["generate"]}
+        if random.random() < 0.5:
+            manifest |= mutations.damaged_value(random, held, 2)
+    kind = random.randrange(4)
+    if kind == 0:
+        manifest = mutations.damaged_value(random, manifest)
+    if kind == 1:
+        text = json.dumps(manifest).encode()
+        (folder / MANIFEST).write_bytes(mutations.damaged_text(random, text))
+    else:
+        (folder / MANIFEST).write_bytes(json.dumps(manifest).encode())
+    return folder, task
+
+
+def _use_manifest(made: tuple[Path, str]) -> None:
+    folder, task = made
+    if task not in _MEDIA:
+        _answer(runtime.load(folder))
+        return
+    model = runtime.Model(read_bundle(folder), None, _engine(task))
+    repr(model)
+    picture = media.picture("red")
+    if "classify" in model.abilities:
+        model.classify(picture)
+    if "embed_image" in model.abilities:
+        model.embed_image(picture)
+    if "embed_audio" in model.abilities:
+        model.embed_audio((media.tone(440), 8000))
+
+
+# === Device files with their hash right ===
+
+
+def _make_tflite(random: Random, folder: Path) -> Path:
+    files = dict(good.files(random.choice(("gpt.tflite", "t5.tflite"))))
+    content = files["model.tflite"]
+    head = random.choice((64, 4096, len(content)))
+    files["model.tflite"] = mutations.damaged_bytes(random, content, head=head)
+    good.write(folder, files)
+    _hashed(folder, json.loads(files[MANIFEST]))
+    return folder
+
+
+def _use_bundle(folder: Path) -> None:
+    _answer(runtime.load(folder))
+
+
+_LOADED: dict[tuple[int, str], runtime.Model] = {}
+
+
+def _loaded(name: str, folder: Path) -> runtime.Model:
+    """A good bundle, loaded once a child."""
+    key = os.getpid(), name
+    if key not in _LOADED:
+        _LOADED[key] = runtime.load(good.write(folder / name, good.files(name)))
+    return _LOADED[key]
+
+
+def _make_ids(random: Random, folder: Path) -> tuple[Path, str, list, bool]:
+    odd = [n for n in mutations.ODD_NUMBERS if abs(n) < 2**62]
+    ids: list = [random.randrange(300) for _ in range(random.choice((1, 3, 8, 24, 25, 40)))]
+    for _ in range(random.choice((0, 1, 2))):
+        at = random.randrange(len(ids))
+        ids[at] = random.choice((299, 300, 301, 599, 600, 601, -2, -300, *odd))
+    return folder, random.choice(("gpt.tflite", "t5.tflite")), ids, random.random() < 0.5
+
+
+def _use_ids(made: tuple[Path, str, list, bool]) -> None:
+    folder, name, ids, raw = made
+    model = _loaded(name, folder)
+    if raw or name == "t5.tflite":
+        signature = "decode" if name == "gpt.tflite" else "encode"
+        info = model.engine.signatures[signature].inputs
+        arrays = {key: np.zeros(one.shape, one.dtype) for key, one in info.items()}
+        arrays["token_ids"] = np.array([ids])
+        model.engine.run(signature, arrays)
+    else:
+        generation = generate_tokens(model.engine.stepper(), [ids], Sampling(max_new_tokens=2))
+        assert sum(1 for _ in generation) <= 2
+
+
+# === .litertlm ===
+
+
+@cache
+def litertlm_file() -> bytes:
+    """The GPT of the archive, packed as the exporter packs it."""
+    import tempfile
+
+    from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+    from modelzoo.exporting.formats.litertlm import pack
+
+    data = llm_metadata_pb2.LlmMetadata()
+    data.max_num_tokens = 24
+    data.llm_model_type.generic_model.SetInParent()
+    data.stop_tokens.add().token_ids.ids.append(0)
+    with tempfile.TemporaryDirectory() as folder:
+        root = good.write(Path(folder), good.files("gpt.tflite"))
+        pack(root / "model.tflite", root / "tokenizer.json", data, root / "m.litertlm")
+        return (root / "m.litertlm").read_bytes()
+
+
+def _make_litertlm(random: Random, folder: Path) -> tuple[Path, bool]:
+    files = {
+        "model.litertlm": litertlm_file(),
+        "tokenizer.json": good.files("gpt")["tokenizer.json"],
+    }
+    head = random.choice((64, 1024, 20_000))
+    files["model.litertlm"] = mutations.damaged_bytes(random, files["model.litertlm"], head=head)
+    good.write(folder, files)
+    manifest = json.loads(good.files("gpt.tflite")[MANIFEST])
+    manifest |= {"format": "litertlm", "model": "model.litertlm"}
+    write_manifest(folder, manifest)
+    return folder, random.random() < 0.15
+
+
+def _use_litertlm(made: tuple[Path, bool]) -> None:
+    from modelzoo.exporting.formats.litertlm import open_packed
+    from modelzoo.exporting.formats.litertlm_check import run_litert_lm
+
+    folder, whole = made
+    bundle: Bundle = read_bundle(folder)
+    if whole:
+        job = {"model": str(bundle.model_path), "texts": ["a"], "prompts": [["a rose", 2]]}
+        run_litert_lm({**job, "question": None, "max_new_tokens": 2})
+        return
+    generation = generate_tokens(
+        open_packed(bundle, 24).stepper(), [[5, 6]], Sampling(max_new_tokens=2)
+    )
+    assert sum(1 for _ in generation) <= 2
+
+
+# === SavedModel ===
+
+
+def _make_saved_model(random: Random, folder: Path) -> Path:
+    files = dict(good.files("classifier.savedmodel"))
+    kind = random.randrange(8)
+    if kind == 0:
+        good.write(folder, files)
+        _write_hostile(random, folder)
+    else:
+        names = [name for name in files if name.startswith("saved_model/")]
+        victim = names[kind % len(names)] if kind < 4 else "saved_model/saved_model.pb"
+        head = random.choice((256, len(files[victim])))
+        files[victim] = mutations.damaged_bytes(random, files[victim], head=head)
+        if random.random() < 0.1:
+            del files[victim]
+        good.write(folder, files)
+    manifest = json.loads(files[MANIFEST])
+    below = folder / "saved_model"
+    found = [path.relative_to(folder).as_posix() for path in below.rglob("*") if path.is_file()]
+    manifest["files"] = {
+        **{name: "" for name in manifest["files"] if not name.startswith("saved_model/")},
+        **dict.fromkeys(found, ""),
+    }
+    _hashed(folder, manifest)
+    return folder
+
+
+def _write_hostile(random: Random, folder: Path) -> None:
+    """A SavedModel that writes a file when it is loaded, or when it is called."""
+    import shutil
+
+    import tensorflow as tf
+
+    mark, on_load = str(folder / mutations.MARK), random.random() < 0.5
+    texts = json.loads(good.files("classifier.savedmodel")[MANIFEST])["signatures"]["serve"]
+
+    class Hostile(tf.Module):
+        @tf.function
+        def serve(self, **inputs):
+            if not on_load:
+                tf.io.write_file(mark, "x")
+            return {
+                key: tf.zeros(info["shape"], info["dtype"])
+                for key, info in texts["outputs"].items()
+            }
+
+    class Resource(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            return tf.raw_ops.VarHandleOp(dtype=tf.int32, shape=[], shared_name="x")
+
+        def _initialize(self):
+            tf.io.write_file(mark, "x")
+
+        def _destroy_resource(self):
+            pass
+
+    module = Hostile()
+    if on_load:
+        module.resource = Resource()
+    specs = {
+        key: tf.TensorSpec(info["shape"], info["dtype"], key)
+        for key, info in texts["inputs"].items()
+    }
+    shutil.rmtree(folder / "saved_model")
+    signatures = {"serve": module.serve.get_concrete_function(**specs)}
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures)
+    (folder / mutations.MARK).unlink(missing_ok=True)
+
+
+GROUPS = (
+    Group("manifest", "manifest.json", _make_manifest, _use_manifest, 900, 40),
+    Group("tflite", "model.tflite, hash right", _make_tflite, _use_bundle, 300, 12, batch=20),
+    Group("ids", "ids outside of the table", _make_ids, _use_ids, 300, 20),
+    Group(
+        "litertlm", ".litertlm, hash right", _make_litertlm, _use_litertlm, 120, 6, litertlm_file
+    ),
+)
+HEAVY = (
+    Group(
+        "savedmodel",
+        "SavedModel, hashes right",
+        _make_saved_model,
+        _use_bundle,
+        120,
+        3,
+        good.keras_side,
+        batch=30,
+    ),
+)

@@ -1,0 +1,103 @@
+"""The quick part of the suite, and that the suite reports what is broken."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from modelzoo import child_process
+from tests.faults import groups, report
+from tests.faults.groups import self_test
+from tests.faults.known import KNOWN, known
+from tests.faults.outcome import Outcome
+from tests.once import once
+
+QUICK = [group.name for group in groups.every()]
+
+
+def ran(out: Path, *arguments: str) -> dict:
+    """The JSON of a run in a process of its own, from which children can be forked safely."""
+    out.mkdir(exist_ok=True)
+    written = out / "faults.json"
+    ended = child_process.run("tests.faults", "--out", str(written), "--jobs", "1", *arguments)
+    assert written.is_file(), ended.log[-3000:]
+    return json.loads(written.read_text("utf-8")) | {"code": ended.code, "shown": ended.output}
+
+
+# === The suite itself ===
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory) -> dict:
+    return ran(tmp_path_factory.mktemp("broken"), "--group", "self-test")
+
+
+@pytest.mark.parametrize("seed", range(len(self_test.WAYS)))
+def test_each_way_to_be_broken_is_reported_by_its_name(broken, seed):
+    kind = self_test.WAYS[seed][1]
+    assert {one["kind"] for one in broken["broken"] if one["seed"] == seed} == {kind} - {
+        "ok",
+        "refused",
+    }
+
+
+def test_a_child_that_dies_costs_one_case(broken):
+    kinds = Counter(kind for _, kind in self_test.WAYS) + Counter(ok=report.UNDAMAGED)
+    assert broken["groups"]["self-test"] == kinds and broken["code"] == 1
+
+
+def test_an_internal_error_has_its_place_and_a_command_that_shows_it(broken):
+    (one,) = (one for one in broken["causes"] if one["error"] == "TypeError")
+    assert one["place"].startswith("modelzoo/files.py:")
+    assert f"--group self-test --seed {one['seed']}" in broken["shown"].decode()
+
+
+def test_a_case_is_the_same_each_time(tmp_path):
+    def content(name: str, seed: int) -> list[bytes]:
+        folder = tmp_path / "case"
+        folder.mkdir(exist_ok=True)
+        (group,) = groups.named([name])
+        made = [str(group.input(seed, folder)).encode()]
+        return made + [p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()]
+
+    for name in ("lock", "tokenizer", "npy", "index", "manifest", "tflite"):
+        assert content(name, 1) == content(name, 1) != content(name, 2)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    journal = report.Journal(tmp_path / "x.jsonl")
+    (group,) = groups.named(["npy"])
+    every = journal.missing(group, 9)
+    journal.add(Outcome("npy", 4, "ok"))
+    journal.add(Outcome("sounds", 5, "ok"))
+    with (tmp_path / "x.jsonl").open("a") as file:
+        file.write('{"group": "npy", "se')
+    again = report.Journal(tmp_path / "x.jsonl")
+    assert again.missing(group, 9) == [seed for seed in every if seed != 4]
+    assert [one.group for one in again.outcomes] == ["npy", "sounds"]
+    assert report.Journal(tmp_path / "x.jsonl", restart=True).outcomes == []
+
+
+# === The product ===
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> dict:
+    return once(tmp_path_factory, "faults", lambda folder: ran(folder, "--quick"))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_no_damaged_input_breaks_it(quick, name):
+    (group,) = groups.named([name])
+    assert sum(quick["groups"][name].values()) == group.quick + report.UNDAMAGED
+    outcomes = [Outcome(**one) for one in quick["broken"] if one["group"] == name]
+    found = [one for one in outcomes if not known(one)]
+    assert not found, "\n" + report.causes_text(found)
+    assert quick["groups"][name].get("ok"), "not even an undamaged input is read"
+
+
+def test_what_is_known_is_of_a_group(quick):
+    assert {group for group, _, _ in KNOWN} <= set(QUICK)
