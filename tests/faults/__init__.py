@@ -12,7 +12,7 @@ What may happen to a case:
     broken    internal  any other exception, the one that the command line calls an internal error
               unclear   a `ModelzooError` whose text nobody can use or print (see `outcome.py`)
               crash     the process died
-              hang      over 10 s of CPU time, or 30 s of waiting
+              hang      over 10 s of CPU time, or 60 s of waiting
               memory    over 2 GB more than before
               ran       code of the input was run
               lost      a writer that failed damaged or lost something (groups `disk` and `kill`)

@@ -89,6 +89,8 @@ def run(chosen: list, args: argparse.Namespace, scratch: Path) -> int:
     print(causes_text(outcomes) or "nothing is broken")
     if code:
         return code
+    for name in report.unneeded(outcomes) if not (args.group or args.quick or args.cases) else ():
+        print(f"known.py lists {name}, and no case needs it")
     args.out.write_text(json.dumps(as_json(outcomes, chosen), indent=1) + "\n", "utf-8")
     journal.path.unlink(missing_ok=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN), resource.getrusage(resource.RUSAGE_SELF)

@@ -35,7 +35,7 @@ class Limits:
     """
 
     cpu: float = 10.0
-    wall: float = 30.0
+    wall: float = 60.0
     patience: float = 5.0
     memory: int = 2000
     address_space: int = 4000

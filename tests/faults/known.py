@@ -11,7 +11,11 @@ from tests.faults.outcome import Outcome
 KNOWN: dict[tuple[str, str, str], str] = {}
 
 
+def known_as(outcome: Outcome) -> tuple[str, str, str]:
+    """The key under which a broken case is listed."""
+    return outcome.group, outcome.kind, outcome.place.partition(":")[0]
+
+
 def known(outcome: Outcome) -> str | None:
     """Why a broken case is accepted, or `None`."""
-    file = outcome.place.partition(":")[0]
-    return KNOWN.get((outcome.group, outcome.kind, file))
+    return KNOWN.get(known_as(outcome))

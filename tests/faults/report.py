@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelzoo.about import VERSION
 from tests.faults.group import Group
-from tests.faults.known import known
+from tests.faults.known import KNOWN, known, known_as
 from tests.faults.outcome import Outcome
 
 UNDAMAGED = 3  # cases of each group whose input is as it should be
@@ -29,11 +29,13 @@ class Journal:
         if restart:
             path.unlink(missing_ok=True)
         self.outcomes = list(_read(path)) if path.exists() else []
+        if self.outcomes:  # without the line that an interrupt cut off
+            path.write_text("".join(map(_line, self.outcomes)), "utf-8")
 
     def add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(outcome.as_dict()) + "\n")
+            file.write(_line(outcome))
 
     def missing(self, group: Group, cases: int) -> list[int]:
         """The seeds of a group that have no outcome yet."""
@@ -41,11 +43,15 @@ class Journal:
         return [seed for seed in range(-UNDAMAGED, cases) if seed not in done]
 
 
+def _line(outcome: Outcome) -> str:
+    return json.dumps(outcome.as_dict()) + "\n"
+
+
 def _read(path: Path) -> Iterable[Outcome]:
     for line in path.read_text("utf-8").splitlines():
         try:
             yield Outcome(**json.loads(line))
-        except ValueError:  # the line that an interrupt cut off, which is made again
+        except ValueError:  # cut off: the case is tried again
             continue
 
 
@@ -97,6 +103,11 @@ def causes_text(outcomes: Iterable[Outcome]) -> str:
             + (f"\n      known: {why}" if why else "")
         )
     return "\n".join(lines)
+
+
+def unneeded(outcomes: Iterable[Outcome]) -> set[tuple[str, str, str]]:
+    """The entries of `KNOWN` that no broken case has."""
+    return set(KNOWN) - {known_as(one) for one in outcomes if one.broken}
 
 
 def as_json(outcomes: Iterable[Outcome], groups: Iterable[Group]) -> dict:

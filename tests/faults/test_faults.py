@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -32,7 +34,20 @@ def ran(out: Path, *arguments: str) -> dict:
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> dict:
-    return ran(tmp_path_factory.mktemp("broken"), "--group", "self-test")
+    """A run over the broken reader, interrupted after its first cases and started again."""
+    return once(tmp_path_factory, "broken", interrupted)
+
+
+def interrupted(folder: Path) -> dict:
+    journal, how = folder / "faults.jsonl", ("--group", "self-test", "--jobs", "1")
+    with child_process.start("tests.faults", "--out", str(folder / "faults.json"), *how) as child:
+        while not journal.exists():
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        _, log = child.communicate(timeout=60)
+    kept = len(report.Journal(journal).outcomes)
+    first = {"first_code": child.returncode, "first_log": log, "kept": kept}
+    return ran(folder, "--group", "self-test") | first
 
 
 @pytest.mark.parametrize("seed", range(len(self_test.WAYS)))
@@ -67,9 +82,14 @@ def test_a_case_is_the_same_each_time(tmp_path):
         assert content(name, 1) == content(name, 1) != content(name, 2)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
-    journal = report.Journal(tmp_path / "x.jsonl")
-    (group,) = groups.named(["npy"])
+def test_an_interrupted_run_goes_on_where_it_was(broken):
+    assert broken["first_code"] == 130 and b"goes on here" in broken["first_log"]
+    every = len(self_test.WAYS) + report.UNDAMAGED
+    assert 0 < broken["kept"] < every == broken["cases"]
+
+
+def test_a_journal_knows_what_is_missing(tmp_path):
+    journal, (group,) = report.Journal(tmp_path / "x.jsonl"), groups.named(["npy"])
     every = journal.missing(group, 9)
     journal.add(Outcome("npy", 4, "ok"))
     journal.add(Outcome("sounds", 5, "ok"))
@@ -77,8 +97,20 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
         file.write('{"group": "npy", "se')
     again = report.Journal(tmp_path / "x.jsonl")
     assert again.missing(group, 9) == [seed for seed in every if seed != 4]
-    assert [one.group for one in again.outcomes] == ["npy", "sounds"]
+    again.add(Outcome("npy", 5, "crash", "SIGSEGV"))
+    third = report.Journal(tmp_path / "x.jsonl").outcomes
+    assert [(one.group, one.seed) for one in third] == [("npy", 4), ("sounds", 5), ("npy", 5)]
     assert report.Journal(tmp_path / "x.jsonl", restart=True).outcomes == []
+
+
+def test_what_is_known_is_told_apart_and_what_is_mended_is_named(monkeypatch):
+    here, mended = ("npy", "crash", "modelzoo/a.py"), ("npy", "hang", "")
+    monkeypatch.setattr("tests.faults.known.KNOWN", {here: "why", mended: "why"})
+    monkeypatch.setattr(report, "KNOWN", {here: "why", mended: "why"})
+    one = Outcome("npy", 4, "crash", "SIGSEGV", "modelzoo/a.py:7")
+    assert known(one) == "why" and "known: why" in report.causes_text([one])
+    assert known(Outcome("npy", 4, "crash", "SIGSEGV", "modelzoo/b.py:7")) is None
+    assert report.unneeded([one]) == {mended}
 
 
 # === The product ===
