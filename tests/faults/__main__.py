@@ -43,24 +43,16 @@ def main() -> int:
 
 
 def show(chosen: list, seed: int, scratch: Path, keep: Path | None) -> int:
-    """One case of each group, first in a child and then, unless that died, with its traceback."""
+    """One case of each group, with its traceback and what its libraries said."""
     code = 0
     for group in chosen:
-        for one in children.run([(group, [seed])], scratch):
+        for one in children.run([(group, [seed])], scratch, tell=print):
             print(f"{group.name} {seed}: {one.kind}, {one.seconds:.1f} s, {one.megabytes} MB")
-            print(f"  {one.error or ''} {one.what}\n  at {one.place or 'native code'}")
+            print(f"  {one.error} {one.what}\n  at {one.place or 'native code'}")
             code = max(code, int(one.broken))
-            folder = keep or scratch / "again"
-            folder.mkdir(parents=True, exist_ok=True)
-            made = group.input(seed, folder)
-            print(f"  input: {str(made)[:2000]}")
-            if one.kind in ("internal", "unclear", "refused", "lost"):
-                try:
-                    group.use(made)
-                except BaseException:
-                    import traceback
-
-                    traceback.print_exc()
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            print(f"  input: {str(group.input(seed, keep))[:2000]}")
     return code
 
 

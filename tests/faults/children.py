@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from tests.faults.group import Group
 from tests.faults.outcome import Outcome, TooLong, judge, place_in_dump
@@ -63,6 +64,7 @@ def run(
     jobs: int = 1,
     limits: Limits | None = None,
     idle: Callable[[], object] = lambda: None,
+    tell: Callable[[str], object] = lambda log: None,
 ) -> Iterator[Outcome]:
     """The outcomes of cases, in the order in which they end.
 
@@ -71,6 +73,7 @@ def run(
         scratch: a folder for the inputs, which are removed as they are done.
         jobs: children at once.
         idle: called several times a second.
+        tell: called with what a child, its libraries and its tracebacks said.
     """
     limits = limits or Limits()
     for group, seeds in work:
@@ -92,7 +95,7 @@ def run(
                     yield from _read_lines(child)
                     if not data:
                         del children[pipe]
-                        yield from _buried(child, scratch, limits)
+                        yield from _buried(child, scratch, limits, tell)
                         if child.waiting:
                             todo.append(child.waiting)
                 for child in children.values():
@@ -121,10 +124,15 @@ def _read_lines(child: _Child) -> Iterator[Outcome]:
             yield Outcome(**message)
 
 
-def _buried(child: _Child, scratch: Path, limits: Limits) -> Iterator[Outcome]:
+def _buried(
+    child: _Child, scratch: Path, limits: Limits, tell: Callable[[str], object]
+) -> Iterator[Outcome]:
     """The end of a child, and the case that ended it."""
     os.close(child.pipe)
     _, status = os.waitpid(child.pid, 0)
+    log = child.log.read_text("utf-8", "replace")
+    child.log.unlink()
+    tell(log)
     if child.seed is not None:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         late = bool(child.signalled) or number == signal.SIGXCPU
@@ -135,7 +143,6 @@ def _buried(child: _Child, scratch: Path, limits: Limits) -> Iterator[Outcome]:
             how = "killed after too much CPU time"
             if child.signalled:
                 how = f"killed after {limits.wall + limits.patience:.0f} s"
-        log = child.log.read_text("utf-8", "replace")
         yield Outcome(
             child.group.name,
             child.seed,
@@ -146,9 +153,7 @@ def _buried(child: _Child, scratch: Path, limits: Limits) -> Iterator[Outcome]:
         shutil.rmtree(_folder(scratch, child.group, child.seed), ignore_errors=True)
     elif status:
         # Between two cases: nothing of modelzoo runs there, so it is the suite's own fault.
-        log = child.log.read_text("utf-8", "replace")
         raise RuntimeError(f"a child of {child.group.name} ended between two cases:\n{log[-2000:]}")
-    child.log.unlink()
 
 
 def _hurry(child: _Child, limits: Limits) -> None:
@@ -207,8 +212,12 @@ def _work(group: Group, seeds, scratch: Path, limits: Limits, pipe: int, log: Pa
     resource.setrlimit(resource.RLIMIT_AS, (mapped, mapped))
     at_start = _pages(1)
     for seed in seeds:
+        folder = _folder(scratch, group, seed)
+        folder.mkdir(parents=True)
+        made = group.input(seed, folder)
         _say(pipe, {"begins": seed})
-        outcome = try_case(group, seed, _folder(scratch, group, seed), limits)
+        outcome = _tried(group, seed, folder, made, limits)
+        shutil.rmtree(folder, ignore_errors=True)
         _say(pipe, outcome.as_dict())
         grown = (_pages(1) - at_start) >> 20
         tired = max(grown, outcome.megabytes) > _RETIRES_AT
@@ -216,29 +225,30 @@ def _work(group: Group, seeds, scratch: Path, limits: Limits, pipe: int, log: Pa
             return
 
 
-def try_case(group: Group, seed: int, folder: Path, limits: Limits) -> Outcome:
+def _tried(group: Group, seed: int, folder: Path, made: object, limits: Limits) -> Outcome:
     """One case in this process."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    before, peak, began = _pages(1), _peak(), _cpu()
+    _allow(limits)
     try:
-        made = group.input(seed, folder)
-        before, peak, began = _pages(1), _peak(), _cpu()
-        _allow(limits)
-        try:
-            found = judge(lambda: group.use(made), folder)
-        finally:
-            _allow(None)
-        grown = max(0, _peak() - before) >> 20 if _peak() > peak else 0
-        if grown > limits.memory and found["kind"] in ("ok", "refused", "unclear"):
-            found |= {"what": f"{grown} MB, then {found['kind']}", "kind": "memory"}
-        seconds = round(_cpu() - began, 3)
-        return Outcome(group.name, seed, **found, seconds=seconds, megabytes=grown)
+        found = judge(lambda: _use(group, made), folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _allow(None)
+    grown = max(0, _peak() - before) >> 20 if _peak() > peak else 0
+    if grown > limits.memory and found["kind"] in ("ok", "refused", "unclear"):
+        found |= {"what": f"{grown} MB, then {found['kind']}", "kind": "memory"}
+    seconds = round(_cpu() - began, 3)
+    return Outcome(group.name, seed, **found, seconds=seconds, megabytes=grown)
 
 
-def _too_long(number: int, frame: object) -> None:
-    raise TooLong
+def _use(group: Group, made: object) -> None:
+    group.use(made)
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    while frame is not None and frame.f_code is not _use.__code__:
+        frame = frame.f_back
+    if frame is not None:  # else the case is over, and its outcome being made
+        raise TooLong
 
 
 def _allow(limits: Limits | None) -> None:

@@ -96,19 +96,22 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
 
 @_or(copy.deepcopy)
 def damaged_value(random: Random, value: Any, hits: int | None = None) -> Any:
-    """A copy of tables and lists with one to three places changed, added or taken away."""
+    """A copy with one to three places changed, added or taken away; a table stays one."""
     value = copy.deepcopy(value)
     for _ in range(hits or random.choice((1, 1, 1, 2, 3))):
         paths = places(value)
-        if not paths:
+        if not paths and not isinstance(value, dict):
             return odd_value(random)
+        if not paths:
+            value[random.choice(ODD_TEXTS)] = odd_value(random)
+            continue
         # A long list, of a vocabulary for one, must not take all the hits.
         path = min(random.sample(paths, min(3, len(paths))), key=len)
         holder = value
         for step in path[:-1]:
             holder = holder[step]
         _hit(random, holder, path[-1])
-    return value if random.random() > 0.01 else odd_value(random)
+    return value
 
 
 def _hit(random: Random, holder: Any, key: Any) -> None:
@@ -138,6 +141,8 @@ def _hit(random: Random, holder: Any, key: Any) -> None:
 @_or(lambda value: json.dumps(value).encode())
 def damaged_json(random: Random, value: Any) -> bytes:
     """A value as JSON: mostly of other content, at times of a form that is none."""
+    if random.random() < 0.01:
+        return json.dumps(odd_value(random)).encode()
     if random.random() > 0.25:
         return json.dumps(damaged_value(random, value)).encode()
     return damaged_text(random, json.dumps(value, indent=random.choice((None, 1))).encode())

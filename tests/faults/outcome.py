@@ -96,6 +96,7 @@ def unclear(error: ModelzooError) -> str | None:
 
 
 def _told(error: BaseException) -> dict[str, str]:
+    traceback.print_exception(error)  # into the child's log, for who shows one case
     places = [
         f"{found[1]}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

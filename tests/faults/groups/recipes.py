@@ -67,11 +67,11 @@ def _make_lock(random: Random, folder: Path) -> Path:
             lock["digest"] = from_values(damaged, name=lock["name"]).digest
         except Exception:  # what no recipe can hold has none
             lock["digest"] = "0" * 64
-        values = {**damaged, "lock": lock} if isinstance(damaged, dict) else {"lock": lock}
+        values = {**damaged, "lock": lock}
     elif kind < 3:
         values["lock"] = mutations.damaged_value(random, values["lock"])
         values = mutations.damaged_value(random, values) if random.random() < 0.3 else values
-    text = mutations.toml(values if isinstance(values, dict) else {"x": values}).encode()
+    text = mutations.toml(values).encode()
     content = mutations.damaged_text(random, text) if kind == 3 else text
     return good.write(folder, {"recipe.lock.toml": content})
 
@@ -88,7 +88,7 @@ def _make_toml(random: Random, folder: Path) -> Path:
         values["model"] = {"num_layers": 2, "image": {"recipe": random.choice((*_RECIPES, "r"))}}
     if random.random() < 0.75:
         values = mutations.damaged_value(random, values)
-    text = mutations.toml(values if isinstance(values, dict) else {"x": values}).encode()
+    text = mutations.toml(values).encode()
     if random.random() < 0.35:
         depth = random.choice((400, 3000, 100_000))
         extra = (b"x = " + b"[" * depth, b"a." * depth + b"b = 1", b"[" + b"a." * depth + b"b]")

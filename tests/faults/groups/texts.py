@@ -32,7 +32,9 @@ def _make_tokenizer(random: Random, folder: Path) -> Path:
         damaged = mutations.damaged_value(
             random, {key: value for key, value in content[part].items() if key not in words}
         )
-        content[part] = {**damaged, **kept} if isinstance(damaged, dict) else damaged
+        content[part] = (
+            random.choice(([], "x", None, 7)) if random.random() < 0.05 else damaged | kept
+        )
         text = json.dumps(content).encode()
     else:
         text = mutations.damaged_json(random, content)
