@@ -137,6 +137,25 @@ def test_the_graph_is_found_again_byte_by_byte(gpt, tmp_path):
     assert begin % 4096 == 0  # it is mapped into memory
 
 
+def test_a_damaged_file_is_named_and_no_graph_is_looked_for_outside_of_it(gpt, tmp_path):
+    pytest.importorskip("litert_lm_builder")
+    graph, path = tmp_path / "model.tflite", tmp_path / "model.litertlm"
+    graph.write_bytes(bytes(9000))
+    gpt.tokenizer.save(tmp_path / "tokenizer.json")
+    litertlm.pack(graph, tmp_path / "tokenizer.json", litertlm.metadata(gpt, 64), path)
+    whole = path.read_bytes()
+    for damaged, said in (
+        (b"", "cannot be read"),
+        (b"x" + whole[1:], "cannot be read: Invalid magic number"),
+        (whole[:100], "cannot be read"),
+        (whole[:-4096], "outside of the file"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ExportError, match=said) as caught:
+            litertlm.graph_place(path)
+        assert caught.value.where == str(path) and caught.value.next_step
+
+
 def test_a_template_written_for_strings_is_given_them():
     jinja2 = pytest.importorskip("jinja2")
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]

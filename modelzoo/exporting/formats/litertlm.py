@@ -220,7 +220,28 @@ def pack(graph: Path, tokenizer: Path, data, path: Path) -> None:
 
 
 def graph_place(path: Path) -> tuple[int, int]:
-    """Offset and bytes of the TFLite graph inside a `.litertlm` file."""
+    """Offset and bytes of the TFLite graph inside a `.litertlm` file.
+
+    Raises:
+        ExportError: the file is damaged, or holds no graph.
+    """
+    again = "export it again"
+    try:
+        place = _stated_place(path)
+    except Exception as error:  # the package follows offsets as they stand, wherever they lead
+        what = f"{path.name} cannot be read: {error}"
+        raise ExportError(what, where=path, next_step=again) from error
+    if place is None:
+        raise ExportError("there is no TFLite graph in the file", where=path, next_step=again)
+    begin, end = place
+    if not begin <= end <= path.stat().st_size:
+        what = f"the TFLite graph is stated at bytes {begin:,} to {end:,}, outside of the file"
+        raise ExportError(what, where=path, next_step=again)
+    return begin, end - begin
+
+
+def _stated_place(path: Path) -> tuple[int, int] | None:
+    """The first byte of the graph and the one after its last, as the header says."""
     from litert_lm_builder import litertlm_header_schema_py_generated as schema
     from litert_lm_builder import litertlm_peek
 
@@ -228,8 +249,8 @@ def graph_place(path: Path) -> tuple[int, int]:
     for number in range(sections.ObjectsLength()):
         section = sections.Objects(number)
         if section.DataType() == schema.AnySectionDataType.TFLiteModel:
-            return section.BeginOffset(), section.EndOffset() - section.BeginOffset()
-    raise ExportError(f"there is no TFLite graph in {path}")
+            return section.BeginOffset(), section.EndOffset()
+    return None
 
 
 def open_packed(bundle, window: int) -> LiteRTEngine:
