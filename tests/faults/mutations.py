@@ -39,6 +39,10 @@ def switched(on: bool) -> Iterator[None]:
         _on = before
 
 
+def is_on() -> bool:
+    return _on
+
+
 def _or(whole: Callable) -> Callable:
     """What a function of this module gives where damage is off: `whole(value)`."""
 

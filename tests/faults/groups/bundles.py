@@ -122,11 +122,64 @@ def _use_manifest(made: tuple[Path, str]) -> None:
 def _make_tflite(random: Random, folder: Path) -> Path:
     files = dict(good.files(random.choice(("gpt.tflite", "t5.tflite"))))
     content = files["model.tflite"]
-    head = random.choice((64, 4096, len(content)))
-    files["model.tflite"] = mutations.damaged_bytes(random, content, head=head)
+    if random.random() < 0.6:
+        content = _another_graph(random, content)
+    else:
+        head = random.choice((64, 4096, len(content)))
+        content = mutations.damaged_bytes(random, content, head=head)
+    files["model.tflite"] = content
     good.write(folder, files)
     _hashed(folder, json.loads(files[MANIFEST]))
     return folder
+
+
+def _another_graph(random: Random, content: bytes) -> bytes:
+    """A whole file whose graph says something else: other shapes, indices, operators, types."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for _ in range(random.choice((1, 1, 2, 4)) if mutations.is_on() else 0):
+        graph = random.choice(model.subgraphs)
+        holders = [random.choice(graph.tensors), random.choice(graph.operators), graph]
+        holders += [random.choice(model.operatorCodes), random.choice(model.signatureDefs), model]
+        signature = random.choice(model.signatureDefs)
+        holders += [random.choice(signature.inputs), random.choice(signature.outputs)]
+        holders += [random.choice(graph.operators).builtinOptions]
+        holder = random.choice(holders[:2] * 3 + holders)
+        if holder is not None and vars(holder):  # options that hold nothing
+            _change(random, holder, random.choice(list(vars(holder))))
+    builder = flatbuffers.Builder(len(content))
+    try:
+        builder.Finish(model.Pack(builder), b"TFL3")
+    except Exception:  # the format cannot say this
+        return mutations.damaged_bytes(random, content)
+    return bytes(builder.Output())
+
+
+def _change(random: Random, holder: Any, name: str) -> None:
+    old = getattr(holder, name)
+    numbers = (0, 1, 2, 3, 7, 63, 127, -1, 1000, 2**31 - 1, -(2**31))
+    if isinstance(old, bool):
+        setattr(holder, name, not old)
+    elif isinstance(old, int):
+        setattr(holder, name, random.choice((*numbers, old + 1, old - 1)))
+    elif isinstance(old, np.ndarray) and old.size:
+        new = old.copy()
+        new[random.randrange(new.size)] = random.choice(numbers)
+        shorter, longer = old[:-1], np.concatenate([old, old])
+        setattr(holder, name, random.choice((new, new, new, shorter, longer)))
+    elif isinstance(old, list) and old:
+        new = [*old]
+        if random.random() < 0.5:
+            del new[random.randrange(len(new))]
+        else:
+            new[random.randrange(len(new))] = random.choice(old)
+        setattr(holder, name, new)
+    elif isinstance(old, bytes):
+        setattr(holder, name, random.choice((b"", b"\xff", b"x" * 5000, old[:-1])))
+    else:
+        setattr(holder, name, None)
 
 
 def _use_bundle(folder: Path) -> None:
@@ -160,7 +213,9 @@ def _use_ids(made: tuple[Path, str, list, bool]) -> None:
         signature = "decode" if name == "gpt.tflite" else "encode"
         info = model.engine.signatures[signature].inputs
         arrays = {key: np.zeros(one.shape, one.dtype) for key, one in info.items()}
-        arrays["token_ids"] = np.array([ids])
+        shape = info["token_ids"].shape
+        ids = [min(max(token, -(2**31)), 2**31 - 1) for token in ids] * shape[1]
+        arrays["token_ids"] = np.array(ids[: shape[1]], "int32").reshape(shape)
         model.engine.run(signature, arrays)
     else:
         generation = generate_tokens(model.engine.stepper(), [ids], Sampling(max_new_tokens=2))
