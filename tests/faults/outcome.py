@@ -109,8 +109,9 @@ def _told(error: BaseException) -> dict[str, str]:
 
 
 def place_in_dump(dump: str) -> str:
-    """The innermost line of the package in what `faulthandler` wrote."""
-    for path, line in re.findall(r'File "([^"]+)", line (\d+)', dump):
+    """The innermost line of the package in what `faulthandler` wrote last."""
+    _, _, stack = dump.rpartition("Current thread ")  # before it: tracebacks of earlier cases
+    for path, line in re.findall(r'File "([^"]+)", line (\d+)', stack):
         if found := _PACKAGE.search(path):
             return f"{found[1]}:{line}"
     return ""

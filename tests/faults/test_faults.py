@@ -70,6 +70,11 @@ def test_an_internal_error_has_its_place_and_a_command_that_shows_it(broken):
     assert f"--group self-test --seed {one['seed']}" in broken["shown"].decode()
 
 
+def test_a_crash_has_the_place_where_the_package_called_native_code(broken):
+    crashes = [one["place"] for one in broken["broken"] if one["what"] == "SIGSEGV"]
+    assert sorted(place.partition(":")[0] for place in crashes) == ["", "modelzoo/errors.py"]
+
+
 def test_a_case_is_the_same_each_time(tmp_path):
     def content(name: str, seed: int) -> list[bytes]:
         folder = tmp_path / "case"

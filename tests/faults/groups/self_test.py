@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from modelzoo.errors import DataError
+from modelzoo.errors import DataError, nearest
 from modelzoo.files import write_atomic
 from tests.faults.children import Limits
 from tests.faults.group import Group
@@ -49,6 +49,7 @@ WAYS = (
     (lambda folder: _refuses("x" * 10_000), "unclear"),
     (lambda folder: _reads_wrongly(), "internal"),
     (lambda folder: ctypes.string_at(0), "crash"),
+    (lambda folder: nearest(_Deadly(), ()), "crash"),
     (lambda folder: os._exit(3), "crash"),
     (lambda folder: _never_ends(), "hang"),
     (lambda folder: time.sleep(60), "hang"),
@@ -61,6 +62,13 @@ WAYS = (
     (lambda folder: write_atomic(folder / "no" / "folder", 7), "internal"),
     (lambda folder: subprocess.run([sys.executable, "-c", ""], check=True), "ok"),
 )
+
+
+class _Deadly(str):
+    """A name that ends the process as soon as the package looks at it."""
+
+    def lower(self) -> str:
+        return str(ctypes.string_at(0))
 
 
 def _refuses(what: str) -> None:
