@@ -39,8 +39,9 @@ def switched(on: bool) -> Iterator[None]:
         _on = before
 
 
-def is_on() -> bool:
-    return _on
+def chance(random: Random, probability: float = 1.0) -> bool:
+    """Whether to do damage of a group's own; never where damage is off."""
+    return _on and (probability == 1 or random.random() < probability)
 
 
 def _or(whole: Callable) -> Callable:

@@ -139,7 +139,7 @@ def _another_graph(random: Random, content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for _ in range(random.choice((1, 1, 2, 4)) if mutations.is_on() else 0):
+    for _ in range(random.choice((1, 1, 2, 4)) * mutations.chance(random)):
         graph = random.choice(model.subgraphs)
         holders = [random.choice(graph.tensors), random.choice(graph.operators), graph]
         holders += [random.choice(model.operatorCodes), random.choice(model.signatureDefs), model]
@@ -280,7 +280,7 @@ def _use_litertlm(made: tuple[Path, bool]) -> None:
 def _make_saved_model(random: Random, folder: Path) -> Path:
     files = dict(good.files("classifier.savedmodel"))
     kind = random.randrange(8)
-    if kind == 0:
+    if kind == 0 and mutations.chance(random):
         good.write(folder, files)
         _write_hostile(random, folder)
     else:
@@ -288,7 +288,7 @@ def _make_saved_model(random: Random, folder: Path) -> Path:
         victim = names[kind % len(names)] if kind < 4 else "saved_model/saved_model.pb"
         head = random.choice((256, len(files[victim])))
         files[victim] = mutations.damaged_bytes(random, files[victim], head=head)
-        if random.random() < 0.1:
+        if mutations.chance(random, 0.1):
             del files[victim]
         good.write(folder, files)
     manifest = json.loads(files[MANIFEST])

@@ -73,7 +73,7 @@ def images() -> dict[str, bytes]:
 
 def _make_image(random: Random, folder: Path) -> Path:
     suffix, content = random.choice(list(images().items()))
-    kind = random.randrange(20)
+    kind = random.randrange(20) if mutations.chance(random) else 2
     if kind == 0:
         side = random.choice((1000, 5000, 11000, 30_000, 2**31 - 1))
         suffix, content = ".png", a_bomb(side)
@@ -143,7 +143,7 @@ def sounds() -> dict[str, bytes]:
 
 def _make_sound(random: Random, folder: Path) -> Path:
     suffix, content = random.choice(list(sounds().items()))
-    if suffix.endswith(".wav") and random.random() < 0.3:  # a rate, or a length, that lies
+    if suffix.endswith(".wav") and mutations.chance(random, 0.3):  # a rate, or a length, that lies
         at = random.choice((24, 24, 22, 28, 32, 34, 40))
         number = random.choice((0, 1, 7, 999_983, 1_000_003, 10_000_019, 2**31 - 1, 2**32 - 1))
         width = 2 if at in (22, 32, 34) else 4

@@ -33,7 +33,7 @@ def _make_keras(random: Random, folder: Path) -> Path:
     files = dict(good.files(random.choice(_FAMILIES)))
     with zipfile.ZipFile(io.BytesIO(files["model.keras"])) as archive:
         inner = {name: archive.read(name) for name in archive.namelist()}
-    kind = random.randrange(6)
+    kind = random.randrange(6) if mutations.chance(random) else 0
     if kind == 0:
         files["model.keras"] = mutations.damaged_bytes(random, files["model.keras"])
     elif kind < 3:
@@ -184,7 +184,7 @@ def _make_values(random: Random, folder: Path) -> tuple[str, dict]:
     name = random.choice(list(_VALUES))
     changes = dict(_VALUES[name])
     schema = list(arguments(registry.architecture(registry.recipe(name).architecture)))
-    for _ in range(random.choice((1, 1, 2))):
+    for _ in range(random.choice((1, 1, 2)) * mutations.chance(random)):
         key = random.choice(schema)
         numbers = (*mutations.ODD_NUMBERS, *mutations.ODD_FLOATS, 5, 7, 300, 100_000)
         odd = random.choice(numbers)

@@ -39,7 +39,7 @@ def _make_set(random: Random, folder: Path) -> tuple[str, list[str]]:
     for _ in range(random.choice((1, 1, 2))):
         key = random.choice((*_KEYS, random.choice(mutations.ODD_TEXTS)))
         text = random.choice((*_TEXTS, str(mutations.odd_value(random))))
-        if random.random() < 0.2:
+        if mutations.chance(random, 0.2):
             at = random.randrange(len(text) + 1)
             text = text[:at] + random.choice(_TEXTS) + text[at:]
         pairs.append(f"{key}={text}" if random.random() > 0.03 else key)
@@ -83,13 +83,13 @@ def _use_lock(folder: Path) -> None:
 def _make_toml(random: Random, folder: Path) -> Path:
     values = _values(random)
     values.pop("lock")
-    if random.random() < 0.2:
+    if mutations.chance(random, 0.2):
         values = {"extends": random.choice((*_RECIPES, "x", "", "r", "./r.toml", "../r"))}
         values["model"] = {"num_layers": 2, "image": {"recipe": random.choice((*_RECIPES, "r"))}}
     if random.random() < 0.75:
         values = mutations.damaged_value(random, values)
     text = mutations.toml(values).encode()
-    if random.random() < 0.35:
+    if mutations.chance(random, 0.35):
         depth = random.choice((400, 3000, 100_000))
         extra = (b"x = " + b"[" * depth, b"a." * depth + b"b = 1", b"[" + b"a." * depth + b"b]")
         extra += (b"x = " + b"9" * 5000, b"x = 0x" + b"f" * 9000, b"x = '''", b"[[model]]\n")

@@ -80,7 +80,7 @@ def _index(random: Random) -> dict[str, np.ndarray]:
 
 def _make_index(random: Random, folder: Path) -> Path:
     arrays = _index(random)
-    if random.random() < 0.3:
+    if mutations.chance(random, 0.3):
         name = random.choice(list(arrays))
         values = (np.zeros((6, 8)), np.array("x"), np.full((6, 8), np.nan, np.float32), np.array(2))
         values += (np.array(10**18), np.zeros((0, 32), np.uint8), np.zeros((6, 0), np.float32))

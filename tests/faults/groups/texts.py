@@ -33,7 +33,7 @@ def _make_tokenizer(random: Random, folder: Path) -> Path:
             random, {key: value for key, value in content[part].items() if key not in words}
         )
         content[part] = (
-            random.choice(([], "x", None, 7)) if random.random() < 0.05 else damaged | kept
+            random.choice(([], "x", None, 7)) if mutations.chance(random, 0.05) else damaged | kept
         )
         text = json.dumps(content).encode()
     else:
