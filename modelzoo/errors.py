@@ -45,7 +45,7 @@ class ModelzooError(Exception):
     """Base of every error that modelzoo raises on purpose.
 
     Args:
-        what: one sentence, what is wrong.
+        what: one sentence, what is wrong; its middle is left out where it is very long.
         where: the file, line, key or signature it stands in.
         did_you_mean: the nearest right name; `None` where nothing is near.
         next_step: what the reader can do about it, best a command.
@@ -59,9 +59,10 @@ class ModelzooError(Exception):
         did_you_mean: str | None = None,
         next_step: str | None = None,
     ) -> None:
+        what = _readable(what)
         super().__init__(what)
         self.what = what
-        self.where = None if where is None else str(where)
+        self.where = None if where is None else _readable(str(where))
         self.did_you_mean = did_you_mean
         self.next_step = next_step
 
@@ -263,3 +264,14 @@ def require(module: str, extra: str) -> ModuleType:
         )
         what = f"{module} is not installed" if missing else f"{module} does not import: {error}"
         raise MissingDependencyError(what, next_step=install_command(extra)) from error
+
+
+def _readable(text: str) -> str:
+    """A text without its middle where it fills pages, and without the addresses of objects.
+
+    A file can state a value of any length, and libraries name their objects by address.
+    """
+    import re
+
+    text = re.sub(r"(?<=\w) object at 0x[0-9a-f]+", "", text)
+    return text if len(text) <= 1200 else f"{text[:900]} … {text[-200:]}"
