@@ -180,10 +180,10 @@ class Budget:
         self.write(width(text) * len(text))
 
     def replace(self, text: Any, old: Any, new: Any) -> None:
-        """Pay for `text.replace(old, new)`."""
+        """Pay for `text.replace(old, new)`, of texts or of bytes."""
         length = len(text) if isinstance(text, str | bytes) else self.size(text).bytes
         plain = isinstance(text, str | bytes) and isinstance(old, type(text)) and len(old)
-        times = text.count(old) if plain else length + 1
+        times = _count(text, old) if plain else length + 1
         self.write(max(width(text), width(new)) * (length + times * self._length(new)))
 
     def join(self, between: Any, parts: list) -> None:
@@ -191,13 +191,13 @@ class Budget:
         self.print(*parts)
         self.write(max(width(between), 1) * self._length(between) * len(parts))
 
-    def split(self, text: str | bytes, at: Any) -> None:
+    def split(self, text: Any, at: Any) -> None:
         """Pay for the pieces of a text."""
         if isinstance(at, str | bytes) and len(at):
-            pieces = text.count(at)
+            pieces = _count(text, at)
         else:
             spaces = _SPACES if isinstance(text, str) else _SPACES.encode("latin-1", "ignore")
-            pieces = sum(text.count(spaces[n : n + 1]) for n in range(len(spaces)))
+            pieces = sum(_count(text, spaces[n : n + 1]) for n in range(len(spaces)))
         self.write(64 * (pieces + 1) + width(text) * len(text))
 
     def precision(self, digits: Any) -> None:
@@ -222,6 +222,11 @@ def width(value: Any) -> int:
     if isinstance(value, str):
         return 1 if value.isascii() else 4
     return 1 if isinstance(value, bytes) else 8
+
+
+def _count(text: Any, part: Any) -> int:
+    """How often a part is in a text, or in bytes."""
+    return text.count(part)
 
 
 def _parts(value: Any) -> Iterator:

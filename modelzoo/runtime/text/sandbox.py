@@ -131,7 +131,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         budget.read(*args, *kwargs.values())
         return budget.made(super().call(context, obj, *args, **kwargs))
 
-    def call_binop(self, context, operator, left, right) -> Any:
+    def call_binop(self, context: Any, operator, left, right) -> Any:
         self.budget.operator(operator, left, right)
         result = super().call_binop(context, operator, left, right)
         if isinstance(result, list | tuple):
@@ -313,7 +313,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if name in ("center", "ljust", "rjust", "zfill"):
                 budget.write(min(wide, 4) * sum(numbers))
             elif name == "expandtabs":
-                tabs = owner.count("\t" if isinstance(owner, str) else b"\t")
+                tabs = owner.count("\t") if isinstance(owner, str) else owner.count(b"\t")
                 budget.write(width(owner) * tabs * (sum(numbers) if args or kwargs else 8))
             elif name == "replace":
                 budget.replace(owner, given(0, "old", ""), given(1, "new", ""))
@@ -367,6 +367,8 @@ class _Arguments:
 
 class _Formatter(SandboxedFormatter):
     """`str.format`, which pays for each field."""
+
+    _env: Sandbox
 
     def format_field(self, value, format_spec) -> Any:
         self._env.budget.write(sum(map(number, re.findall(r"\d+", format_spec))))
@@ -453,8 +455,9 @@ def _compared(node: nodes.Expr) -> nodes.Expr:
 
 
 def _call(name: str, node: nodes.Node, args: list) -> nodes.Call:
-    function = nodes.EnvironmentAttribute(name)
-    return nodes.Call(function, args, [], None, None).set_lineno(node.lineno)
+    call = nodes.Call(nodes.EnvironmentAttribute(name), args, [], None, None)
+    call.set_lineno(node.lineno)
+    return call
 
 
 class Names(Namespace):

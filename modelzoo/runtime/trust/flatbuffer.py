@@ -8,7 +8,7 @@ N tables, M elements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -41,8 +41,8 @@ class Flatbuffer:
         self,
         data: np.ndarray,
         root: str,
-        tables: Mapping[str, Sequence[str]],
-        unions: Mapping[str, Sequence[str]],
+        tables: Mapping[str, list[str]],
+        unions: Mapping[str, list[str]],
     ):
         self.size, self._tables, self._unions = len(data), tables, unions
         self._views = {

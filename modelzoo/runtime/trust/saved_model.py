@@ -39,7 +39,7 @@ def check_saved_model(path: Path) -> None:
     graph = _read(path)
     library = _library(path, graph)
     savers = _savers(graph, library)
-    for where, nodes in {**library, None: graph.graph_def.node}.items():
+    for where, nodes in [*library.items(), (None, graph.graph_def.node)]:
         for node in nodes:
             calls = {name for name in (node.op, *_functions_of(node)) if name in library}
             missing = {*_functions_of(node)} - calls
@@ -83,11 +83,11 @@ def _read(path: Path):
     return graphs[0]
 
 
-def _library(path: Path, graph) -> dict[str | None, list]:
+def _library(path: Path, graph) -> dict[str, list]:
     """Function -> its nodes."""
     from tensorflow.python.framework import op_def_registry
 
-    library = {}
+    library: dict[str, list] = {}
     for function in graph.graph_def.library.function:
         name = function.signature.name
         # With the name of an operation, nobody knows which of both a node means.
