@@ -344,6 +344,14 @@ def test_what_dumps_writes_reads_back_equal():
     assert tomllib.loads(dumps(values)) == values
 
 
+@pytest.mark.parametrize("line", ["PARTSb = 1", "[PARTSb]", "x = {PARTSb = 1}", "'é'. PARTSb = 1"])
+def test_a_key_with_thousands_of_parts_is_refused_at_once(tmp_path, line):
+    (tmp_path / "r.toml").write_text('summary = "x"\n' + line.replace("PARTS", "a." * 100_000))
+    with pytest.raises(RecipeError, match="a key has more than 64 parts") as caught:
+        read(tmp_path / "r.toml")
+    assert caught.value.where == f"{tmp_path / 'r.toml'}:2"
+
+
 @pytest.mark.parametrize("value", [None, object(), "\ud800", 2**63])
 def test_dumps_refuses_what_toml_cannot_hold(value):
     with pytest.raises(RecipeError):

@@ -58,6 +58,10 @@ def _is_text(text: str) -> bool:
     return text.isascii() or not _HALF.search(text)
 
 
+_PARTS = 64  # of a key with dots
+_DOTTED = re.compile(rb"(?<![\w\"'-])(?:[\w\"'-]{1,100}[ \t]*\.[ \t]*){%d}" % _PARTS)
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The plain values of a TOML file; every way to fail is a `RecipeError` that names the line."""
     path = Path(path)
@@ -82,6 +86,9 @@ def parse_toml(raw: bytes, path: str | Path, line: int = 1) -> dict[str, object]
     if len(raw) > _MOST_BYTES:
         raise RecipeError(f"a recipe has more than {_MOST_BYTES:,} bytes", where=path)
     where = path if line == 1 else f"{path}:{line}"
+    if deep := _DOTTED.search(raw):  # tomllib takes minutes and gigabytes for such a key
+        line += raw.count(b"\n", 0, deep.start())
+        raise RecipeError(f"a key has more than {_PARTS} parts", where=f"{path}:{line}")
     with parsing(where, RecipeError, "not valid TOML"):
         try:
             return tomllib.loads(raw.decode("utf-8-sig"))
