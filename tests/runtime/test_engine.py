@@ -227,6 +227,10 @@ def test_the_smallest_window_that_holds_a_chunk_is_taken():
     needy = SignatureInfo(ids | state | {"memory": TensorInfo((1, 4), "float32")}, logits | state)
     with pytest.raises(BundleError, match="needs 'memory'"):
         plan_steps({"decode": needy})
+    signatures = {"decode": SignatureInfo(ids | state, logits | state)}
+    signatures["prefill_4"] = SignatureInfo(ids, {})
+    with pytest.raises(BundleError, match="prefill_4 has no 'kv_cache_k_0', which decode has"):
+        plan_steps(signatures)
 
 
 def test_saved_models_give_the_same_tokens(tiny, tmp_path):

@@ -154,7 +154,8 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
 
     Raises:
         ModelzooError: no `decode`, so the model does not generate.
-        BundleError: an input that neither state nor the encoder provides.
+        BundleError: an input that neither state nor the encoder provides, or a call without a part
+            of the state.
     """
     if "decode" not in signatures:
         raise ModelzooError(f"this model has no decode signature; it has {', '.join(signatures)}")
@@ -170,6 +171,9 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
     images: dict[int | None, str] = {}
     for name, info in signatures.items():
         if name.startswith(("decode", "prefill")):
+            lacking = [key for key in names if key not in info.inputs]
+            if lacking:
+                raise BundleError(f"signature {name} has no {lacking[0]!r}, which decode has")
             state = {key: info.inputs[key] for key in names}
             slots = min((t.shape[2] for k, t in state.items() if _is_keys(k)), default=None)
             if "token_ids" not in info.inputs:
