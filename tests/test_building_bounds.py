@@ -151,6 +151,16 @@ def test_a_damaged_member_is_one_error(whole, tmp_path, change):
         modelzoo.load(folder)
 
 
+def test_a_configuration_that_cannot_be_compiled_names_its_directory(whole, tmp_path):
+    folder, content = copied(whole, tmp_path), members(whole / "model.keras")
+    config = json.loads(content["config.json"])
+    config["config"]["dtype"] = {"module": "os", "class_name": "mkdir", "config": {"path": "x"}}
+    write(folder / "model.keras", content | {"config.json": json.dumps(config).encode()})
+    with pytest.raises(ModelDirectoryError, match="no model that can be compiled") as caught:
+        modelzoo.load(folder)
+    assert caught.value.where == str(folder)
+
+
 @pytest.mark.parametrize("how", [{}, {"chunks": (1000,)}, {"chunks": (1000,), "fillvalue": 1.0}])
 def test_arrays_that_state_more_than_there_is_are_not_made(whole, tmp_path, how):
     content = members(whole / "model.keras")

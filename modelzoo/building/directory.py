@@ -64,7 +64,9 @@ def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
     if compile:
         from modelzoo.optimizers.optimizer import compile_model
 
-        compile_model(model)
+        what = f"{MODEL_FILE} holds no model that can be compiled"
+        with parsing(directory, ModelDirectoryError, what, next_step=again):
+            compile_model(model)
     return model
 
 
