@@ -15,7 +15,7 @@ What may happen to a case:
               hang      over 10 s of CPU time, or 60 s of waiting
               memory    over 2 GB more than before
               ran       code of the input was run
-              lost      a writer that failed damaged or lost something (groups `disk` and `kill`)
+              lost      a writer on a full disk damaged or lost something
 
 A group is a `Group` of one of the modules in `groups/`: `make` writes an input into an empty folder
 from a seeded generator, `use` gives it to modelzoo as a user would. The same group and seed make
@@ -26,6 +26,8 @@ A run can be interrupted: the next `python -m tests.faults` with the same `--out
 was. It ends with a table, with the kinds of broken cases (group, exception, place, one seed to show
 it again), and with all of it as JSON. The exit code is 1 where a case is broken that
 `known.py` does not list.
+
+`kills.py` is a tool of its own: it kills commands before each of their file operations.
 
 To add a group, write a `Group` and add it to `groups/__init__.py`. To fix what is broken, show the
 case again with `--seed`, add a test of its own beside the reader, and mend the reader.
