@@ -97,7 +97,7 @@ def _ending(name: str) -> str:
 def _keys(table: Table, config: Mapping) -> set[str]:
     """The keys that a table looks at in a configuration, dotted."""
     asked = Asked(config, "config.json")
-    with suppress(WeightsError, LookupError):  # it is of another type: what it asks for until then
+    with suppress(Exception):  # it is of another type: what the table asks for until it fails
         table.read(asked, frozenset())
     return {*asked.keys_asked, *table.assumed, *table.aliases, *(v.theirs for v in table.values)}
 
@@ -117,6 +117,8 @@ def _objection(table: Table, config: Mapping) -> str:
         table.read_config(config, frozenset(), "config.json")
     except WeightsError as error:
         return f"rejects it: {error.what}"
+    except Exception as error:  # as above
+        return f"cannot read it: {error!r}"
     return "reads every key of this configuration: what sets the two apart is in their code"
 
 

@@ -8,12 +8,7 @@ from __future__ import annotations
 from tests.faults.outcome import Outcome
 
 # (group, kind, where it happens, "" for native code) -> why it is not mended.
-KNOWN: dict[tuple[str, str, str], str] = {
-    ("litertlm", "crash", "modelzoo/runtime/engines/litert.py"): (
-        "the graph inside the file is opened by `verify --against` alone, without the checks that "
-        "bundles of the runtime have"
-    ),
-}
+KNOWN: dict[tuple[str, str, str], str] = {}
 
 
 def known_as(outcome: Outcome) -> tuple[str, str, str]:

@@ -78,9 +78,9 @@ def test_an_ast_has_their_outputs_and_weights(tmp_path):
         body = theirs.audio_spectrogram_transformer(features.input_values)
         logits = theirs(features.input_values).logits
     given = {"audio": sounds, "num_samples": real}
-    near(ours.backbone(given)["sequence"], body.last_hidden_state)
-    near(ours.backbone(given)["pooled"], body.pooler_output)
-    near(ours(given), logits)
+    near(theirs, ours.backbone(given)["sequence"], body.last_hidden_state)
+    near(theirs, ours.backbone(given)["pooled"], body.pooler_output)
+    near(theirs, ours(given), logits)
 
     write_checkpoint(ours, tmp_path / "back")
     assert_same_weights(tmp_path / "back", theirs)
@@ -103,7 +103,7 @@ def test_a_whisper_has_their_logits_text_and_weights(tmp_path):
     tokens = np.random.default_rng(0).integers(3, 61, (2, 12)).astype("int32")
     with torch.no_grad():
         wanted = theirs(features, decoder_input_ids=long(tokens)).logits
-    near(ours({"audio": sounds, "token_ids": tokens}), wanted)
+    near(theirs, ours({"audio": sounds, "token_ids": tokens}), wanted)
 
     sampling = Sampling(max_new_tokens=20)
     generation = generate_tokens(ours.stepper(sounds, sampling), [[3]] * 2, sampling)
@@ -141,7 +141,7 @@ def test_a_moonshine_has_their_logits_and_weights_and_silence_behind_a_sound_cou
                 torch.tensor(sounds[row : row + 1, :count]),
                 decoder_input_ids=long(tokens[row : row + 1]),
             ).logits
-        near(got[row : row + 1], wanted)
+        near(theirs, got[row : row + 1], wanted)
 
     write_checkpoint(ours, tmp_path / "back")
     assert_same_weights(tmp_path / "back", theirs)

@@ -18,6 +18,7 @@ transformers = pytest.importorskip("transformers")
 import modelzoo  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
+from tests.real.noted import assert_close  # noqa: E402
 
 pytestmark = pytest.mark.real
 
@@ -154,10 +155,8 @@ def long(array) -> torch.Tensor:
     return torch.tensor(np.asarray(array)).long()
 
 
-def near(got, wanted, tolerance=1e-4) -> None:
-    wanted = wanted.detach().numpy()
-    np.testing.assert_allclose(number(got), wanted, atol=tolerance, rtol=0)
-    assert np.abs(wanted).max() > 0.1
+def near(theirs, got, wanted) -> None:
+    assert_close(theirs, number(got), wanted.detach().numpy())
 
 
 # Said in another way, or by a tokenizer, which these models have not.
@@ -191,7 +190,7 @@ def test_a_decoder_has_their_logits_text_and_weights(name, tmp_path):
     got = ours({"token_ids": x, "padding_mask": mask})
     wanted = theirs(long(x), attention_mask=long(mask)).logits
     real = mask.astype(bool)
-    near(number(got)[real], wanted[torch.tensor(real)])
+    near(theirs, number(got)[real], wanted[torch.tensor(real)])
 
     prompts = [x[0, :5].tolist(), x[1, :11].tolist(), x[0, :2].tolist()]
     padded = [[0] * (11 - len(p)) + p for p in prompts]
@@ -223,16 +222,16 @@ def test_an_encoder_has_their_outputs_and_weights(name, tmp_path):
         wanted = theirs(**inputs)
     real = mask.astype(bool)
     if "alone" in name:
-        near(number(ours.backbone(given)["sequence"])[real], wanted[0][torch.tensor(real)])
+        near(theirs, number(ours.backbone(given)["sequence"])[real], wanted[0][torch.tensor(real)])
     elif "classifier" in name:
-        near(ours(given), wanted.logits)
+        near(theirs, ours(given), wanted.logits)
         assert ours.num_labels == theirs.config.num_labels
     else:
         got = ours(given)
         logits = wanted.prediction_logits if name == "bert" else wanted.logits
-        near(number(got["mlm"])[real], logits[torch.tensor(real)])
+        near(theirs, number(got["mlm"])[real], logits[torch.tensor(real)])
         if name == "bert":
-            near(got["nsp"], wanted.seq_relationship_logits)
+            near(theirs, got["nsp"], wanted.seq_relationship_logits)
     write_checkpoint(ours, tmp_path / "back")
     assert_same_weights(tmp_path / "back", theirs)
 
@@ -251,7 +250,7 @@ def test_an_encoder_decoder_has_their_logits_text_and_weights(name, tmp_path):
         mask[0, :4] = 0
     given = {"token_ids": x, "padding_mask": mask, "decoder_token_ids": y}
     wanted = theirs(input_ids=long(x), attention_mask=long(mask), decoder_input_ids=long(y)).logits
-    near(ours(given), wanted)
+    near(theirs, ours(given), wanted)
 
     start = getattr(theirs.config, "decoder_start_token_id", 0)
     sources = [x[0, :7].tolist(), x[1, :13].tolist()]

@@ -1,13 +1,11 @@
 """Encoders and encoder-decoders against `transformers`: same numbers, same text, and back.
 
 Nothing is downloaded: `transformers` makes small seeded models and writes them.
-`python -m tests.real.test_encoder_checkpoints` prints a table of all cases.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from modelzoo.runtime.generation.loop import generate_tokens  # noqa: E402
 from modelzoo.runtime.generation.sampling import Sampling  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
+from tests.real.noted import note  # noqa: E402
 from tests.real.test_checkpoints import (  # noqa: E402
     _BART,
     _BERT,
@@ -173,7 +172,7 @@ def difference(kind: str, n: int, folder: Path) -> tuple[float, object, object]:
         wanted = wanted.detach().numpy()
         assert np.abs(wanted).max() > 0.1
         errors.append(np.abs(number(got) - wanted).max())
-    return max(errors), theirs, ours
+    return note(theirs, *errors), theirs, ours
 
 
 @pytest.mark.parametrize(("kind", "name", "n"), EACH)
@@ -211,19 +210,3 @@ def test_outputs_text_and_weights_are_theirs(kind, name, n, tmp_path):
     found = again.state_dict()
     for tensor_name, tensor in theirs.state_dict().items():
         assert torch.equal(tensor, found[tensor_name]), tensor_name
-
-
-def main() -> None:
-    """Print the table."""
-    print(f"| model type | class | loads | largest difference |\n{'|---' * 4}|")
-    for kind, name, n in EACH:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                error = f"{difference(kind, n, Path(folder))[0]:.1e}"
-            except modelzoo.ModelzooError as problem:
-                error = problem.what
-        print(f"| {kind} | {name} | {'yes' if error[0].isdigit() else 'no'} | {error} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -24,6 +24,7 @@ from modelzoo.weights import write_checkpoint  # noqa: E402
 from modelzoo.weights.tables import TABLES  # noqa: E402
 from tests.core import number  # noqa: E402
 from tests.layers.test_spectrogram import noise, speech  # noqa: E402
+from tests.real.noted import note  # noqa: E402
 from tests.real.test_vision import PICTURES, pixels, prepared, seeded  # noqa: E402
 
 pytestmark = pytest.mark.real
@@ -186,11 +187,12 @@ def differences(name: str, folder: Path) -> tuple[float, float]:
     auto = transformers.AutoModelForImageClassification
     if "conv_dim" in theirs.config.to_dict():
         auto = transformers.AutoModelForAudioClassification
-    kind = auto if TABLES[name.partition(",")[0]].twin else type(theirs)
+    kind = auto if TABLES[name.partition(",")[0]].written_as else type(theirs)
     again, report = kind.from_pretrained(back, output_loading_info=True)
     assert not {key: names for key, names in report.items() if names}
     reread = answers(again.eval(), type(processor).from_pretrained(back))
-    return max(away), max(np.abs(a - b).max() for a, b in zip(wanted, reread, strict=True))
+    back = max(np.abs(a - b).max() for a, b in zip(wanted, reread, strict=True))
+    return note(theirs, *away), back
 
 
 @pytest.mark.parametrize("name", CASES)

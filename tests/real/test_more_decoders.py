@@ -16,6 +16,7 @@ transformers = pytest.importorskip("transformers")
 import modelzoo  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
+from tests.real.noted import note  # noqa: E402
 from tests.real.test_checkpoints import (  # noqa: E402
     _GPT2,
     _LLAMA,
@@ -169,7 +170,7 @@ def difference(theirs, ours) -> float:
         wanted = theirs(long(x), attention_mask=long(mask)).logits.numpy()
     assert np.abs(wanted).max() > 0.1
     got = number(ours({"token_ids": x, "padding_mask": mask}))
-    return float(np.abs(got - wanted)[mask.astype(bool)].max())
+    return note(theirs, np.abs(got - wanted)[mask.astype(bool)].max())
 
 
 def loaded(case: tuple, folder: Path) -> tuple:

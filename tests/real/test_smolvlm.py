@@ -16,6 +16,7 @@ from modelzoo.runtime.generation.loop import generate_tokens  # noqa: E402
 from modelzoo.runtime.generation.sampling import Sampling  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
+from tests.real.noted import assert_close  # noqa: E402
 
 pytestmark = pytest.mark.real
 
@@ -85,7 +86,7 @@ def test_pixels_and_text_give_their_logits(pair):
     found = number(ours({"images": images, "token_ids": ids}))
     assert ours.count_params() == sum(p.numel() for p in theirs.parameters())
     assert np.abs(right.logits.numpy()).max() > 1
-    np.testing.assert_allclose(found, right.logits.numpy(), atol=1e-4)
+    assert_close(theirs, found, right.logits.numpy())
 
 
 def test_greedy_text_behind_an_image_is_theirs(pair):

@@ -16,6 +16,7 @@ import modelzoo  # noqa: E402
 from modelzoo.runtime.media.images import prepare_image  # noqa: E402
 from modelzoo.weights import write_checkpoint  # noqa: E402
 from tests.core import number  # noqa: E402
+from tests.real.noted import assert_close  # noqa: E402
 
 pytestmark = pytest.mark.real
 
@@ -82,8 +83,7 @@ def test_a_vit_gives_the_logits_of_transformers_from_pictures_of_any_size(vit):
     with torch.no_grad():
         wanted = theirs(pixels(processor, PICTURES)).logits.numpy()
     got = number(ours(prepared(ours, PICTURES)))
-    assert np.abs(wanted).max() > 0.1
-    np.testing.assert_allclose(got, wanted, atol=1e-4)
+    assert_close(theirs, got, wanted)
     assert ours.recipe.table("task_options")["labels"] == [f"label {i}" for i in range(5)]
 
 
@@ -187,11 +187,11 @@ def test_two_towers_give_the_vectors_and_logits_of_transformers(towers):
     assert ours.count_params() == sum(p.numel() for p in theirs.parameters())
     found = ours.backbone({"images": prepared(ours, PICTURES), **text})
     for name in ("image", "text"):
-        np.testing.assert_allclose(number(found[name]), wanted[name], atol=1e-5)
+        assert_close(theirs, number(found[name]), wanted[name], 1e-5)
     logits = number(found["logit_scale"]) * number(found["image"]) @ number(found["text"]).T
     logits = logits + (number(found["logit_bias"]) if "logit_bias" in found else 0.0)
     assert np.ptp(wanted["logits"]) > 0.1
-    np.testing.assert_allclose(logits, wanted["logits"], atol=1e-4)
+    assert_close(theirs, logits, wanted["logits"])
 
 
 def test_two_towers_take_larger_images_with_interpolated_positions(towers, tmp_path):

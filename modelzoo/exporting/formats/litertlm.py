@@ -258,8 +258,12 @@ def open_packed(bundle, window: int) -> LiteRTEngine:
 
     Args:
         window: S; the graph's caches have more slots, which no text may use.
+
+    Raises:
+        BundleError: the file is damaged.
     """
     from modelzoo.runtime.engines.litert import LiteRTEngine
+    from modelzoo.runtime.trust.tflite import check_litertlm
 
     class PackedEngine(LiteRTEngine):
         def stepper(self, source=None):
@@ -267,6 +271,7 @@ def open_packed(bundle, window: int) -> LiteRTEngine:
             stepper.max_length = window
             return stepper
 
+    check_litertlm(bundle.model_path)
     begin, size = graph_place(bundle.model_path)
     with scratch() as folder:
         path = folder / "model.tflite"

@@ -89,7 +89,7 @@ def read_layers(config: Mapping, theta: float, local_theta: float, pattern: Sequ
     """
     parameters = config.get("rope_parameters") or {}
     if "full_attention" in parameters:
-        far, near = parameters["full_attention"], parameters.get("sliding_attention") or {}
+        far, near = parameters["full_attention"] or {}, parameters.get("sliding_attention") or {}
     else:
         far, near = parameters or config.get("rope_scaling") or {}, {}
     _check_whole(far)
