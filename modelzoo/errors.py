@@ -45,7 +45,7 @@ class ModelzooError(Exception):
     """Base of every error that modelzoo raises on purpose.
 
     Args:
-        what: one sentence, what is wrong; its middle is left out where it is very long.
+        what: one sentence, what is wrong.
         where: the file, line, key or signature it stands in.
         did_you_mean: the nearest right name; `None` where nothing is near.
         next_step: what the reader can do about it, best a command.
@@ -59,10 +59,9 @@ class ModelzooError(Exception):
         did_you_mean: str | None = None,
         next_step: str | None = None,
     ) -> None:
-        what = _readable(what)
         super().__init__(what)
         self.what = what
-        self.where = None if where is None else _readable(str(where))
+        self.where = None if where is None else str(where)
         self.did_you_mean = did_you_mean
         self.next_step = next_step
 
@@ -134,11 +133,16 @@ class MissingDependencyError(ModelzooError, ImportError):
 def visible(text: str) -> str:
     """The text with control characters, line breaks and marks of direction as escapes.
 
+    Without the addresses of objects, and without its middle where it would fill pages: a file can
+    state a value of any length.
+
     Example:
         >>> print(visible("a\\nb"))
         a\\nb
     """
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    text = re.sub(r"(?<=\w) object at 0x[0-9a-f]+", "", text)
+    text = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return text if len(text) <= 1200 else f"{text[:900]} … {text[-200:]}"
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
@@ -264,14 +268,3 @@ def require(module: str, extra: str) -> ModuleType:
         )
         what = f"{module} is not installed" if missing else f"{module} does not import: {error}"
         raise MissingDependencyError(what, next_step=install_command(extra)) from error
-
-
-def _readable(text: str) -> str:
-    """A text without its middle where it fills pages, and without the addresses of objects.
-
-    A file can state a value of any length, and libraries name their objects by address.
-    """
-    import re
-
-    text = re.sub(r"(?<=\w) object at 0x[0-9a-f]+", "", text)
-    return text if len(text) <= 1200 else f"{text[:900]} … {text[-200:]}"
