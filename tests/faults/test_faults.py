@@ -65,8 +65,8 @@ def test_a_child_that_dies_costs_one_case(broken):
 
 
 def test_an_internal_error_has_its_place_and_a_command_that_shows_it(broken):
-    (one,) = (one for one in broken["causes"] if one["error"] == "TypeError")
-    assert one["place"].startswith("modelzoo/files.py:")
+    (one,) = (one for one in broken["causes"] if one["error"] == "AttributeError")
+    assert one["place"].startswith("modelzoo/errors.py:")
     assert f"--group self-test --seed {one['seed']}" in broken["shown"].decode()
 
 

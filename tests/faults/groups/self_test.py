@@ -13,7 +13,6 @@ from pathlib import Path
 from random import Random
 
 from modelzoo.errors import DataError, nearest
-from modelzoo.files import write_atomic
 from tests.faults.children import Limits
 from tests.faults.group import Group
 from tests.faults.outcome import MARK, Lost
@@ -45,8 +44,8 @@ def _reads_wrongly() -> None:
 WAYS = (
     (lambda folder: None, "ok"),
     (lambda folder: _refuses("the file is damaged"), "refused"),
-    (lambda folder: _refuses("found \ud800"), "unclear"),
-    (lambda folder: _refuses("x" * 10_000), "unclear"),
+    (lambda folder: _refuses("found \ud800", _Raw), "unclear"),
+    (lambda folder: _refuses("x" * 10_000, _Raw), "unclear"),
     (lambda folder: _reads_wrongly(), "internal"),
     (lambda folder: ctypes.string_at(0), "crash"),
     (lambda folder: nearest(_Deadly(), ()), "crash"),
@@ -59,7 +58,7 @@ WAYS = (
     (lambda folder: (folder / MARK).mkdir(), "ran"),
     (lambda folder: _loses(), "lost"),
     (lambda folder: bytearray(1 << 40), "internal"),
-    (lambda folder: write_atomic(folder / "no" / "folder", 7), "internal"),
+    (lambda folder: nearest(7, ()), "internal"),
     (lambda folder: subprocess.run([sys.executable, "-c", ""], check=True), "ok"),
 )
 
@@ -71,8 +70,15 @@ class _Deadly(str):
         return str(ctypes.string_at(0))
 
 
-def _refuses(what: str) -> None:
-    raise DataError(what)
+class _Raw(DataError):
+    """An error that shows all of what it is told, as it is."""
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def _refuses(what: str, kind: type[DataError] = DataError) -> None:
+    raise kind(what)
 
 
 def _loses() -> None:
