@@ -17,20 +17,6 @@ NORM_POSITIONS = ("pre", "post", "sandwich", "output")
 QK_NORM_HEADS = ("shared", "separate", "joint")
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 ATTENTION_KINDS = ("global", "local")
-# Ways to stretch rotary positions: the numbers that each needs, and those that it may have.
-ROTARY_SCALINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "linear": (("factor",), ()),
-    "dynamic": (("factor", "original_max_length"), ()),
-    "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_length"), ()),
-    "yarn": (
-        ("factor", "original_max_length"),
-        ("attention_factor", "beta_fast", "beta_slow", "truncate"),
-    ),
-    "longrope": (
-        ("factor", "original_max_length", "short_factor", "long_factor"),
-        ("attention_factor",),
-    ),
-}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from keras import ops
 
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.layers.backend.lookup import lookup
-from modelzoo.layers.config import ROTARY_SCALINGS
 from modelzoo.layers.dense import normal
+from modelzoo.recipe.ranges import ROTARY_SCALINGS
 from modelzoo.signature import Tensor
 
 # Fixed positions: sines at even and cosines at odd indices (Vaswani et al. 2017), all sines before

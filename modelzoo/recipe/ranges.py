@@ -8,7 +8,22 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["out_of_range"]
+__all__ = ["ROTARY_SCALINGS", "out_of_range"]
+
+# Ways to stretch rotary positions: the numbers that each needs, and those that it may have.
+ROTARY_SCALINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "linear": (("factor",), ()),
+    "dynamic": (("factor", "original_max_length"), ()),
+    "llama3": (("factor", "low_freq_factor", "high_freq_factor", "original_max_length"), ()),
+    "yarn": (
+        ("factor", "original_max_length"),
+        ("attention_factor", "beta_fast", "beta_slow", "truncate"),
+    ),
+    "longrope": (
+        ("factor", "original_max_length", "short_factor", "long_factor"),
+        ("attention_factor",),
+    ),
+}
 
 _INDEX = 2**31 - 1  # shapes are 32-bit numbers on devices
 _SIZES = """vocab_size hidden_dim hidden_dims ffn_dim embed_dim embedding_dim head_dim max_length

@@ -126,9 +126,11 @@ def checked(values: Mapping[str, Any], source: str) -> Values:
                 did_you_mean=nearest(key, known),
                 next_step=f"its keys are {', '.join(known)}",
             )
-        wrong = unfit(value)
-        if wrong is not None:
-            raise RecipeError(f"{key} holds what a recipe cannot: {wrong}", where=source)
+        for name, part in value.items() if isinstance(value, Mapping) else ((None, value),):
+            wrong = unfit({name: part} if name is not None else part)
+            if wrong is not None:
+                full = key if name is None else f"{key}.{shown(name)[1:-1]}"
+                raise RecipeError(f"{full} holds what a recipe cannot: {wrong}", where=source)
         value = _listed(value)
         kind = dict if key in TABLES else int if key == "parameters" else str
         if not isinstance(value, kind) or isinstance(value, bool):

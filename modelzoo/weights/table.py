@@ -7,6 +7,7 @@ is read through a table is written through the same table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -348,6 +349,7 @@ class Table:
         read, write: what `values` cannot say: (config, names of tensors) -> our keys, and (our
             values) -> their keys. What `read` looks at counts as read.
         read_media, write_media: the same for their `preprocessor_config.json`.
+        by_names: our keys that `read` takes from the tensors' names.
         roles: our role of a token -> theirs that plays it: `{"sep": "eos"}`.
         derived: our values -> tensors of theirs that follow from these: written, and where a
             checkpoint holds them, compared.
@@ -374,6 +376,7 @@ class Table:
     write: Callable[[Mapping], dict] = _nothing
     read_media: Callable[[Mapping], dict] = _nothing
     write_media: Callable[[Mapping], dict] = _nothing
+    by_names: tuple[str, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
     derived: Callable[[Mapping], dict] = _nothing
     written_as: str | None = None
@@ -430,11 +433,11 @@ class Table:
         Raises:
             WeightsError: their model type knows no such model.
         """
-        for key, value in self.fixed.items():
-            if values.get(key, value) != value:
-                raise WeightsError(
-                    f"a {self.model_type} has {key} = {value!r}, and this model {values[key]!r}"
-                )
+        for key in self.differing(values):
+            raise WeightsError(
+                f"a {self.model_type} has {key} = {self.fixed[key]!r}, and this model "
+                f"{values[key]!r}"
+            )
         missing = [value.ours for value in self.values if value.ours not in values]
         if missing:
             raise WeightsError(f"a {self.model_type} has {missing[0]}, and this model none")
@@ -448,6 +451,10 @@ class Table:
             }
         )
 
+    def differing(self, values: Mapping[str, Any]) -> list[str]:
+        """Our keys that have one value in every model of this type, and another one here."""
+        return [key for key, value in self.fixed.items() if values.get(key, value) != value]
+
     def can_say(self, values: Mapping[str, Any]) -> bool:
         """Whether their model type knows a model with these `[model]` values."""
         try:
@@ -459,9 +466,14 @@ class Table:
     def said(self, values: Mapping[str, Any]) -> set[str]:
         """Our keys that their files say, or that this model type determines."""
         noted = _Noted(values)
-        self.write(noted)
-        self.write_media(noted)
-        return {*self.fixed, *(value.ours for value in self.values), *noted.keys_read}
+        with suppress(WeightsError):  # written as a simpler type, such as a Mistral without windows
+            self.write(noted)
+            self.write_media(noted)
+        return self.said_outright() | noted.keys_read
+
+    def said_outright(self) -> set[str]:
+        """The same without what `write` looks at, for a model that it rejects."""
+        return {*self.fixed, *(value.ours for value in self.values), *self.by_names}
 
     def all_rules(self, task: str, values: Mapping[str, Any]) -> list[Rule]:
         """The rules of a model with these `[model]` values and this task, layer by layer."""

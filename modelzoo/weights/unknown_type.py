@@ -17,7 +17,7 @@ from modelzoo.weights.tables import TABLES
 _NEAR = 0.3  # the least share of keys in common
 _SHOWN = 6  # keys that a message lists
 # Model types without a table: the nearest that has one, and what they differ in.
-_APART: dict[str, tuple[str, str]] = {
+APART: dict[str, tuple[str, str]] = {
     "data2vec-audio": ("wav2vec2", "its positions are several convolutions, each normalised"),
     "dinov2_with_registers": ("dinov2", "it has register tokens"),
     "dinov3_vit": ("dinov2", "it has register tokens and rotary positions"),
@@ -52,7 +52,7 @@ def unknown_type(config: Mapping, where: str) -> WeightsError:
                 where=where,
                 next_step="modelzoo plugins shows what is wrong with a plugin",
             )
-    near, apart = _APART.get(kind, (nearest(kind, known_types()), ""))
+    near, apart = APART.get(kind, (nearest(kind, known_types()), ""))
     table = nearest_table(config)
     if table is not None:
         apart = apart or f"the nearest is {_difference(table, config)}"
@@ -82,7 +82,8 @@ def nearest_table(config: Mapping) -> Table | None:
         if endings & {_ending(name) for head in table.heads.values() for name in head.classes}
     ]
     found, share = None, _NEAR
-    for table in tables or TABLES.values():
+    # The first of equals is one that is written under its own name.
+    for table in sorted(tables or TABLES.values(), key=lambda table: bool(table.written_as)):
         own = {value.theirs.partition(".")[0] for value in table.values} | {*table.assumed}
         read = stated & {key.partition(".")[0] for key in _keys(table, config)}
         if len(read) / len(stated | own) > share:

@@ -29,6 +29,9 @@ from modelzoo.weights.tokenizer_writing import tokenizer_config, tokenizer_json
 _IDS = ("pad", "bos", "eos")  # what config.json names by id
 
 
+_SHOWN = 4  # tables whose reasons a message lists
+
+
 def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
     """Write `config.json`, `model.safetensors` and the tokenizer's files; nothing is pickled.
 
@@ -89,37 +92,41 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
 def _table_for(model) -> tuple[Table, Mapping, list[Rule]]:
     """The first table that says everything of this model, its values and its rules."""
     recipe, weights, values = model.recipe, weights_by_path(model), model_values(model.recipe)
-    reasons = []
+    reasons: list[tuple[int, list[str]]] = []  # how far from this model, and why, for each table
     tables = [table for table in tables_of(recipe.architecture) if table.written_as is None]
     for table in sorted(tables, key=lambda table: -len(table.fixed)):  # the most particular first
+        kind = f"a {table.model_type}"
         if recipe.task not in table.heads:
-            reasons.append(f"a {table.model_type} has no task {recipe.task}")
+            reasons.append((1, [f"{kind} has no task {recipe.task}"]))
             continue
         try:
             table.write_config(values)
         except WeightsError as error:
-            reasons.append(error.what)
+            apart = unsaid(recipe.architecture, values, table.said_outright())
+            reasons.append((len(table.differing(values)) + len(apart), [error.what]))
             continue
         other = unsaid(recipe.architecture, values, table.said(values))
         if other:
-            reasons += [
-                f"a {table.model_type} has {key} = {theirs!r}, and this model {values[key]!r}"
-                for key, theirs in other.items()
+            more = [
+                f"{kind} has {k} = {v!r}, and this model {values[k]!r}" for k, v in other.items()
             ]
+            reasons.append((len(more), more))
             continue
         options = recipe.table("task_options")
         head = table.heads[recipe.task]
         if any(options.get(key) != value for key, value in head.options.items()):
-            reasons.append(f"a {table.model_type} has another head")
+            reasons.append((0, [f"{kind} has another head"]))
             continue
         rules = _chosen(rules_for(table.all_rules(recipe.task, values), weights), values)
         missing = set(weights) - {path for rule in rules for path in rule.ours}
         if not missing:
             return table, values, rules
-        reasons.append(f"a {table.model_type} has no {min(missing)}")
+        reasons.append((0, [f"{kind} has no {min(missing)}"]))
+    nearest = sorted(reasons, key=lambda one: one[0])[:_SHOWN]
+    said = [reason for _, each in nearest for reason in each]
     raise WeightsError(
         f"Hugging Face has no counterpart of {recipe.name}: "
-        + ("; ".join(dict.fromkeys(reasons)) or f"the architecture {recipe.architecture}"),
+        + ("; ".join(dict.fromkeys(said)) or f"the architecture {recipe.architecture}"),
         next_step=f"there is one of {', '.join(sorted({t.architecture for t in TABLES.values()}))}",
     )
 

@@ -171,7 +171,7 @@ BAD = [
     (("evaluate", "gpt", "--data", "empty.txt"), "the file is empty", "empty.txt"),
     (("evaluate", "mute", "--data", "corpus.txt"), "the model has no tokenizer", "tokenizer"),
     (("evaluate", "gpt", "--data", "corpus.txt", "--length", "33"), "33 tokens are longer", ""),
-    (("run", "cut", "hello"), "model.keras cannot be read", "damaged"),
+    (("run", "cut", "hello"), "model.keras is damaged", "cut off"),
     (("run", "mute", "hello"), "the model has no tokenizer", "tokenizer"),
     (
         ("run", "newer", "hello"),

@@ -416,7 +416,11 @@ def test_a_second_training_of_the_same_output_says_who_holds_it(tmp_path):
 @pytest.mark.parametrize(
     ("data", "changes", "said"),
     [
-        (small.TEXTS, {"train.warmup_steps": 10**20}, "cannot hold 100000000000000000000"),
+        (
+            small.TEXTS,
+            {"train.warmup_steps": 10**20},
+            "holds what a recipe cannot: 100000000000000000000",
+        ),
         (small.TEXTS, {"train.checkpoint_steps": 10**30}, "train.checkpoint_steps"),
         ([("a", "\ud800"), ("b", "good")] * 4, {}, "not valid Unicode"),
     ],

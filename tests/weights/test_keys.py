@@ -11,10 +11,10 @@ from safetensors.numpy import load_file, save_file
 import modelzoo
 from modelzoo.errors import WeightsError
 from modelzoo.weights import open_checkpoint, write_checkpoint
-from modelzoo.weights.lookup import FOREIGN
 from modelzoo.weights.small_files import SENTENCE, SMALL
 from modelzoo.weights.tables import TABLES
 from modelzoo.weights.tables.shared.image_processing import HALF, reader
+from modelzoo.weights.unknown_type import APART
 from tests.core import number, randomise
 
 LLAMA = {
@@ -31,10 +31,10 @@ LLAMA = {
 def test_a_type_without_a_table_names_the_nearest_and_what_they_differ_in(kind, near, tmp_path):
     save_file({"a": np.zeros(1, "float32")}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    with pytest.raises(WeightsError, match=FOREIGN[kind][1].partition("(")[0]) as caught:
+    with pytest.raises(WeightsError, match=APART[kind][1].partition("(")[0]) as caught:
         modelzoo.build(tmp_path)
     assert caught.value.did_you_mean == near and near in TABLES
-    assert not FOREIGN.keys() & TABLES.keys()
+    assert not APART.keys() & TABLES.keys()
 
 
 def read(kind: str = "llama", **changes) -> dict:

@@ -346,7 +346,7 @@ def test_a_length_outside_the_rotary_parameters_wins():
     ("changes", "message"),
     [
         ({"attention_pattern": ["local"], "sliding_window": 4, "gated": False}, "gated = True"),
-        ({"logit_softcap": 3.0}, "a llama has logit_softcap = None, and this model 3.0"),
+        ({"logit_softcap": 3.0}, "has logit_softcap = None, and this model 3.0"),
         ({"attention_scale": 1.0, "qk_norm": True}, "this model has attention_scale = 1.0"),
         ({"rotary_fraction": 0.5, "ffn_bias": True}, "rotary positions on a part of a head"),
         (

@@ -27,7 +27,7 @@ def test_the_keys_that_the_nearest_table_does_not_read_are_named():
     error = unknown_type(config, "somewhere")
     assert error.what.startswith("the model type 'own' has no table here; the nearest is ")
     assert error.what.endswith(", which does not read num_experts = 8")
-    assert "choose one of audio-spectrogram-transformer, bart" in error.next_step
+    assert "choose one of albert, audio-spectrogram-transformer, bart" in error.next_step
 
 
 def test_a_key_that_the_nearest_table_needs_is_named():

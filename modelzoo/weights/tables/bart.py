@@ -86,12 +86,6 @@ def _write(values) -> dict:
     }
 
 
-def _write_marian(values) -> dict:
-    if not values["logit_bias"]:
-        raise WeightsError("a marian has a logit_bias, and this model none")
-    return _write(values)
-
-
 def _sines(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The positions that both sides of a Marian or Pegasus store: sines, then cosines."""
     rates = 10_000.0 ** (-np.arange(0, values["hidden_dim"], 2) / values["hidden_dim"])
@@ -199,6 +193,6 @@ MARIAN = replace(
         )
     },
     read=_read_marian,
-    write=_write_marian,
+    by_names=("logit_bias",),
     derived=_sines,
 )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from modelzoo.errors import WeightsError, nearest
-from modelzoo.layers.config import ROTARY_SCALINGS
+from modelzoo.recipe.ranges import ROTARY_SCALINGS
 
 _KINDS = {"full_attention": "global", "sliding_attention": "local"}
 # Their names of what stretches positions, and ours; see `layers.positions.rotary_rates`.
