@@ -58,28 +58,70 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class MatricesDecay:
-    """Mixed into an optimizer: vectors, which are norms and biases, do not decay (as in BERT, GPT).
+class Ours:
+    """Mixed into an optimizer: a warm-up that a set rate ends, and no decay of vectors.
 
-    A part of the class, because Keras does not save what `exclude_from_weight_decay` was told.
+    `learning_rate` is the rate after the warm-up: a variable that Keras' callbacks set. As long as
+    nobody sets another, the rate that is applied rises to it in a line.
+
+    Args:
+        warmup_steps: updates of the weights until the rate is `warmup_rate`.
+        warmup_rate: the rate that has a warm-up. Default: `learning_rate`, which must be a number.
     """
+
+    def __init__(
+        self, *args, warmup_steps: int = 0, warmup_rate: float | None = None, **kwargs
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.warmup_steps, self._applying = warmup_steps, False
+        self.warmup_rate = warmup_rate
+        if warmup_steps and warmup_rate is None:
+            self.warmup_rate = float(ops.convert_to_numpy(self._learning_rate))
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        if not self.warmup_steps:
+            return config
+        return {**config, "warmup_steps": self.warmup_steps, "warmup_rate": self.warmup_rate}
+
+    def apply(self, *args, **kwargs) -> None:
+        self._applying = True
+        try:
+            super().apply(*args, **kwargs)
+        finally:
+            self._applying = False
+
+    def _get_current_learning_rate(self):
+        rate = super()._get_current_learning_rate()
+        return self._risen(rate) if self.warmup_steps and self._applying else rate
+
+    def _risen(self, rate):
+        """What an update applies: a part of the rate during its warm-up."""
+        updates = ops.cast(self.iterations, "float32")  # and not batches, where several make one
+        rise = ops.minimum((updates + 1.0) / self.warmup_steps, 1.0)
+        rate = ops.convert_to_tensor(rate)
+        as_it_was = ops.equal(rate, ops.cast(self.warmup_rate, rate.dtype))
+        return ops.where(as_it_was, rate * ops.cast(rise, rate.dtype), rate)
+
+    # Vectors, which are norms and biases, do not decay (as in BERT and GPT). A part of the class,
+    # because Keras does not save what `exclude_from_weight_decay` was told.
 
     def _use_weight_decay(self, variable):
         return len(variable.shape) > 1 and super()._use_weight_decay(variable)
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class SGD(MatricesDecay, keras.optimizers.SGD):
+class SGD(Ours, keras.optimizers.SGD):
     """Keras' SGD."""
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class Adafactor(MatricesDecay, keras.optimizers.Adafactor):
+class Adafactor(Ours, keras.optimizers.Adafactor):
     """Keras' Adafactor (Shazeer and Stern 2018)."""
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class AdamW(MatricesDecay, keras.optimizers.AdamW):
+class AdamW(Ours, keras.optimizers.AdamW):
     """Keras' AdamW (Loshchilov and Hutter 2019) with one fused update a variable on TensorFlow.
 
     The formula and the state are Keras'. Some thirty small operations on every weight become three
@@ -144,13 +186,16 @@ class AdamW(MatricesDecay, keras.optimizers.AdamW):
 def make_optimizer(
     options: TrainOptions, total_steps: int | None = None
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a `[train]` table. Without `total_steps` the learning rate is constant."""
-    shape = options.schedule if total_steps else "constant"
-    rate = options.learning_rate
-    if shape != "constant" or options.warmup_steps:
-        rate = WarmupDecay(rate, total_steps or 0, options.warmup_steps, shape, options.accumulate)
+    """The optimizer of a `[train]` table.
+
+    Without `total_steps` its learning rate is a number, to which it rises in the warm-up.
+    """
+    rate, shape, warmup = float(options.learning_rate), options.schedule, options.warmup_steps
+    if total_steps and (warmup or shape != "constant"):
+        rate = WarmupDecay(rate, total_steps, warmup, shape, options.accumulate)
     common = {
         "learning_rate": rate,
+        "warmup_steps": 0 if total_steps else warmup,
         "global_clipnorm": options.clip_norm or None,
         "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
     }

@@ -43,13 +43,54 @@ def test_a_schedule_passes_through_the_values_that_one_expects():
     assert rates == pytest.approx([0.25, 0.5, 1.0, 1.0, 0.55, 0.1, 0.1])
 
 
+def steps_of(optimizer, weight, times: int = 1) -> list[float]:
+    """How far each update moves a weight whose gradient is 1: the rate, with plain SGD."""
+    moved = []
+    for _ in range(times):
+        before = float(np.asarray(weight)[0])
+        optimizer.apply([keras.ops.ones((1,))])
+        moved.append(before - float(np.asarray(weight)[0]))
+    return moved
+
+
+def plain_sgd(start=(0.0,), **options):
+    options = {"optimizer": "sgd", "weight_decay": 0, "clip_norm": 0, **options}
+    optimizer, weight = (
+        make_optimizer(TrainOptions(**options)),
+        keras.Variable(np.array(start, "float32")),
+    )
+    optimizer.build([weight])
+    return optimizer, weight
+
+
 def test_without_a_number_of_steps_the_rate_rises_and_stays():
-    optimizer = make_optimizer(TrainOptions(learning_rate=1e-3, warmup_steps=2))
-    rates = []
-    for step in range(4):
-        optimizer._iterations.assign(step)
-        rates.append(float(optimizer.learning_rate))
-    assert rates == pytest.approx([5e-4, 1e-3, 1e-3, 1e-3])
+    optimizer, weight = plain_sgd(learning_rate=0.5, warmup_steps=4)
+    assert steps_of(optimizer, weight, 6) == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
+    assert float(optimizer.learning_rate) == 0.5
+
+
+def test_a_rise_counts_updates_and_not_batches():
+    optimizer, weight = plain_sgd(learning_rate=0.5, warmup_steps=2, accumulate=2)
+    assert steps_of(optimizer, weight, 6) == pytest.approx([0, 0.25, 0, 0.5, 0, 0.5])
+
+
+def test_a_rate_that_is_set_ends_the_rise():
+    optimizer, weight = plain_sgd(learning_rate=0.5, warmup_steps=4)
+    optimizer.learning_rate = 0.5  # as `LearningRateScheduler` does that keeps what there is
+    assert steps_of(optimizer, weight, 2) == pytest.approx([0.125, 0.25])
+    optimizer.learning_rate = 2.0
+    assert float(optimizer.learning_rate) == 2.0
+    again = type(optimizer).from_config(optimizer.get_config())  # knows what had a warm-up
+    again.build([weight])
+    assert steps_of(optimizer, weight) + steps_of(again, weight) == pytest.approx([2.0, 2.0])
+
+
+def test_decay_follows_the_rise():
+    """Adafactor and SGD on every backend, AdamW where it is not fused, leave decay to Keras."""
+    options = {"learning_rate": 0.5, "warmup_steps": 4, "weight_decay": 0.5}
+    optimizer, matrix = plain_sgd([[1.0]], **options)
+    optimizer.apply([keras.ops.zeros((1, 1))])
+    assert float(np.asarray(matrix)[0, 0]) == pytest.approx(1 - 0.125 * 0.5)
 
 
 def test_a_schedule_survives_its_config():
