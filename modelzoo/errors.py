@@ -6,7 +6,9 @@ The command line prints it as one message and exits with code 2.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -33,6 +35,7 @@ __all__ = [
     "require",
     "shown",
     "visible",
+    "warn",
 ]
 
 # What would drive a terminal, or show a name in another order or on another line than it is.
@@ -249,6 +252,34 @@ def shown(value: object, most: int = 60) -> str:
     except (ValueError, RecursionError):  # a number in it has too many digits, or it is too deep
         text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line outside modelzoo and Keras that led to it.
+
+    Python 3.12 has `skip_file_prefixes` for it. Where all the lines are inside, as on the command
+    line, it is the outermost one.
+    """
+    import warnings
+
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _INSIDE.search(frame.f_code.co_filename):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__", "<string>"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+# Files of modelzoo, of Keras, which calls ours, and of the standard library's own machinery.
+_INSIDE = re.compile(
+    rf"^{re.escape(os.path.dirname(os.path.abspath(__file__)) + os.sep)}"
+    r"|[/\\]site-packages[/\\](keras|tensorflow)[/\\]|^<frozen |[/\\]contextlib\.py$"
+)
 
 
 def require(module: str, extra: str) -> ModuleType:

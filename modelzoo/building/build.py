@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from modelzoo.building.keras_backend import need_keras
 from modelzoo.building.memory import within_memory
 from modelzoo.building.transfer import copy_weights, take_weights
 from modelzoo.building.vocabulary import check_vocabulary, vocabulary_of
-from modelzoo.errors import RecipeError, parsing
+from modelzoo.errors import RecipeError, parsing, warn
 from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import validate_against
@@ -134,10 +133,9 @@ def _take_checkpoint(model, checkpoint: Checkpoint) -> None:
         model.chat_template = checkpoint.tokenizer.chat_template
     loaded = read_weights(model, checkpoint)
     if loaded.fresh:
-        warnings.warn(
+        warn(
             f"{checkpoint.where} has no weights for {', '.join(loaded.fresh)}: they are random, "
-            "and have to be trained",
-            stacklevel=3,
+            "and have to be trained"
         )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-from modelzoo.errors import OverflowTextError
+from modelzoo.errors import OverflowTextError, warn
 
 
 def check_lengths(
@@ -43,8 +42,7 @@ def check_lengths(
             f"{of} {long[0]} has {lengths[long[0] - 1]} tokens, and the model takes {limit}",
             next_step=next_step or f"take a length of {max(lengths)}, or truncate=True",
         )
-    warnings.warn(
+    warn(
         f"{len(long)} of {len(lengths)} {what + ' ' if what else ''}texts are longer than {limit} "
-        f"tokens (the longest: {max(lengths)}) and are cut",
-        stacklevel=4,
+        f"tokens (the longest: {max(lengths)}) and are cut"
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from modelzoo.errors import DataError
+from modelzoo.errors import DataError, warn
 from modelzoo.runtime.media.suffixes import IMAGES, SUFFIXES
 
 __all__ = [
@@ -87,10 +86,9 @@ def labelled_files(folder: Path, kind: str) -> Iterator[Found]:
         for file in files:
             yield {kind: file, "label": path.name}, str(file), None
     if left_out:
-        warnings.warn(
+        warn(
             f"{len(left_out)} files in {folder} are left out: not {kind} files in the folder of a "
-            f"label; the first is {left_out[0]}",
-            stacklevel=2,
+            f"label; the first is {left_out[0]}"
         )
 
 

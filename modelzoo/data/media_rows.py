@@ -7,7 +7,6 @@ processes here, and share the arrays that are kept.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.data.media import media_of
-from modelzoo.errors import DataError, ModelzooError
+from modelzoo.errors import DataError, ModelzooError, warn
 from modelzoo.recipe.train_options import TrainOptions
 from modelzoo.runtime.abilities.media import prepared
 from modelzoo.runtime.cores import usable_cores
@@ -204,10 +203,9 @@ def without_bad_files(
     if bad:
         shown = "; ".join(f"{error.where}: {error.what}" for error in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-        warnings.warn(
+        warn(
             f"{len(bad)} of {len(examples)} examples are left out, since a file of theirs cannot "
-            f"be read: {shown}{more}",
-            stacklevel=2,
+            f"be read: {shown}{more}"
         )
     return good, bad
 

@@ -8,15 +8,23 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelzoo.data.files import READERS, Record, reader_of
-from modelzoo.errors import DataError, nearest
+from modelzoo.errors import DataError, nearest, warn
 
-__all__ = ["CLASSIFICATION", "PAIRS", "SEQ2SEQ", "TEXT", "iterate_texts", "read_examples"]
+__all__ = [
+    "CLASSIFICATION",
+    "PAIRS",
+    "SEQ2SEQ",
+    "TEXT",
+    "iterate_texts",
+    "lacks_labels",
+    "read_examples",
+    "without_labels",
+]
 
 # What a task's examples must hold: one of these sets of fields.
 Fields = Sequence[str] | Sequence[Sequence[str]]
@@ -123,9 +131,7 @@ def path_records(path: Path, needed: list[set[str]], label: str = "label") -> It
         raise DataError(f"no {', '.join(READERS)} file in this directory", where=path)
     empty = [file for file in files if file.stat().st_size == 0]
     if empty:
-        warnings.warn(
-            f"{len(empty)} empty files are left out, the first is {empty[0]}", stacklevel=4
-        )
+        warn(f"{len(empty)} empty files are left out, the first is {empty[0]}")
     return alike(
         (_file_records(file, reader_of(file), needed) for file in files if file not in empty),
         label,
@@ -214,6 +220,32 @@ def alternatives(fields: Fields | None) -> Sequence[Sequence[str]]:
         return ()
     fields = tuple(fields)
     return (fields,) if all(isinstance(name, str) for name in fields) else fields
+
+
+def without_labels(fields: Fields) -> Sequence[Sequence[str]]:
+    """The sets of fields, and after them those that a label would complete.
+
+    >>> without_labels(("text", "label"))
+    (('text', 'label'), ('text',))
+    """
+    every = tuple(map(tuple, alternatives(fields)))
+    short = (tuple(name for name in names if name != "label") for names in every)
+    return every + tuple(names for names in short if names not in every)
+
+
+def lacks_labels(examples: Sequence[Mapping[str, object]]) -> bool:
+    """Whether no example has a label.
+
+    Raises:
+        DataError: some have one and others have none.
+    """
+    bare = [number for number, one in enumerate(examples, start=1) if "label" not in one]
+    if bare and len(bare) < len(examples):
+        raise DataError(
+            f"{len(bare)} of {len(examples)} examples have no label, the first is number {bare[0]}",
+            next_step="label all of them, or drop the column and call predict()",
+        )
+    return bool(bare)
 
 
 def _matching(record: dict, where: str, wanted: Sequence[Sequence[str]]) -> Sequence[str]:

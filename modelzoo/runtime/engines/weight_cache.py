@@ -15,7 +15,6 @@ import platform
 import shutil
 import time
 import uuid
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
-from modelzoo.errors import BundleError
+from modelzoo.errors import BundleError, warn
 from modelzoo.files import read_json
 
 MEMORY = ":memory:"  # LiteRT's name for a cache that signatures share and that is no file
@@ -241,8 +240,7 @@ def _version() -> str:
 def _tell(directory: Path, error: OSError) -> None:
     if str(directory) not in _told:
         _told.add(str(directory))
-        warnings.warn(
+        warn(
             f"packed weights are not kept in {directory}: {error.strerror or error}; the model "
-            "works without, and loads more slowly",
-            stacklevel=2,
+            "works without, and loads more slowly"
         )
