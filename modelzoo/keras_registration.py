@@ -2,7 +2,8 @@
 
 Keras finds a class of a file only if its module has been imported before. Importing ours would
 import Keras, which takes seconds and which listing and the device side never need. So the classes
-are registered when Keras itself is imported, before or after us.
+are registered when Keras itself is imported, before or after us. Imported after us it is quiet:
+TensorFlow's notes to its developers stay off a user's screen.
 
 A plugin does the same for its own with one line in its package: `install("modelzoo_acme.models")`.
 """
@@ -48,9 +49,12 @@ class _AfterKeras:
         execute = spec.loader.exec_module
 
         def execute_and_register(module):
+            from modelzoo.runtime.engines.native_log import quiet_tensorflow
+
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-            execute(module)
+            with quiet_tensorflow():
+                execute(module)
             _register(self.module)
 
         spec.loader.exec_module = execute_and_register

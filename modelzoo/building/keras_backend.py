@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from modelzoo.errors import (
-    require,
-)
-from modelzoo.runtime.engines.native_log import native_log
+from modelzoo.errors import require
+from modelzoo.runtime.engines.native_log import quiet_tensorflow
 
 
 def need_keras() -> ModuleType:
@@ -18,7 +16,7 @@ def need_keras() -> ModuleType:
     if "KERAS_BACKEND" not in os.environ and find_spec("tensorflow") is None and find_spec("jax"):
         os.environ["KERAS_BACKEND"] = "jax"
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    with native_log():
+    with quiet_tensorflow():
         if backend in ("tensorflow", "jax"):
             require(backend, backend)
         return require("keras", "tensorflow")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LEVEL, _SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
 _LOG_LINE = re.compile(
     r"INFO: |WARNING: \[|ERROR: \[|└ |VERBOSE: "  # LiteRT
     r"|[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions"
@@ -78,6 +79,20 @@ def native_log() -> Iterator[Callable[[], str]]:
             if not held.users:
                 _held = None
                 held.release()
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Where TensorFlow is imported: it keeps to itself what it says to its own developers.
+
+    A line about an absent GPU and the like, then and later. A user who has set
+    `TF_CPP_MIN_LOG_LEVEL` sees what it lets through.
+    """
+    if os.environ.setdefault(LEVEL, _SILENT) != _SILENT:
+        yield
+        return
+    with native_log():  # the first lines come before TensorFlow looks at the variable
+        yield
 
 
 def mute_exit() -> None:

@@ -14,6 +14,7 @@ from modelzoo.runtime.engines.base import (
     checked_inputs,
     plan_steps,
 )
+from modelzoo.runtime.engines.native_log import quiet_tensorflow
 
 
 class SavedModelEngine:
@@ -33,7 +34,8 @@ class SavedModelEngine:
     def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
         if weight_cache is not None:
             raise ModelzooError("weight_cache is for TFLite bundles; this one is a SavedModel")
-        tf = self._tf = require("tensorflow", "tensorflow")
+        with quiet_tensorflow():
+            tf = self._tf = require("tensorflow", "tensorflow")
         if threads is not None:
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modelzoo.errors import BundleError, require
+from modelzoo.runtime.engines.native_log import quiet_tensorflow
 from modelzoo.runtime.trust.saved_model_ops import ALLOWED, SAVER
 
 __all__ = ["check_saved_model"]
@@ -64,7 +65,8 @@ def _read(path: Path):
         raise BundleError("the SavedModel has no saved_model.pb", where=path)
     if file.stat().st_size > LARGEST:
         raise _refused(path, f"a graph of more than {LARGEST:,} bytes")
-    require("tensorflow", "tensorflow")
+    with quiet_tensorflow():
+        require("tensorflow", "tensorflow")
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
