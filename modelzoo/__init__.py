@@ -43,6 +43,21 @@ _HOMES = {
     "save": "modelzoo.building.directory",
     "train": "modelzoo.training.train",
 }
+# what other libraries call it -> what it is called here.
+_ELSEWHERE = {
+    "create_model": "build",
+    "finetune": "train",
+    "fit": "train",
+    "from_pretrained": "build",
+    "get_model": "build",
+    "list": "names",
+    "list_models": "names",
+    "list_recipes": "names",
+    "load_model": "load",
+    "models": "names",
+    "save_model": "save",
+    "search": "find",
+}
 _ROOMS = ("errors", "plugins", "recipe", "registry", "runtime", "testing")
 
 __all__ = [
@@ -76,7 +91,13 @@ def __getattr__(name: str) -> object:
     elif name in _ROOMS:
         value = import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=None)
+        said = f"module {__name__!r} has no attribute {name!r}"
+        if not name.startswith("_"):  # that is what tools ask for, and nobody types
+            from modelzoo.errors import nearest
+
+            near = _ELSEWHERE.get(name) or nearest(name, __all__)
+            said += f", did you mean: {__name__}.{near}?" if near else ""
+        raise AttributeError(said, name=name, obj=None)
     globals()[name] = value
     return value
 
