@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelzoo.building.vocabulary import train_tokenizer_for
-from modelzoo.errors import (
-    DataError,
-)
+from modelzoo.errors import DataError
 from modelzoo.registry.of_recipe import recipe_of, task_of
 
 if TYPE_CHECKING:
@@ -15,15 +13,28 @@ if TYPE_CHECKING:
 
 
 def dataset(
-    model, raw, *, batch_size: int | None = None, length: int | None = None, seed: int = 0
+    model,
+    raw,
+    *,
+    batch_size: int | None = None,
+    length: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
 ) -> keras.utils.PyDataset:
-    """Raw data as a `keras.utils.PyDataset` for `model.fit`.
+    """Raw data as a `keras.utils.PyDataset` for `model.fit`, `evaluate` and `predict`.
 
     A model that has no tokenizer yet gets one, trained on this text as its recipe says.
 
     Args:
         raw: a path, an iterable, a `tf.data.Dataset`; see `data.read_examples`.
         batch_size, length: default: the recipe's `[train]` table.
+        shuffle: each epoch has an order of its own, and its first rows fill its last batch. With
+            `False` every row comes once, in the order of the data, without augmentation; the last
+            batch may be shorter, and a classifier's examples need no labels. `predict` takes only
+            this.
+
+    Raises:
+        DataError: missing, empty or malformed data; other labels than the model has.
 
     Example:
         >>> small = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
@@ -32,14 +43,25 @@ def dataset(
         >>> inputs, targets, weights = batches[0]
         >>> inputs["token_ids"].shape
         (16, 8)
+        >>> model.predict(modelzoo.dataset(model, ["a text"], length=8, shuffle=False)).shape
+        (1, 8, 300)
     """
     from modelzoo.data.media_rows import readable_examples
+    from modelzoo.data.raw import lacks_labels, without_labels
     from modelzoo.recipe.train_options import train_options
+    from modelzoo.tasks.profile import said
 
     recipe = recipe_of(model)
     options = train_options(recipe)
-    examples = readable_examples(task_of(recipe), options, raw)
-    model.recipe = recipe = task_of(recipe).completed(recipe, examples)
+    task, extra = task_of(recipe), {}
+    bare = not shuffle and said(task, "reads_unlabelled")
+    if bare:
+        task.fields = without_labels(task.fields)
+    examples = readable_examples(task, options, raw)
+    if bare and lacks_labels(examples):
+        extra["unlabelled"] = True
+    else:
+        model.recipe = recipe = task.completed(recipe, examples)
     labels = recipe.table("task_options").get("labels")
     if labels and len(labels) != model.num_labels:
         raise DataError(
@@ -54,6 +76,8 @@ def dataset(
         model.tokenizer,
         batch_size=batch_size or options.batch_size,
         seed=seed,
+        shuffle=shuffle,
         **task.batch_options(model, options, length),
+        **extra,
     )
-    return batches.as_pydataset()
+    return batches.as_pydataset(ordered=not shuffle)

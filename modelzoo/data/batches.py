@@ -5,6 +5,7 @@ So a training that was killed goes on with exactly the batch that it would have 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches"]
 
-# (x, y, sample_weight): arrays, or dicts of arrays, with the batch as their first axis.
-Batch = tuple[Any, Any, Any]
+# (x, y, sample_weight): arrays, or dicts of arrays, with the batch as their first axis; or (x,).
+Batch = tuple[Any, ...]
 Make = Callable[[np.ndarray, np.random.Generator], Batch]
 
 # Keeps the random numbers of training and of evaluation apart: streams of default_rng([seed, ...]).
@@ -33,7 +34,8 @@ class Batches:
     An epoch sees every row; where the rows do not fill its last batch, that epoch's first rows do.
 
     Args:
-        make: (row numbers (B,) int, random generator) -> (x, y, sample_weight).
+        make: (row numbers (B,) int, random generator) -> (x, y, sample_weight); y and sample_weight
+            are `None` where the data has no labels.
         num_rows: rows of the data set.
         batch_size: rows of every batch, B.
         seed: with the step it decides everything that is random.
@@ -41,6 +43,7 @@ class Batches:
         num_tokens: tokens that one evaluation predicts, if it makes sense to count them.
         num_bytes: UTF-8 bytes of the text behind these tokens.
         labels: class names by number, of a classification.
+        unlabelled: whether the examples have no labels: only `predict` can use them.
         make_evaluation: instead of `make` for evaluation, where training alters its rows.
 
     Attributes: all the arguments but `make` and `make_evaluation`.
@@ -57,6 +60,7 @@ class Batches:
         num_tokens: int | None = None,
         num_bytes: int | None = None,
         labels: tuple[str, ...] | None = None,
+        unlabelled: bool = False,
         make_evaluation: Make | None = None,
     ) -> None:
         if num_rows < 1:
@@ -75,6 +79,7 @@ class Batches:
         self.num_tokens = num_tokens
         self.num_bytes = num_bytes
         self.labels = labels
+        self.unlabelled = unlabelled
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 
     def __len__(self) -> int:
@@ -102,12 +107,25 @@ class Batches:
         x, y, weight = self._make_evaluation(np.where(real, rows, 0), generator)
         return x, y, _zero_where(weight, ~real)
 
+    def ordered_batch(self, index: int) -> Batch:
+        """Rows `index * B` on, in order, as evaluation reads them; the last one may be shorter."""
+        if not 0 <= index < len(self):
+            raise DataError(f"there are {len(self)} batches, no number {index}")
+        first = index * self.batch_size
+        rows = np.arange(first, min(first + self.batch_size, self.num_rows))
+        return self._make_evaluation(rows, np.random.default_rng([self.seed, _EVALUATION, index]))
+
     def evaluation(self) -> Iterator[Batch]:
         """Every row once, in order."""
         return (self.evaluation_batch(index) for index in range(len(self)))
 
     def as_pydataset(
-        self, start_step: int = 0, steps: int | None = None, *, evaluation: bool = False
+        self,
+        start_step: int = 0,
+        steps: int | None = None,
+        *,
+        evaluation: bool = False,
+        ordered: bool = False,
     ) -> keras.utils.PyDataset:
         """A `keras.utils.PyDataset`, for `model.fit(dataset, shuffle=False)`.
 
@@ -118,8 +136,12 @@ class Batches:
             steps: batches in an epoch of Keras; `len(self)` if not given.
             evaluation: instead, the evaluation batches, each epoch the same: for
                 `validation_data` and `model.evaluate`.
+            ordered: instead, every row once as `ordered_batch` reads it: for `model.predict`.
         """
-        return _pydataset_class()(self, start_step, steps or len(self), evaluation)
+        if evaluation or ordered:
+            read = self.evaluation_batch if evaluation else self.ordered_batch
+            return _pydataset_class()(self, 0, len(self), read, ordered)
+        return _pydataset_class()(self, start_step, steps or len(self), None, False)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
@@ -133,6 +155,8 @@ class Batches:
 
 
 def _zero_where(weight: Any, rows: np.ndarray) -> Any:
+    if weight is None:
+        return None
     if isinstance(weight, dict):
         return {name: _zero_where(value, rows) for name, value in weight.items()}
     weight = weight.copy()
@@ -166,17 +190,26 @@ def _class_weights(weights: Mapping, labels: tuple[str, ...] | None) -> np.ndarr
     return found
 
 
+@functools.cache
 def _pydataset_class() -> type:
     """Made on demand: Keras is slow to import, and not everyone who reads batches has it."""
     from keras.utils import PyDataset
 
     class BatchesDataset(PyDataset):
-        def __init__(self, batches: Batches, start_step: int, steps: int, evaluation: bool):
+        def __init__(
+            self,
+            batches: Batches,
+            start_step: int,
+            steps: int,
+            read: Callable[[int], Batch] | None,
+            ordered: bool,
+        ):
             super().__init__()
             self._batches = batches
             self._start_step = start_step
-            self._steps = len(batches) if evaluation else steps
-            self._evaluation = evaluation
+            self._steps = steps
+            self._read = read  # the batch of a number, where each epoch has the same
+            self._ordered = ordered
             self._epoch = 0
             self._within_epoch = False
             self._reached_end = False
@@ -185,15 +218,57 @@ def _pydataset_class() -> type:
         def __len__(self) -> int:
             return self._steps
 
+        def __repr__(self) -> str:
+            batches = self._batches
+            order = "in order" if self._ordered or self._read or not batches.shuffle else "shuffled"
+            said = [
+                f"rows {batches.num_rows:,}, {order}",
+                f"batches {self._steps:,} of {batches.batch_size:,}",
+            ]
+            if batches.labels:
+                shown = ", ".join(batches.labels)
+                said.append(
+                    f"labels {shown}" if len(shown) < 60 else f"{len(batches.labels)} labels"
+                )
+            return f"<modelzoo dataset: {'; '.join(said)}>"
+
         def __getitem__(self, index: int) -> Batch:
-            if self._evaluation:
-                return self._weighed(self._batches.evaluation_batch(index))
+            if self._read is not None:
+                return self._weighed(self._read(index))
             self._reached_end |= index == self._steps - 1
             step = self._start_step + self._epoch * self._steps + index
             return self._weighed(self._batches.batch(step))
 
+        def check_labelled(self, method: str) -> None:
+            """
+            Raises:
+                DataError: the examples have no labels, so nothing can be trained or measured.
+            """
+            if self._batches.unlabelled:
+                raise DataError(
+                    f"{method}() needs labels, and the data has none",
+                    next_step="add a column 'label', or call predict()",
+                )
+
+        def check_order(self) -> None:
+            """
+            Raises:
+                DataError: what `predict` gives would not be the rows of the data, in their order.
+            """
+            rows, given = self._batches.num_rows, self._steps * self._batches.batch_size
+            steady = self._read is not None or not (self._batches.shuffle or self._start_step)
+            if self._ordered or (steady and rows == given):
+                return
+            order = "in the order of the data" if steady else "in a shuffled order"
+            raise DataError(
+                f"predict() would give {given:,} rows {order} for data of {rows:,} rows",
+                next_step="model.predict(modelzoo.dataset(model, data, shuffle=False))",
+            )
+
         def _weighed(self, batch: Batch) -> Batch:
             x, y, weight = batch
+            if y is None:
+                return (x,)
             return batch if self._weight_of is None else (x, y, weight * self._weight_of[y])
 
         @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from modelzoo.data.batches import Batch, Batches
 from modelzoo.data.lengths import check_lengths
 from modelzoo.data.packing import Ragged, encode_texts
-from modelzoo.data.raw import CLASSIFICATION, read_examples
+from modelzoo.data.raw import CLASSIFICATION, read_examples, without_labels
 from modelzoo.errors import DataError, nearest
 
 __all__ = ["classification_batches", "framed_texts", "label_names"]
@@ -25,6 +25,7 @@ def classification_batches(
     shuffle: bool = True,
     labels: Sequence[str | int] | None = None,
     truncate: bool = True,
+    unlabelled: bool = False,
 ) -> Batches:
     """Texts as "[CLS] a [SEP]" or "[CLS] a [SEP] b [SEP]", padded to one length.
 
@@ -36,6 +37,7 @@ def classification_batches(
             given, those of the examples: sorted, as numbers if all are whole numbers. Examples
             may give a named class by its number.
         truncate: cut what is longer, and warn once with the count; else it is an error.
+        unlabelled: the examples have no labels; y and sample_weight are `None`.
 
     Returns:
         Batches of
@@ -46,9 +48,8 @@ def classification_batches(
         DataError: a label that `labels` does not hold; one class alone.
         OverflowTextError: a text is longer, and `truncate` is off.
     """
-    first, second, found = _columns(examples)
-    names = names_of(found) if labels is None else tuple(map(str, labels))
-    classes = numbers_of(found, names)
+    first, second, found = _columns(examples, unlabelled)
+    names, classes = classes_of(found, labels, unlabelled)
     tokens, segments = framed_texts(tokenizer, first, second, length, truncate)
     token_rows, segment_rows = Ragged(tokens), Ragged(segments)
     padding = tokenizer.roles.get("pad", 0)
@@ -57,7 +58,7 @@ def classification_batches(
         token_ids, mask = token_rows.padded(rows, length, padding)
         segment_ids, _ = segment_rows.padded(rows, length, 0)
         x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
-        return x, classes[rows], np.ones(len(rows), np.float32)
+        return x, *labelled(classes, rows)
 
     return Batches(
         make,
@@ -66,6 +67,7 @@ def classification_batches(
         seed=seed,
         shuffle=shuffle,
         labels=names,
+        unlabelled=unlabelled,
     )
 
 
@@ -99,11 +101,13 @@ def framed_texts(
     return tokens, segments
 
 
-def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:
+def _columns(examples: object, unlabelled: bool = False) -> tuple[list[str], list[str], list[str]]:
     """The first texts, the second texts (empty where there are none), and the labels."""
     first, second, labels = [], [], []
-    for example in read_examples(examples, fields=CLASSIFICATION):
-        labels.append(str(example["label"]))
+    fields = without_labels(CLASSIFICATION) if unlabelled else CLASSIFICATION
+    for example in read_examples(examples, fields=fields):
+        if not unlabelled:
+            labels.append(str(example["label"]))
         if "text_a" in example:
             first.append(example["text_a"])
             second.append(example["text_b"])
@@ -117,6 +121,23 @@ def _columns(examples: object) -> tuple[list[str], list[str], list[str]]:
 def label_names(examples: object) -> tuple[str, ...]:
     """The class names in examples, sorted; as numbers if all are whole numbers."""
     return names_of(_columns(examples)[2])
+
+
+def classes_of(
+    found: list[str], labels: Sequence[str | int] | None, unlabelled: bool = False
+) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """The class names by number, and (N,) int32 the class of each row, `None` if unlabelled."""
+    if unlabelled:
+        return tuple(map(str, labels or ())), None
+    names = names_of(found) if labels is None else tuple(map(str, labels))
+    return names, numbers_of(found, names)
+
+
+def labelled(classes: np.ndarray | None, rows: np.ndarray) -> tuple:
+    """y and sample_weight of rows."""
+    if classes is None:
+        return None, None
+    return classes[rows], np.ones(len(rows), np.float32)
 
 
 def names_of(found: list[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from modelzoo.data.augment import augmenter
 from modelzoo.data.batches import Batch, Batches
-from modelzoo.data.classification import names_of, numbers_of
+from modelzoo.data.classification import classes_of, labelled, names_of
 from modelzoo.data.media import read_media_examples
 from modelzoo.data.media_rows import MediaRows, preparer
 
@@ -29,6 +29,7 @@ def media_classification_batches(
     augment: Mapping[str, float] | None = None,
     truncate: bool = True,
     cache: bool | int = True,
+    unlabelled: bool = False,
 ) -> Batches:
     """Media as a model reads them, and their classes.
 
@@ -40,6 +41,7 @@ def media_classification_batches(
         augment: how training alters them; see `augment.augmenter`. Evaluation does not.
         truncate: of a sound longer than the window take the beginning; else it is an error.
         cache: see `decoding.MediaRows`. What is kept is decoded here.
+        unlabelled: the examples have no labels; y and sample_weight are `None`.
 
     Returns:
         Batches of x = {"images": (B, H, W, 3) uint8}, {"frames": (B, F, H, W, 3) uint8} or
@@ -51,10 +53,9 @@ def media_classification_batches(
             class alone.
         RecipeError: an augmentation that there is not.
     """
-    examples = read_media_examples(examples, (kind, "label"))
-    found = [str(example["label"]) for example in examples]
-    names = names_of(found) if labels is None else tuple(map(str, labels))
-    classes = numbers_of(found, names)
+    examples = read_media_examples(examples, (kind,) if unlabelled else (kind, "label"))
+    found = [] if unlabelled else [str(example["label"]) for example in examples]
+    names, classes = classes_of(found, labels, unlabelled)
     alter = augmenter(kind, augment)
     rows_of = MediaRows(examples, kind, preparer(kind, processing, truncate), cache=cache)
     rows_of.load()
@@ -63,7 +64,7 @@ def media_classification_batches(
         arrays = rows_of[rows]
         arrays = arrays if isinstance(arrays, tuple) else (arrays,)
         x = dict(zip(INPUTS[kind], arrays, strict=True))
-        return x, classes[rows], np.ones(len(rows), np.float32)
+        return x, *labelled(classes, rows)
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
         x, y, weight = make_evaluation(rows, generator)
@@ -78,6 +79,7 @@ def media_classification_batches(
         seed=seed,
         shuffle=shuffle,
         labels=names,
+        unlabelled=unlabelled,
         make_evaluation=make_evaluation,
     )
 

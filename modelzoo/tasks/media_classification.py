@@ -152,6 +152,7 @@ class MediaClassificationTask(Task):
 
     best = "loss"
     reads_text = False
+    reads_unlabelled = True
     # What one label alone means in a checkpoint that does not say; see `classifier_options`.
     alone: str | None = None
 
@@ -232,7 +233,8 @@ class MediaClassificationTask(Task):
     def batches(self, raw, tokenizer=None, **options) -> Batches:
         from modelzoo.data.media_classification import media_classification_batches
 
-        check_trainable(self.problem_type, self.labels)
+        if not options.get("unlabelled"):
+            check_trainable(self.problem_type, self.labels)
         return media_classification_batches(
             raw, self.kind, labels=self.labels, augment=self.augment, **options
         )

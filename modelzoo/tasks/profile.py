@@ -23,6 +23,7 @@ class Profile:
     Attributes:
         does: what a model of it does, in the third person: "writes down what is said".
         reads_text: whether it needs a tokenizer.
+        reads_unlabelled: whether `batches(..., unlabelled=True)` takes examples without a label.
         special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids.
         frame: what stands around the texts that it reads, where the tokenizer does not say: "pair"
             ([CLS] a [SEP] b [SEP]), "source" ([bos] text eos), or "" for nothing.
@@ -35,6 +36,7 @@ class Profile:
 
     does = ""
     reads_text = True
+    reads_unlabelled = False
     special_tokens: tuple[str, ...] = ("<pad>", "</s>", "<unk>", "<mask>")
     frame: str = ""
     example: str | Callable[[tuple[str, ...]], str] = ""

@@ -106,6 +106,7 @@ class TextClassificationTask(Task):
     name = "text-classification"
     fields = (("text", "label"), ("text_a", "text_b", "label"))
     does = "gives a text one of its labels"
+    reads_unlabelled = True
     special_tokens = ENCODER_TOKENS
     frame = "pair"
     example = 'print(model.classify("a fine film", top=1))'
@@ -141,7 +142,8 @@ class TextClassificationTask(Task):
     def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import classification_batches
 
-        check_trainable(self.problem_type, self.labels)
+        if not options.get("unlabelled"):
+            check_trainable(self.problem_type, self.labels)
         return classification_batches(raw, tokenizer, labels=self.labels, **options)
 
     def evaluate(self, model, batches) -> dict[str, float]:

@@ -393,6 +393,37 @@ def test_a_named_class_may_be_given_by_its_number(bert_tokenizer):
 # === Class weights ===
 
 
+def test_rows_in_order_come_once_and_the_last_batch_is_short():
+    data = rows_of(num_rows=7, batch_size=3).as_pydataset(ordered=True)
+    read = [data[index][0].tolist() for index in range(len(data))]
+    assert read == [[0, 1, 2], [3, 4, 5], [6]]
+    data.check_order()
+    with pytest.raises(DataError, match="there are 3 batches, no number 3"):
+        data[3]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        (7, {"evaluation": True}, "9 rows in the order of the data for data of 7"),
+        (6, {"evaluation": True}, None),
+        (6, {}, "6 rows in a shuffled order for data of 6"),
+        (6, {"shuffle": False}, None),
+        (7, {"shuffle": False}, "9 rows in the order of the data for data of 7"),
+        (6, {"shuffle": False, "start_step": 1}, "6 rows in a shuffled order"),
+    ],
+)
+def test_what_is_shuffled_or_padded_is_not_for_predict(rows, options, said):
+    options = dict(options)
+    batches = rows_of(num_rows=rows, batch_size=3, shuffle=options.pop("shuffle", True))
+    data = batches.as_pydataset(**options)
+    if said is None:
+        data.check_order()
+        return
+    with pytest.raises(DataError, match=said + r"[\s\S]*shuffle=False"):
+        data.check_order()
+
+
 def test_class_weights_multiply_the_weights_of_rows_while_they_are_asked_for():
     def make(rows, generator):
         return rows, (rows % 3).astype(np.int32), np.full(len(rows), 2, np.float32)
