@@ -73,10 +73,14 @@ def test_evaluate_and_predict_take_the_same_data(trained, name):
     one.model.run_eagerly = name != "gpt-tiny"  # one is traced; the others are faster without
     figures = one.model.evaluate(one.data, verbose=0, return_dict=True)
     assert figures["loss"] < one.loss[0]
-    _, y, _ = one.data[0]
-    predicted = one.model.predict(one.data, verbose=0)
-    for array, target in zip(tree.flatten(predicted), tree.flatten(y), strict=True):
-        assert array.shape[0] == len(one.data) * len(target)
+    rows = modelzoo.dataset(one.model, small.DATA[name], batch_size=5, shuffle=False)
+    targets = [tree.flatten(rows[index][1]) for index in range(len(rows))]
+    predicted = tree.flatten(one.model.predict(rows, verbose=0))
+    assert len(predicted) == len(targets[0])
+    for array, target in zip(
+        predicted, map(np.concatenate, zip(*targets, strict=True)), strict=True
+    ):
+        assert array.shape[: target.ndim] == target.shape
         assert array.ndim == target.ndim + 1
         assert np.isfinite(array).all()
 

@@ -37,6 +37,9 @@ import modelzoo
 model = modelzoo.load("{name}")
 ```
 
+`keras.saving.load_model("{name}/model.keras")` opens it as well, without the tokenizer; write
+`import modelzoo` before it, which registers the classes that the file names.
+
 Ship it: `modelzoo export {name} -o {name}.bundle --format tflite`. All values that it was made
 from are in `recipe.lock.toml`: `modelzoo show {name}`.
 """

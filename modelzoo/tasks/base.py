@@ -15,8 +15,9 @@ import keras
 from modelzoo.errors import DataError, MissingDependencyError, ModelzooError, TokenizerError
 from modelzoo.recipe import Recipe
 from modelzoo.runtime.media.processing import completed
-from modelzoo.tasks.profile import Profile
+from modelzoo.tasks.profile import Profile, said
 from modelzoo.tasks.shared.call_inputs import call_inputs
+from modelzoo.tasks.shared.keras_habits import ABILITIES, check_inputs, shapes_in_summary
 from modelzoo.tasks.shared.saved_state import (
     KEPT,
     is_functional,
@@ -82,11 +83,60 @@ class TaskModel(keras.Model):
 
         @functools.wraps(keras.Model.fit)
         def fit(self, x=None, *args, class_weight=None, **kwargs) -> keras.callbacks.History:
+            self._check_data("fit", x)
             # Our batches have sample weights, with which Keras takes no class weights.
             if class_weight is None or not hasattr(x, "class_weights"):
                 return super().fit(x, *args, class_weight=class_weight, **kwargs)
             with x.class_weights(class_weight):
                 return super().fit(x, *args, **kwargs)
+
+        @functools.wraps(keras.Model.evaluate)
+        def evaluate(self, x=None, *args, **kwargs) -> Any:
+            self._check_data("evaluate", x)
+            return super().evaluate(x, *args, **kwargs)
+
+        @functools.wraps(keras.Model.predict)
+        def predict(self, x, *args, **kwargs) -> Any:
+            check_inputs("predict", x, self._able())
+            if hasattr(x, "check_order"):
+                x.check_order()
+            return super().predict(x, *args, **kwargs)
+
+        def __call__(self, *args, **kwargs):
+            check_inputs("call", args[0] if args else None, self._able())
+            return super().__call__(*args, **kwargs)
+
+        @functools.wraps(keras.Model.summary)
+        def summary(self, *args, **kwargs) -> None:
+            with shapes_in_summary(self, self.call_inputs()):
+                super().summary(*args, **kwargs)
+
+        def __getattr__(self, name: str):
+            if name in ABILITIES:
+                raise AttributeError(
+                    f"{type(self).__name__} cannot `{name}`; it can "
+                    + ", ".join(f"`{able}`" for able in self._able())
+                )
+            kind = type(self).__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def _able(self) -> list[str]:
+        recipe = self.__dict__.get("recipe")
+        stated = None if recipe is None else said(recipe.task, "abilities")
+        return [name for name in stated or ABILITIES if hasattr(type(self), name)]
+
+    def _check_data(self, method: str, x: object) -> None:
+        check_inputs(method, x)
+        if hasattr(x, "check_labelled"):
+            x.check_labelled(method)
+
+    def __repr__(self) -> str:
+        recipe, said = self.__dict__.get("recipe"), []
+        if recipe is not None:
+            said += [recipe.name, recipe.task]
+        if self.built:
+            said.append(f"{self.count_params():,} parameters")
+        return f"<{type(self).__name__}: {', '.join(said)}>"
 
     def make_train_function(self, force: bool = False) -> Callable | None:
         # Keras would create the optimizer's variables one by one while it traces the first step,
@@ -94,6 +144,20 @@ class TaskModel(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
+
+    # Of an optimizer that never ran a file has no state, and Keras would warn that it is missing.
+
+    def get_compile_config(self) -> dict:
+        config = super().get_compile_config()
+        fresh = bool(config) and self.optimizer is not None and not self.optimizer.built
+        return config | ({"fresh_optimizer": True} if fresh else {})
+
+    def compile_from_config(self, config) -> None:
+        config = dict(config)
+        if config.pop("fresh_optimizer", False):
+            self.compile(**keras.saving.deserialize_keras_object(config))
+        else:
+            super().compile_from_config(config)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
         # With replicas Keras learns shapes from a batch's mean over them, and masks have no mean.
