@@ -133,7 +133,7 @@ def _output_shapes(model: keras.Model, inputs: Mapping[str, keras.InputSpec]) ->
 
     def recorded(call, key, *args, **kwargs):
         outputs = call(*args, **kwargs)
-        shapes = keras.tree.map_structure(lambda one: tuple(getattr(one, "shape", ())), outputs)
+        shapes = keras.tree.map_structure(_shape, outputs)
         found[key] = _agreed(found[key], shapes) if key in found else shapes
         return outputs
 
@@ -153,8 +153,13 @@ def _output_shapes(model: keras.Model, inputs: Mapping[str, keras.InputSpec]) ->
     return found
 
 
+def _shape(tensor: object) -> tuple:
+    """With `None` for a size that varies, which is a symbol on JAX."""
+    return tuple(size if isinstance(size, int) else None for size in getattr(tensor, "shape", ()))
+
+
 def _agreed(first: object, second: object) -> object:
-    """Shapes of two calls as one: where they differ it varies. JAX traces with example sizes."""
+    """Shapes of two calls as one: a size that differs varies."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return {name: _agreed(first.get(name), shape) for name, shape in second.items()}
     if not (isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second)):
