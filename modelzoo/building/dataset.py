@@ -43,7 +43,8 @@ def dataset(
         >>> inputs, targets, weights = batches[0]
         >>> inputs["token_ids"].shape
         (16, 8)
-        >>> model.predict(modelzoo.dataset(model, ["a text"], length=8, shuffle=False)).shape
+        >>> rows = modelzoo.dataset(model, ["a text"], length=8, shuffle=False)
+        >>> model.predict(rows, verbose=0).shape
         (1, 8, 300)
     """
     from modelzoo.data.media_rows import readable_examples
