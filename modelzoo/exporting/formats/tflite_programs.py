@@ -12,6 +12,10 @@ from collections.abc import Mapping
 
 from modelzoo.exporting.bundle.readme_code import main_signature, program
 
+_PYTHON_HOW = (
+    "`pip install ai-edge-litert`. LiteRT logs some twenty lines about accelerators to standard "
+    "error, and has no switch for it: `2>/dev/null` after the command hides them."
+)
 _PYTHON = """
 import json
 
@@ -40,7 +44,7 @@ for key, tensor in signature["outputs"].items():
 
 def programs(manifest: Mapping) -> str:
     """Python with LiteRT alone, Kotlin, Swift, C++ and JavaScript."""
-    python = program("Python, with LiteRT alone", "python", _PYTHON, manifest)
+    python = program("Python, with LiteRT alone", "python", _PYTHON, manifest, _PYTHON_HOW)
     return f"{python}\n\n{others(manifest)}"
 
 
