@@ -364,3 +364,12 @@ def test_a_warning_is_said_once_a_line():
         for _ in range(2):
             warn("only once here")
     assert [str(one.message) for one in caught] == ["only once here"]
+
+
+def test_a_card_says_how_keras_opens_the_file():
+    from modelzoo.building.card import model_card
+
+    model, _ = trained("bert-tiny-classifier")
+    card = model_card(model, "sentiment")
+    assert '`keras.saving.load_model("sentiment/model.keras")` opens it' in card
+    assert "write\n`import modelzoo` before it" in card
