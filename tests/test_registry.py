@@ -221,3 +221,24 @@ def test_looking_for_the_source_follows_a_re_export_and_imports_nothing(tmp_path
     assert locate("acme_look.inner:TASK") == (str(package / "inner.py"), 6)
     assert locate("acme_look.missing:build") is None
     assert "acme_look" not in sys.modules
+
+
+# === What a task states, without an import ===
+
+
+def test_a_task_states_its_fields_without_an_import():
+    assert components.stated("text-classification", "fields")[0] == ("text", "label")
+    # Stated by a base class, in the same file and in another.
+    assert components.stated("image-classification", "reads_text") is False
+    assert components.stated("causal-lm", "reads_text") is True
+    assert components.stated("causal-lm", "fields") == (("text",),)
+    assert components.stated("causal-lm", "no_such_thing") is None
+    for name in components.CORE["tasks"]:
+        assert components.stated(name, "does") == registry.task(name).does
+        assert components.stated(name, "fields") == registry.task(name).fields
+
+
+def test_a_task_is_checked_without_an_import():
+    components.check("task", "causal-lm")
+    with pytest.raises(UnknownNameError, match=r"'causal' is not a task\n.*mean: causal-lm\?"):
+        components.check("task", "causal")

@@ -17,6 +17,8 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from modelzoo.about import SUMMARY, VERSION
+from modelzoo.cli.common import EXAMPLES
+from modelzoo.cli.words import command_for, option_for
 from modelzoo.errors import ModelzooError, nearest
 
 __all__ = ["COMMANDS", "Command", "main", "parse"]
@@ -56,11 +58,29 @@ class UsageError(ModelzooError):
     """The command line itself is wrong."""
 
 
+class Help(argparse.HelpFormatter):
+    """Fits the terminal; examples stay as they are, long ones go on after a backslash."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if not text.startswith(EXAMPLES):
+            return super()._fill_text(text, width, indent)
+        return "\n".join(part for line in text.splitlines() for part in _continued(line, width + 2))
+
+
+def _continued(line: str, width: int) -> list[str]:
+    """A command as lines of at most `width` columns, broken before an option."""
+    parts = []
+    while len(line) > width and (at := line.rfind(" --", 10, width - 1)) > 0:
+        parts.append(f"{line[:at]} \\")
+        line = f"      {line[at:].lstrip()}"
+    return [*parts, line]
+
+
 class Parser(argparse.ArgumentParser):
     """Reports through `UsageError`, so that every error looks the same; suggests near choices."""
 
     def __init__(self, **kwargs: object) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", Help)
         # An abbreviation that works today is ambiguous after the next option.
         super().__init__(**{"allow_abbrev": False, **kwargs})
 
@@ -181,11 +201,8 @@ def _command(name: str) -> object:
     known = {command.name: command for command in COMMANDS}
     if name not in known:
         what = "option" if name.startswith("-") else "command"
-        raise UsageError(
-            f"there is no {what} {name!r}",
-            did_you_mean=nearest(name, ["--help", "--version"] if what == "option" else known),
-            next_step="modelzoo --help",
-        )
+        meant, step = command_for(name, ["--help", "--version"] if what == "option" else known)
+        raise UsageError(f"there is no {what} {name!r}", did_you_mean=meant, next_step=step)
     return import_module(known[name].module)
 
 
@@ -226,12 +243,16 @@ def _refuse_unknown_options(parser: argparse.ArgumentParser, argv: list[str]) ->
     options = _options(parser)
     for word in argv[: argv.index("--")] if "--" in argv else argv:
         name = word.partition("=")[0]
-        if name.startswith("--") and name not in options:
+        if _is_option(name) and name not in options:
             raise UsageError(
                 f"{parser.prog} has no option {name}",
-                did_you_mean=nearest(name, options),
+                did_you_mean=option_for(name, options),
                 next_step=f"{parser.prog} --help",
             )
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--") or (len(word) == 2 and word[0] == "-" and word[1].isalpha())
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 __all__ = [
+    "EXAMPLES",
     "add_set",
     "add_trust",
     "count",
@@ -19,15 +22,18 @@ __all__ = [
     "print_json",
     "printable",
     "table",
+    "terminal_width",
     "told_warnings",
 ]
+
+EXAMPLES = "examples:"  # the first line of an epilog
 
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
 def examples(*lines: str) -> str:
     """The epilog of a parser: lines that run as they stand."""
-    return "\n".join(["examples:", *(f"  {line}" for line in lines)])
+    return "\n".join([EXAMPLES, *(f"  {line}" for line in lines)])
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -93,10 +99,40 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
-    """Aligned columns; the columns named in `right` are set flush right. No trailing spaces."""
+def terminal_width() -> int | None:
+    """The columns of the terminal that standard output is, or `None` where it is a file or pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def clipped(text: str, width: int) -> str:
+    """At most `width` columns of a text, cut between words.
+
+    Example:
+        >>> clipped("a decoder for short texts", 15)
+        'a decoder for …'
+    """
+    return textwrap.shorten(text, width, placeholder=" …", break_on_hyphens=False)
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    right: str = "",
+    width: int | None = None,
+) -> str:
+    """Aligned columns; the columns named in `right` are set flush right. No trailing spaces.
+
+    Args:
+        width: the last column is cut between words to fit into it.
+    """
     cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    if width is not None:
+        widths[-1] = max(min(widths[-1], width - sum(widths[:-1]) - 2 * len(widths[:-1])), 1)
+        for row in cells:
+            row[-1] = textwrap.shorten(
+                row[-1], widths[-1], placeholder=" …", break_on_hyphens=False
+            )
     lines = []
     for row in cells:
         padded = [

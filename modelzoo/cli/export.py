@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo export runs/gpt -o gpt.bundle",
             "modelzoo export runs/gpt -o gpt.bundle --set export.max_length=256 --force",
             "modelzoo export runs/bert -o bert.bundle --quantize float32",
-            "modelzoo export runs/gpt -o gpt.bundle --quantize int4 --set quantize.block_size=64",
+            "modelzoo export runs/gpt --quantize int4 --set quantize.block_size=64",
             "modelzoo export runs/t5 -o t5.bundle --format savedmodel",
         ),
     )

@@ -4,26 +4,51 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 
 from modelzoo import plugins, registry
-from modelzoo.cli.common import count, examples, print_json, printable, table
+from modelzoo.cli.common import count, examples, print_json, printable, table, terminal_width
 from modelzoo.errors import UnknownNameError, nearest
 from modelzoo.registry import components
+
+ALL = ""  # of --task without a task
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "list",
-        description="List every recipe: the core's, then those of the installed plugins.",
-        epilog=examples("modelzoo list", "modelzoo list --task causal-lm", "modelzoo list --json"),
+        description="List the recipes: the core's, then those of the installed plugins.",
+        epilog=examples(
+            "modelzoo list",
+            "modelzoo list gpt",
+            "modelzoo list --task",
+            "modelzoo list --task causal-lm",
+            "modelzoo list --json",
+        ),
     )
-    parser.add_argument("--task", metavar="T", help="only the recipes of this task")
+    parser.add_argument(
+        "word",
+        metavar="WORD",
+        nargs="?",
+        help="only the recipes with this word in their name, task or summary",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="TASK",
+        nargs="?",
+        const=ALL,
+        help="only the recipes of this task; without a task, list the tasks",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON: a list of objects")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     entries = registry.names()
+    if args.word:
+        entries = _with_word(entries, args.word)
+    if args.task == ALL:
+        return _list_tasks(entries, args)
     if args.task:
         tasks = {entry.task for entry in entries if entry.task} | set(components.known("task"))
         if args.task not in tasks:
@@ -45,9 +70,45 @@ def run(args: argparse.Namespace) -> int:
             )
             for entry in entries
         ]
-        print(table(("name", "task", "parameters", "summary"), rows, right="parameters"))
+        header = ("name", "task", "parameters", "summary")
+        print(table(header, rows, right="parameters", width=terminal_width()))
     _report_problems(entries)
     return 0
+
+
+def _with_word(entries: list[registry.Entry], word: str) -> list[registry.Entry]:
+    """The recipes that have a word in their name, their task or their summary."""
+    wanted = word.lower()
+    found = [
+        entry
+        for entry in entries
+        if any(wanted in str(text).lower() for text in (entry.name, entry.task, entry.summary))
+    ]
+    if not found:
+        raise UnknownNameError(
+            f"no recipe has {word!r} in its name, task or summary",
+            did_you_mean=nearest(word, [entry.name for entry in entries]),
+            next_step="modelzoo list",
+        )
+    return found
+
+
+def _list_tasks(entries: list[registry.Entry], args: argparse.Namespace) -> int:
+    """Each task: how many of the recipes are of it, and what a model of it does."""
+    recipes = Counter(entry.task for entry in entries if entry.task)
+    names = recipes if args.word else {*recipes, *components.known("task")}
+    rows = [{"task": name, "recipes": recipes[name], "does": _does(name)} for name in sorted(names)]
+    if args.json:
+        print_json(rows)
+    else:
+        cells = [tuple(row.values()) for row in rows]
+        print(table(("task", "recipes", "does"), cells, right="recipes", width=terminal_width()))
+    return 0
+
+
+def _does(task: str) -> str:
+    known = task in components.known("task")
+    return (components.stated(task, "does") if known else None) or "-"
 
 
 def _report_problems(entries: list[registry.Entry]) -> None:

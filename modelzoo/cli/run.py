@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo run sentiment.bundle - --json < reviews.txt",
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
-            "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/.cache/modelzoo",
+            "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/packed",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
             "modelzoo run chat.bundle --chat --set enable_thinking=false",
         ),

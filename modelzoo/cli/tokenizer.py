@@ -14,9 +14,7 @@ KINDS = ("bpe", "byte", "wordpiece", "unigram")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
-    train_example = (
-        "modelzoo tokenizer train --data demo:python-docs --vocab-size 4000 -o tokenizer.json"
-    )
+    train_example = "modelzoo tokenizer train --data corpus.txt --vocab-size 4000 -o t.json"
     show_example = 'modelzoo tokenizer show tokenizer.json "你好, world"'
     parser = subparsers.add_parser(
         "tokenizer",

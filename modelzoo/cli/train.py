@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=examples(
             "modelzoo train gpt-tiny --data demo:python-docs -o docs-gpt --steps 20",
             "modelzoo train gpt-small --data corpus/ -o my-gpt --set train.warmup_steps=200",
-            "modelzoo train bert-tiny-classifier --data reviews.csv -o sentiment --start my-bert",
+            "modelzoo train bert-tiny-classifier --data my.csv -o sentiment --start my-bert",
             "modelzoo train vit-tiny --data photos/ -o my-vit --set train.on_bad_file=skip",
         ),
     )

@@ -12,7 +12,19 @@ from modelzoo.about import install_command
 from modelzoo.errors import MissingDependencyError, PluginError, UnknownNameError, nearest
 from modelzoo.registry import definitions
 
-__all__ = ["CORE", "KINDS", "add", "architecture", "exporter", "is_fixed", "known", "task", "where"]
+__all__ = [
+    "CORE",
+    "KINDS",
+    "add",
+    "architecture",
+    "check",
+    "exporter",
+    "is_fixed",
+    "known",
+    "stated",
+    "task",
+    "where",
+]
 
 ARCHITECTURES = Path(__file__).parents[1] / "architectures"
 
@@ -98,6 +110,37 @@ def known(kind: str) -> list[str]:
     return sorted({*CORE[group], *_registered[group], *theirs})
 
 
+def check(kind: str, name: str) -> None:
+    """Raise UnknownNameError unless the name is known, with nothing imported.
+
+    >>> check("task", "text-classifcation")
+    Traceback (most recent call last):
+    modelzoo.errors.UnknownNameError: 'text-classifcation' is not a task
+      did you mean: text-classification?
+      next: choose one of ...
+    """
+    if "/" not in name and name not in (*CORE[KINDS[kind]], *_registered[KINDS[kind]]):
+        raise _unknown(kind, name)
+
+
+def stated(task: str, attribute: str) -> Any:
+    """A literal that a task's class states (see `tasks.profile.Profile`), with nothing imported.
+
+    Returns: `None` where it is not to be read from the source.
+
+    Example:
+        >>> stated("seq2seq-lm", "fields")
+        (('source', 'target'),)
+    """
+    if task in _registered["tasks"]:
+        return getattr(_registered["tasks"][task], attribute, None)
+    if task in CORE["tasks"]:
+        target = CORE["tasks"][task]
+    else:
+        _, target = plugins.target_of("tasks", task)
+    return definitions.constant(target, attribute)
+
+
 def where(name: str, kind: str) -> tuple[str, int]:
     """File and line of an architecture, task or exporter, without importing it."""
     group = KINDS[kind]
@@ -149,5 +192,5 @@ def _unknown(kind: str, name: str) -> UnknownNameError:
     return UnknownNameError(
         f"{name!r} is not {article} {kind}",
         did_you_mean=nearest(name, names),
-        next_step=f"there is {', '.join(names)}",
+        next_step=f"choose one of {', '.join(names)}",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelzoo.plugins import module_file
 
-__all__ = ["locate", "locate_function"]
+__all__ = ["constant", "locate", "locate_function"]
 
 
 def locate(target: str) -> tuple[str, int] | None:
@@ -18,6 +18,19 @@ def locate(target: str) -> tuple[str, int] | None:
     """
     module, _, attribute = target.partition(":")
     return _locate(module.strip(), attribute.strip().partition(".")[0], seen=())
+
+
+def constant(target: str, name: str) -> object:
+    """A literal that the class `module:Class`, or the nearest of its bases, states under a name.
+
+    Returns: `None` where no class in reach states it, or not as a literal.
+
+    Example:
+        >>> constant("modelzoo.tasks.seq2seq_lm:Seq2SeqLMTask", "fields")
+        (('source', 'target'),)
+    """
+    module, _, attribute = target.partition(":")
+    return _constant(module.strip(), attribute.strip(), name, depth=8)
 
 
 def locate_function(function: Callable) -> tuple[str, int] | None:
@@ -55,6 +68,35 @@ def _locate(module: str, name: str, seen: tuple[str, ...]) -> tuple[str, int] | 
                         node.lineno,
                     )
     return str(path), 1
+
+
+def _constant(module: str, owner: str, name: str, depth: int) -> object:
+    path = module_file(module)
+    if path is None or not depth:
+        return None
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (OSError, SyntaxError, ValueError):  # broken code states nothing
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == owner:
+                    origin = _absolute(node, module, path)
+                    return _constant(origin, alias.name, name, depth - 1)
+        if not (isinstance(node, ast.ClassDef) and node.name == owner):
+            continue
+        for line in node.body:
+            targets = line.targets if isinstance(line, ast.Assign) else []
+            if any(isinstance(one, ast.Name) and one.id == name for one in targets):
+                try:
+                    return ast.literal_eval(line.value)
+                except ValueError:
+                    return None
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+        found = (_constant(module, base, name, depth - 1) for base in bases)
+        return next((value for value in found if value is not None), None)
+    return None
 
 
 def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:

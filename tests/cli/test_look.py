@@ -86,6 +86,32 @@ def test_list_can_be_limited_to_a_task(recipes, capsys):
     assert json.loads(output(capsys, "list", "--task", "seq2seq-lm", "--json")) == []
 
 
+def test_list_can_be_limited_to_a_word_of_name_task_or_summary(recipes, capsys):
+    assert [line.split()[0] for line in output(capsys, "list", "SMALL").splitlines()] == [
+        "name",
+        "gpt-small",
+    ]
+    assert len(output(capsys, "list", "causal-lm").splitlines()) == 3
+    assert "two layers" in output(capsys, "list", "layers")
+
+
+def test_list_task_alone_lists_the_tasks_without_keras(recipes, capsys):
+    lines = output(capsys, "list", "--task").splitlines()
+    assert lines[0].split() == ["task", "recipes", "does"]
+    causal = next(line for line in lines if line.startswith("causal-lm"))
+    assert causal.endswith("2  continues a text, one token after another")
+    assert all(len(line.split()) > 2 and not line.endswith("-") for line in lines[1:])
+    rows = json.loads(output(capsys, "list", "small", "--task", "--json"))
+    assert [(row["task"], row["recipes"]) for row in rows] == [("causal-lm", 1)]
+
+
+def test_a_table_is_cut_between_words_to_fit_the_terminal():
+    rows = [("gpt", "a decoder for short texts"), ("b", "short")]
+    text = table(("name", "summary"), rows, width=20)
+    assert text.splitlines() == ["name  summary", "gpt   a decoder …", "b     short"]
+    assert "texts" in table(("name", "summary"), rows)
+
+
 def test_a_broken_recipe_is_one_line_on_stderr(recipes, capsys):
     (recipes / "broken.toml").write_text("architecture = \n")
     assert cli.main(["list"]) == 0

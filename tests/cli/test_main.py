@@ -14,6 +14,7 @@ import pytest
 
 import modelzoo
 from modelzoo import child_process, cli
+from modelzoo.cli import words
 from modelzoo.errors import ModelzooError, OutputError
 from modelzoo.files import new_directory
 from tests.plugin_site import ROOT
@@ -51,7 +52,7 @@ def test_version_is_printed(capsys):
         (["show", "--res", "gpt-small"], "has no option --res\n"),
         (["show", "gpt-small", "more"], "too much: more"),
         (["show"], "the following arguments are required: NAME"),
-        (["list", "--task"], "argument --task: expected one argument"),
+        (["list", "zork"], "no recipe has 'zork' in its name, task or summary"),
         (["list", "--task", "causal"], "there is no task 'causal'\n  did you mean: causal-lm?"),
         (["show", "gpt-smal"], "'gpt-smal' is not a recipe, a TOML file or a model directory"),
     ],
@@ -64,6 +65,54 @@ def test_a_users_error_is_one_message_and_exit_code_2(recipes, capsys, argv, sai
     assert said in captured.err
     assert "Traceback" not in captured.err
     assert "  next: " in captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["predict", "model", "text"], "run"),
+        (["infer"], "run"),
+        (["chat"], "run MODEL --chat"),
+        (["finetune"], "train"),
+        (["fine-tun"], "train"),
+        (["info"], "show"),
+        (["version"], "--version"),
+        (["-v"], "-V"),
+        (["push"], "weights"),
+        (["download"], "build"),
+        (["convert"], "export"),
+        (["test"], "evaluate"),
+        (["benchmark"], "bench"),
+        (["run", "b", "-n", "20"], "--max-new-tokens"),
+        (["export", "m", "--precision", "int8"], "--quantize"),
+        (["train", "m", "--bs", "4"], "--batch-size"),
+    ],
+)
+def test_another_tools_word_is_understood(capsys, argv, meant):
+    assert cli.main(argv) == 2
+    err = capsys.readouterr().err
+    assert f"\n  did you mean: {meant}?\n  next: " in err
+
+
+def test_serve_says_that_there_is_no_server(capsys):
+    assert cli.main(["serve"]) == 2
+    assert "there is no server: modelzoo run BUNDLE - --json" in capsys.readouterr().err
+
+
+def test_every_word_leads_to_a_command_that_is_there():
+    names = {command.name for command in cli.COMMANDS} | {"--version", "-V"}
+    for word, (command, step) in words.COMMANDS.items():
+        assert command is None or command.split()[0] in names, word
+        assert step and word not in names
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_help_fits_the_terminal(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in cli.COMMANDS:
+        assert cli.main([command.name, "--help"]) == 0
+        wide = [line for line in capsys.readouterr().out.splitlines() if len(line) > columns]
+        assert wide == []
 
 
 def test_a_wrong_choice_suggests_the_nearest():
@@ -155,7 +204,7 @@ def test_every_command_that_is_there_ends_its_help_with_examples(capsys):
             continue
         assert cli.main([command.name, "--help"]) == 0
         out = capsys.readouterr().out
-        examples = out.partition("\nexamples:\n")[2].splitlines()
+        examples = out.partition("\nexamples:\n")[2].replace(" \\\n      ", " ").splitlines()
         assert examples, f"{command.name} --help has no examples"
         assert all(line.startswith("  modelzoo ") for line in examples), examples
         seen.append(command.name)
