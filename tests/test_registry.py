@@ -242,3 +242,5 @@ def test_a_task_is_checked_without_an_import():
     components.check("task", "causal-lm")
     with pytest.raises(UnknownNameError, match=r"'causal' is not a task\n.*mean: causal-lm\?"):
         components.check("task", "causal")
+    with pytest.raises(UnknownNameError, match=r"did you mean: seq2seq-lm\?"):
+        components.check("task", "summarization")

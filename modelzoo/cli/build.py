@@ -43,12 +43,18 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.building.directory import save
     from modelzoo.files import reserved
     from modelzoo.recipe import parse_set
+    from modelzoo.registry import components
     from modelzoo.weights import is_source
     from modelzoo.weights.derive import recipe_name
 
     changes = parse_set(args.set)
     source = is_source(args.name) and not registry.is_name(args.name)
-    name = recipe_name(args.name) if source else registry.recipe(args.name, changes).name
+    if source:
+        name = recipe_name(args.name)
+    else:
+        recipe = registry.recipe(args.name, changes)
+        components.check("task", recipe.task)
+        name = recipe.name
     output = args.output or name.rpartition("/")[2]
     with reserved(output, args.force):
         with told_warnings():

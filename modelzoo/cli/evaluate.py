@@ -26,10 +26,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    from modelzoo.building.keras_backend import need_keras
-    from modelzoo.data.media import check_path
+    from pathlib import Path
 
-    check_path(args.data)  # a wrong path is told before Keras is imported
+    from modelzoo.building.keras_backend import need_keras
+    from modelzoo.cli.data_check import check_data
+    from modelzoo.recipe import LOCK_NAME, read_lock
+
+    if Path(args.directory, LOCK_NAME).is_file():  # else loading it says what is wrong
+        check_data(args.data, read_lock(args.directory)[0].task)
 
     need_keras()
     from modelzoo.training.evaluate import evaluate

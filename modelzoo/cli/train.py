@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, float]:
-    """Train; what is wrong with the recipe or the paths is told before Keras is imported."""
+    """Train; an error in the recipe or the data is reported before Keras is imported."""
     from modelzoo import registry
-    from modelzoo.data.media import check_path
+    from modelzoo.cli.data_check import check_data
     from modelzoo.recipe.schema import validate_against
     from modelzoo.recipe.train_options import train_options
     from modelzoo.runtime.text.tokenizer import Tokenizer
@@ -74,7 +74,7 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     train_options(recipe)
     for path in (args.data, args.validation):
         if path is not None:
-            check_path(path)
+            check_data(path, recipe.task)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     from modelzoo.training.train import train

@@ -57,6 +57,23 @@ CORE = {
 
 KINDS = {"architecture": "architectures", "task": "tasks", "exporter": "exporters"}
 
+# What other libraries call a task.
+_ELSEWHERE = {
+    "automatic-speech-recognition": "speech-to-text",
+    "classification": "text-classification",
+    "feature-extraction": "text-embedding",
+    "fill-mask": "masked-lm",
+    "image-to-text": "captioning",
+    "sentence-similarity": "text-embedding",
+    "sentiment": "text-classification",
+    "sentiment-analysis": "text-classification",
+    "summarization": "seq2seq-lm",
+    "text-generation": "causal-lm",
+    "text2text-generation": "seq2seq-lm",
+    "translation": "seq2seq-lm",
+    "zero-shot-image-classification": "contrastive",
+}
+
 # What was registered in this process: group -> name -> object.
 _registered: dict[str, dict[str, Any]] = {group: {} for group in CORE}
 
@@ -189,8 +206,9 @@ def _import_core(target: str) -> object:
 def _unknown(kind: str, name: str) -> UnknownNameError:
     article = "a" if kind == "task" else "an"
     names = known(kind)
+    meant = _ELSEWHERE.get(name) if kind == "task" else None
     return UnknownNameError(
         f"{name!r} is not {article} {kind}",
-        did_you_mean=nearest(name, names),
+        did_you_mean=meant or nearest(name, names),
         next_step=f"choose one of {', '.join(names)}",
     )
