@@ -104,7 +104,7 @@ def _caption(report: dict) -> str:
     if facts:
         lines.append(" · ".join(facts))
     if "decode_tokens_s" in run and _bound(report):
-        lines.append("limit: memory bandwidth over the bytes a token reads; share: of it")
+        lines.append("limit: memory bandwidth over the bytes a token reads; share: decode / limit")
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ def bench(
     prompt_tokens: int = 128,
     new_tokens: int = 32,
     trust: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> dict:
     """Measure a bundle with 1 to `threads` threads, each in a process of its own.
 
@@ -29,6 +30,7 @@ def bench(
         threads: None is one a core that this process may use, four at most.
         prompt_tokens, new_tokens: of a generation; less where the window has no room.
         trust: see `runtime.load`.
+        progress: is called with each step's name when it begins.
 
     Returns:
         `name`, `format`, `precision`, `parameters`, `bundle_bytes`, `model_bytes`, `machine`, and
@@ -64,10 +66,10 @@ def bench(
     check_model(bundle, trust)
     files = [bundle.directory / name for name in bundle.manifest["files"]]
     model = bundle.model_path
-    runs = [
-        in_a_child(measure, str(path), count, prompt_tokens, new_tokens)
-        for count in range(1, (threads or default_threads()) + 1)
-    ]
+    machine_now, runs = machine(), []  # the load before our own
+    for count in range(1, (threads or default_threads()) + 1):
+        progress(f"measuring {count} thread{'s' * (count > 1)}")
+        runs.append(in_a_child(measure, str(path), count, prompt_tokens, new_tokens))
     report = {
         "bundle": str(path),
         "name": bundle.manifest["name"],
@@ -76,7 +78,7 @@ def bench(
         "parameters": bundle.manifest.get("parameters"),
         "bundle_bytes": sum(file.stat().st_size for file in files),
         "model_bytes": sum(f.stat().st_size for f in files if f == model or model in f.parents),
-        "machine": machine(),
+        "machine": machine_now,
     }
     if "state_bytes" in runs[0]:
         weights, report["weight_bytes_from"] = weight_bytes(bundle)
@@ -104,14 +106,21 @@ def with_limit(run: dict, weights: int) -> dict:
 
 
 def machine() -> dict:
-    """What the figures are of: processor, cores that this process may use, bytes of its cache."""
+    """What the figures are of: processor, cores that this process may use, bytes of its cache, and
+    the load average of the last minute (`None` where the system has none)."""
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
-    return {"processor": processor, "cores": usable_cores(), "cache_bytes": cache_bytes()}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "processor": processor,
+        "cores": usable_cores(),
+        "cache_bytes": cache_bytes(),
+        "load_average": load,
+    }
 
 
 def in_a_child(function: Callable, *arguments) -> dict:

@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from modelzoo.about import SUMMARY, VERSION
 from modelzoo.cli.common import EXAMPLES
-from modelzoo.cli.words import command_for, option_for
+from modelzoo.cli.words import command_for, in_options, option_for
 from modelzoo.errors import ModelzooError, nearest
 
 __all__ = ["COMMANDS", "Command", "main", "parse"]
@@ -184,7 +184,12 @@ def _dispatch(argv: list[str]) -> int:
         args = _parse(command, argv)
     except SystemExit as stop:  # argparse leaves this way after --help
         return int(stop.code or 0)
-    return command.run(args) or 0
+    try:
+        return command.run(args) or 0
+    except ModelzooError as error:
+        if error.next_step:
+            error.next_step = in_options(error.next_step, _options(_parser(command, argv[0])[1]))
+        raise
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -206,12 +211,18 @@ def _command(name: str) -> object:
     return import_module(known[name].module)
 
 
-def _parse(command: object, argv: list[str]) -> argparse.Namespace:
+def _parser(command: object, name: str) -> tuple[Parser, Parser]:
+    """The parser of the whole line, and that of the command in it."""
     top = Parser(prog="modelzoo")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND")
     command.add_parser(subparsers)
-    parser = subparsers.choices[argv[0]]
+    parser = subparsers.choices[name]
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return top, parser
+
+
+def _parse(command: object, argv: list[str]) -> argparse.Namespace:
+    top, parser = _parser(command, argv[0])
     try:
         args, extra = top.parse_known_args(argv)
     except UsageError:

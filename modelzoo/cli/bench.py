@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 
 from modelzoo.about import install_command
-from modelzoo.cli.common import add_trust, examples, print_json, table
+from modelzoo.cli.common import add_trust, examples, fitted, print_json, table
+from modelzoo.cli.elapsed import Steps
 
 # Columns of the table, where a run has them: key of the report -> title
 _COLUMNS = {
     "threads": "threads",
     "load_s": "load_s",
-    "first_token_ms": "first_token_ms",
-    "prefill_tokens_s": "prefill_tokens_s",
-    "decode_tokens_s": "decode_tokens_s",
-    "limit_tokens_s": "limit_tokens_s",
+    "first_token_ms": "first_ms",
+    "prefill_tokens_s": "prefill/s",
+    "decode_tokens_s": "decode/s",
+    "limit_tokens_s": "limit/s",
     "share": "share",
-    "resident_mb": "resident_mb",
+    "resident_mb": "mb",
     "peak_mb": "peak_mb",
 }
 
@@ -55,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.chart is not None:
         check_chart(args.chart)
-    report = bench(args.bundle, args.threads, args.prompt_tokens, args.new_tokens, args.trust)
+    with Steps() as step:
+        report = bench(
+            args.bundle, args.threads, args.prompt_tokens, args.new_tokens, args.trust, step
+        )
     if args.json:
         print_json(report)
     else:
@@ -76,7 +80,12 @@ def as_text(report: dict) -> str:
     keys = [key for key in _COLUMNS if key in runs[0]]
     titles = [_COLUMNS[key] for key in keys]
     rows = [[_shown(key, run[key]) for key in keys] for run in runs]
-    parts = [head, "", table(titles, rows, right=",".join(titles))]
+    parts = [
+        fitted(head),
+        *map(fitted, _load(report["machine"])),
+        "",
+        table(titles, rows, right=",".join(titles)),
+    ]
     measures = ("p50_ms", "p95_ms", "items_s")
     latencies = [
         (run["threads"], name, value["batch_size"], *(_shown(key, value[key]) for key in measures))
@@ -87,8 +96,19 @@ def as_text(report: dict) -> str:
         header = ("threads", "signature", "batch", *measures)
         parts += ["", table(header, latencies, right=",".join({*header} - {"signature"}))]
     if "share" in runs[0]:
-        parts += ["", *_limits(report)]
+        parts += ["", *map(fitted, _limits(report))]
     return "\n".join(parts)
+
+
+def _load(machine: dict) -> list[str]:
+    """A line where other programs were busy: the figures are too low then."""
+    load, cores = machine.get("load_average"), machine["cores"]
+    if load is None or load < cores / 4:
+        return []
+    return [
+        f"load average {load:.1f} on {cores} cores before the measurement: other programs are "
+        "running, and the figures are lower than on a quiet machine"
+    ]
 
 
 def _limits(report: dict) -> list[str]:
@@ -96,7 +116,8 @@ def _limits(report: dict) -> list[str]:
     run = report["runs"][0]
     speeds = ", ".join(f"{run['bandwidth_gb_s']:.1f}" for run in report["runs"])
     lines = [
-        f"prompt {run['prompt_tokens']:,}, new {run['new_tokens']:,} tokens. limit: a token reads "
+        f"prompt {run['prompt_tokens']:,}, new {run['new_tokens']:,} tokens; prefill, decode and "
+        "limit are tokens a second. limit: a token reads "
         f"{run['token_bytes'] / 1e6:,.1f} MB of weights and live state, and memory gives {speeds} "
         "GB/s with these threads"
     ]

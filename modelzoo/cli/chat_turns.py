@@ -8,13 +8,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
+from modelzoo.cli.common import printable
 from modelzoo.errors import ModelzooError
 
-CLEAR, EXIT = "/clear", "/exit"
+HELP, CLEAR = "/help", "/clear"
+EXIT = ("/exit", "/quit")
+WORDS = ("exit", "quit")  # at a terminal these end it too
 PROMPT = "> "
+COMMANDS = "/clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply"
 
 
-def converse(session, args: argparse.Namespace, options: dict, write: Callable[[str], None]) -> int:
+def converse(
+    session, args: argparse.Namespace, options: dict, write: Callable[[str], None], name: str
+) -> int:
     """Runs a conversation to its end.
 
     Where a person types, Ctrl-C ends a reply and an error costs the turn; else both end it all.
@@ -22,6 +28,7 @@ def converse(session, args: argparse.Namespace, options: dict, write: Callable[[
     Args:
         session: a `ChatSession`.
         args: of `modelzoo run`; an INPUT is the only turn.
+        name: what a person at a terminal is told she talks with.
         options: of the sampling.
         write: prints text, made safe for a terminal.
 
@@ -33,11 +40,15 @@ def converse(session, args: argparse.Namespace, options: dict, write: Callable[[
         turn(session, start, args.input, args, options, write)
         return 0
     messages = start
+    if terminal():
+        print(f"{printable(name)}: {COMMANDS}\n")
     for text in lines():
         command = text.strip()
-        if command == EXIT:
+        if command in EXIT or (command in WORDS and terminal()):
             break
-        if command == CLEAR:
+        if command == HELP and terminal():
+            print(COMMANDS)
+        elif command == CLEAR:
             messages = start
         elif command:
             try:
@@ -47,6 +58,11 @@ def converse(session, args: argparse.Namespace, options: dict, write: Callable[[
                     raise
                 print(f"modelzoo: error: {error}", file=sys.stderr)
     return 0
+
+
+def terminal() -> bool:
+    """Whether a person types and reads."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def turn(session, messages: list, text: str, args, options: dict, write) -> list:
@@ -72,15 +88,15 @@ def turn(session, messages: list, text: str, args, options: dict, write) -> list
 
 def lines() -> Iterator[str]:
     """Lines of standard input; on a terminal with a prompt, and with editing where there is any."""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if terminal:
+    typed = terminal()
+    if typed:
         with contextlib.suppress(ImportError):  # Windows has none, and edits by itself
             import readline  # noqa: F401
     while True:
         try:
-            line = input(PROMPT) if terminal else next(sys.stdin)
+            line = input(PROMPT) if typed else next(sys.stdin)
         except (EOFError, StopIteration):
-            if terminal:
+            if typed:
                 print()
             return
         yield line.rstrip("\r\n")

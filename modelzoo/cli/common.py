@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from modelzoo.cli.elapsed import CLEAR_LINE
+
 __all__ = [
     "EXAMPLES",
     "add_set",
@@ -19,6 +21,7 @@ __all__ = [
     "count",
     "exact",
     "examples",
+    "fitted",
     "print_json",
     "printable",
     "table",
@@ -62,7 +65,8 @@ def told_warnings() -> Iterator[None]:
 
     def tell(message, category, *place, **more):
         if issubclass(category, UserWarning):
-            print(f"note: {message}", file=sys.stderr, flush=True)
+            start = CLEAR_LINE if sys.stderr.isatty() else ""  # over a line that ticks
+            print(f"{start}note: {message}", file=sys.stderr, flush=True)
         else:
             show(message, category, *place, **more)
 
@@ -102,6 +106,12 @@ def printable(text: object) -> str:
 def terminal_width() -> int | None:
     """The columns of the terminal that standard output is, or `None` where it is a file or pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(text: str) -> str:
+    """A sentence with line breaks between words where standard output is a terminal."""
+    width = terminal_width()
+    return text if width is None else textwrap.fill(text, width)
 
 
 def clipped(text: str, width: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from modelzoo.cli.common import examples, print_json, told_warnings
+from modelzoo.cli.elapsed import Steps
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -35,10 +36,12 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.directory, LOCK_NAME).is_file():  # else loading it says what is wrong
         check_data(args.data, read_lock(args.directory)[0].task)
 
-    need_keras()
-    from modelzoo.training.evaluate import evaluate
+    with told_warnings(), Steps() as step:
+        step("starting TensorFlow")
+        need_keras()
+        from modelzoo.training.evaluate import evaluate
 
-    with told_warnings():
+        step(f"measuring {args.directory} on {args.data}")
         figures = evaluate(
             args.directory, args.data, batch_size=args.batch_size, length=args.length
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from pathlib import Path
 
-from modelzoo.cli.common import add_set, examples, table
-from modelzoo.errors import RecipeError, nearest
+from modelzoo.cli.common import examples, table
+from modelzoo.cli.elapsed import Steps
+from modelzoo.errors import RecipeError, UnknownNameError, nearest
 from modelzoo.exporting.formats.format import DEFAULT_FORMAT
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.registry import components
@@ -15,8 +16,8 @@ from modelzoo.registry import components
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "export",
-        description="Convert a model to a bundle that runs without Keras, and hold it against the "
-        "Keras model on the device runtime. A bundle that differs is not written.",
+        description="Convert a model to a bundle that runs without Keras, and compare it with the "
+        "Keras model on the device runtime. A bundle that fails is not written.",
         epilog=examples(
             "modelzoo export runs/gpt -o gpt.bundle",
             "modelzoo export runs/gpt -o gpt.bundle --set export.max_length=256 --force",
@@ -28,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "model", metavar="DIR|NAME", help="a model directory, or a recipe (with random weights)"
     )
-    parser.add_argument("-o", "--output", metavar="BUNDLE", required=True, help="where to write it")
+    parser.add_argument(
+        "-o", "--output", metavar="BUNDLE", help="where to write it (default: NAME.bundle)"
+    )
     parser.add_argument(
         "--format",
         default=DEFAULT_FORMAT,
@@ -41,7 +44,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help=f"{', '.join(MODES)} (default: the recipe's quantize.mode, or the format's own: int8 "
         "for devices)",
     )
-    add_set(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="export.max_length=256, quantize.block_size=64: a value of these two tables "
+        "(repeatable); other values belong to `modelzoo build`",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing BUNDLE")
     return parser
 
@@ -50,18 +60,39 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.exporting import export_bundle
 
     options, quantization = settings(args.set)
-    report = export_bundle(
-        args.model,
-        args.output,
-        args.format,
-        args.quantize,
-        force=args.force,
-        options=options,
-        quantization=quantization,
-        progress=show_progress,
-    )
-    print(summary(report, args.output))
+    _check_format(args.format)
+    output = args.output or default_output(args.model)
+    with Steps() as step:
+        report = export_bundle(
+            args.model,
+            output,
+            args.format,
+            args.quantize,
+            force=args.force,
+            options=options,
+            quantization=quantization,
+            progress=step,
+        )
+    print(summary(report, output))
     return 0
+
+
+def default_output(model: str) -> str:
+    """NAME.bundle in the working directory.
+
+    Example:
+        >>> default_output("runs/gpt"), default_output("acme/tiny")
+        ('gpt.bundle', 'tiny.bundle')
+    """
+    return f"{Path(model).name or Path(model).resolve().name}.bundle"
+
+
+def _check_format(name: str) -> None:
+    try:
+        components.check("exporter", name)
+    except UnknownNameError as error:
+        error.what = f"--format: {name!r} is not a format"
+        raise
 
 
 def settings(pairs: list[str]) -> tuple[dict, dict]:
@@ -87,12 +118,6 @@ def settings(pairs: list[str]) -> tuple[dict, dict]:
     return tables["export"], tables["quantize"]
 
 
-def show_progress(step: str) -> None:
-    """One line a step, for who waits at a terminal."""
-    if sys.stderr.isatty():
-        print(f"modelzoo: {step} …", file=sys.stderr)
-
-
 def summary(report, path: str) -> str:
     """What was written, how large it is, and how near to Keras."""
     manifest, parity = report.manifest, report.parity
@@ -100,7 +125,31 @@ def summary(report, path: str) -> str:
     head = f"{path}: {manifest['name']}, {manifest['format']}, {manifest['precision']}"
     if size is not None:
         head += f", {size:,} bytes"
-    return f"{head}\n\n{figures(parity)}"
+    return f"{head}\n{verdict(parity)}\n\n{figures(parity)}"
+
+
+def verdict(parity: dict) -> str:
+    """What the figures mean, in one sentence.
+
+    Example:
+        >>> held_out = {"metric": "label_agreement", "texts": 64, "float32": 1.0}
+        >>> verdict({"held_out": {**held_out, "bundle": 63 / 64}})
+        'answers as Keras does: the same label for 63 of 64 held-out texts'
+    """
+    held_out, greedy = parity.get("held_out"), parity.get("generation", {}).get("greedy")
+    how = "every output is within the allowed error"
+    if greedy:
+        how = f"the same text, {greedy['equal']} of {greedy['compared']} tokens"
+    elif held_out and held_out["metric"] == "perplexity":
+        same = round(held_out["argmax_agreement"] * held_out["tokens"])
+        how = f"the same next token at {same} of {held_out['tokens']} places"
+    elif held_out:
+        count, of = held_out["texts"], held_out.get("of", "texts")
+        found, right = (round(held_out[key] * count) for key in ("bundle", "float32"))
+        how = f"the same label for {found} of {count} held-out {of}"
+        if held_out["metric"] != "label_agreement":
+            how = f"finds {found} of {count} held-out {of} again, and Keras finds {right}"
+    return f"answers as Keras does: {how}"
 
 
 def figures(parity: dict) -> str:
@@ -127,11 +176,18 @@ def figures(parity: dict) -> str:
     held_out = parity.get("held_out")
     if held_out:
         text += (
-            f"\n\nheld-out text, {held_out['metric']}: {held_out['bundle']:.4g} beside "
+            f"\n\nheld out, {held_out['metric']}: {held_out['bundle']:.4g} against "
             f"{held_out['float32']:.4g} in float32 ({held_out['change']:+.2%}; "
-            f"{held_out['allowed']:+.0%} is allowed)"
+            f"{held_out['allowed']:+.0%} is allowed)\n"
+            f"held out: {_held_out_data(held_out)}"
         )
     return text
+
+
+def _held_out_data(figures: dict) -> str:
+    if "of" in figures:
+        return f"{figures['of']} made for the test"
+    return "paragraphs of the docstrings of Python's standard library"
 
 
 def _row(name: str, key: str, figure: dict) -> tuple:

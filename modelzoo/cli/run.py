@@ -18,6 +18,7 @@ _GENERATION = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
     "when_full",
 )
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -96,7 +97,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         choices=("stop", "slide"),
         help="at the end of the model's window stop, or leave out the beginning and go on (stop)",
     )
-    group.add_argument("--stop", action="append", metavar="TEXT", help="end there (repeatable)")
+    group.add_argument(
+        "--stop",
+        action="append",
+        metavar="TEXT",
+        help=r"end there; \n is a line break (repeatable)",
+    )
     group.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
@@ -143,7 +149,9 @@ def chat(model, args: argparse.Namespace) -> int:
             next_step="leave --chat out",
         )
     options = {**options_for("chat", args), **parse_set(args.set or ())}
-    return converse(model.chat_session(), args, options, _write)
+    recipe = getattr(model, "recipe", None)
+    name = recipe.name if recipe else getattr(model, "manifest", {}).get("name", args.model)
+    return converse(model.chat_session(), args, options, _write, name)
 
 
 def open_model(
@@ -187,7 +195,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     generation = {name: getattr(args, name) for name in _GENERATION}
     generation = {name: value for name, value in generation.items() if value is not None}
     if args.stop:
-        generation["stop"] = args.stop
+        generation["stop"] = [unescaped(text) for text in args.stop]
     answers = {} if args.top is None else {"top": args.top}
     how = ABILITIES[ability]
     writes = how.gives == "text"
@@ -221,6 +229,15 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         generation["prompt"] = args.prompt
     options = generation if writes else {} if how.gives == "vector" else answers
     return {**options, "truncate": True} if args.truncate else options
+
+
+def unescaped(text: str) -> str:
+    """A text of the command line with `\\n`, `\\t`, `\\r` and `\\\\` as these characters.
+
+    >>> unescaped(r"a\n"), unescaped(r"a\\n")
+    ('a\n', 'a\\n')
+    """
+    return re.sub(r"\\([ntr\\])", lambda found: _ESCAPES[found[1]], text)
 
 
 def inputs(args: argparse.Namespace) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from modelzoo.cli.common import add_set, examples, told_warnings
+from modelzoo.cli.elapsed import Ending, Steps
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -77,13 +78,16 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
             check_data(path, recipe.task)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
-    from modelzoo.training.train import train
+    with told_warnings(), Steps() as step:
+        step("starting TensorFlow")
+        from modelzoo.training.train import train
 
-    with told_warnings():
+        step(f"reading {args.data}")
         return train(
             recipe,
             args.data,
             args.output,
+            stream=Ending(step),
             validation=args.validation,
             start=start,
             tokenizer=tokenizer,

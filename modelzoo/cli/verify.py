@@ -34,9 +34,11 @@ def run(args: argparse.Namespace) -> int:
         "run and give numbers"
     )
     if args.against is not None:
-        from modelzoo.cli.export import figures, show_progress
+        from modelzoo.cli.elapsed import Steps
+        from modelzoo.cli.export import figures
         from modelzoo.exporting import verify_bundle
 
-        report = verify_bundle(args.bundle, args.against, progress=show_progress, trust=args.trust)
+        with Steps() as step:
+            report = verify_bundle(args.bundle, args.against, progress=step, trust=args.trust)
         print(f"it answers as {args.against} does\n\n{figures(report.parity)}")
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from modelzoo.errors import nearest
 
-__all__ = ["COMMANDS", "command_for", "option_for"]
+__all__ = ["COMMANDS", "command_for", "in_options", "option_for"]
 
 _RUN = (
     "run",
@@ -23,6 +24,8 @@ _BUILD = ("build", "modelzoo build hf://OWNER/NAME")
 _EXPORT = ("export", "modelzoo export DIR -o NAME.bundle")
 _EVALUATE = ("evaluate", "modelzoo evaluate DIR --data FILE")
 _BENCH = ("bench", "modelzoo bench BUNDLE")
+
+_ARGUMENT = re.compile(r"""(?<![\w.-])(?P<name>[a-z]\w*)=(?P<value>"[^"]*"|'[^']*'|[\w.]*\w)""")
 
 # word -> (the command that does it, how it is called)
 COMMANDS = {
@@ -72,6 +75,23 @@ _OPTIONS = {
     "--limit": ("--top",),
     "--sequence-length": ("--length",),
 }
+
+
+def in_options(text: str, options: Collection[str]) -> str:
+    """A hint that names Python's arguments, in the words of a command that has them as options.
+
+    Example:
+        >>> in_options('when_full="slide", or truncate=True', ["--when-full", "--truncate"])
+        '--when-full slide, or --truncate'
+    """
+
+    def option(found: re.Match) -> str:
+        name, value = f"--{found['name'].replace('_', '-')}", found["value"].strip("\"'")
+        if name not in options:
+            return found[0]
+        return name if value == "True" else f"{name} {value}"
+
+    return _ARGUMENT.sub(option, text)
 
 
 def command_for(word: str, commands: Collection[str]) -> tuple[str | None, str]:

@@ -157,7 +157,7 @@ def _check(path: Path, force: bool, title: object) -> None:
         return
     if not force:
         raise OutputError(
-            f"{title} exists", next_step="take another name, or --force to replace it"
+            f"{title} exists", next_step="take another name, or force=True to replace it"
         )
     found = foreign(path)
     if found is not None:

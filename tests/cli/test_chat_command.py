@@ -21,6 +21,9 @@ from tests.runtime import chats
 from tests.runtime.chats import assistant, system, user
 
 FEW = ["--max-new-tokens", "4"]
+OPENING = (
+    "gpt-tiny: /clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply\n\n"
+)
 GPT = {**small.GPT, "max_length": 128}
 
 
@@ -110,7 +113,18 @@ def test_options_of_the_sampling_reach_the_model(say, model):
 def test_a_terminal_gets_a_prompt(say, model):
     replies = talk(model, "Hello", "so")
     seen = say("Hello\nso\n", terminal=True)
-    assert seen == f"> {safe(replies[0])}\n> {safe(replies[1])}\n> \n"
+    assert seen == f"{OPENING}> {safe(replies[0])}\n> {safe(replies[1])}\n> \n"
+
+
+@pytest.mark.parametrize("word", ["/exit", "/quit", "quit", " exit "])
+def test_a_person_may_leave_in_several_words_and_ask_for_help(say, word):
+    seen = say(f"/help\n{word}\nHello\n", terminal=True)
+    assert seen.count("/clear begins a new conversation") == 2
+    assert seen.endswith("Ctrl-C stops a reply\n> ")
+
+
+def test_in_a_pipe_quit_is_a_message(say, model):
+    assert say("quit\n") == f"{talk(model, 'quit')[0]}\n"
 
 
 def safe(text: str) -> str:
@@ -150,7 +164,7 @@ def test_ctrl_c_in_a_reply_keeps_the_conversation(say, model, interrupted, count
     )
     asked = interrupted(count)
     seen = say("Hello\nso\n", terminal=True)
-    assert seen == f"> {safe(''.join(pieces))}\n> {safe(second)}\n> \n"
+    assert seen == f"{OPENING}> {safe(''.join(pieces))}\n> {safe(second)}\n> \n"
     assert asked[1] == [user("Hello"), assistant("".join(pieces)), user("so")]
 
 
@@ -171,7 +185,7 @@ def test_ctrl_c_at_the_prompt_ends_with_130(say, monkeypatch):
 def test_a_message_too_long_costs_a_person_that_turn_only(say, model):
     long, replies = "x" * 200, talk(model, "Hello", "so")
     seen = say(f"Hello\n{long}\nso\n", terminal=True)
-    assert seen == f"> {safe(replies[0])}\n> > {safe(replies[1])}\n> \n"
+    assert seen == f"{OPENING}> {safe(replies[0])}\n> > {safe(replies[1])}\n> \n"
     assert "window 128" in say.err and "/clear" in say.err
     assert say(f"Hello\n{long}\nso\n", code=2) == replies[0] + "\n"
     assert "window 128" in say.err and "Traceback" not in say.err
@@ -184,7 +198,7 @@ def test_a_message_too_long_costs_a_person_that_turn_only(say, model):
         (["--top", "1"], "--top does not fit"),
         (["--truncate"], "--truncate does not fit"),
         (["--threads", "1"], "--threads is for bundles"),
-        (["--top-k", "5"], "temperature=1.0"),
+        (["--top-k", "5"], "--temperature 1.0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(say, options, message):

@@ -20,14 +20,11 @@ def work(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["bert-tiny-classifier", "--data", "other.csv"], "there is no column 'label'"),
+        (["bert-tiny-classifier", "--data", "other.csv"], "there is no column 'text'"),
         (["bert-tiny-classifier", "--data", "corpus.txt"], "there is no column 'label'"),
         (["minilm-l6", "--data", "reviews.csv"], "--set task=text-classification"),
         (["gpt-tiny", "--data", "corpsu.txt"], "did you mean: corpus.txt?\n  next: --data takes"),
-        (
-            ["gpt-tiny", "--data", "corpus.txt", "--set", "task=sentiment"],
-            "mean: text-classification?",
-        ),
+        (["gpt-tiny", "--data", "corpus.txt", "--set", "task=asr"], "'asr' is not a task\n"),
         (["gpt-tiny", "--data", "corpus.txt", "--set", "task=causal"], "did you mean: causal-lm?"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli, export, exporting
-from modelzoo.cli.export import settings
+from modelzoo.cli.export import settings, verdict
 from modelzoo.errors import RecipeError
 from modelzoo.exporting import Report
 from tests.plugin_site import ROOT
@@ -70,7 +70,9 @@ def test_verify_against_the_model_shows_the_figures(exported, capfd):
     out, err = capfd.readouterr()
     assert f"it answers as {model} does" in out
     assert "greedy text: 240 of 240 tokens equal" in out
-    assert err == ""  # no log of native code
+    # No log of native code: a line a step.
+    assert all(line.startswith("modelzoo: ") for line in err.splitlines())
+    assert " s: starting TensorFlow" in err
 
 
 def test_verify_names_the_file_that_was_altered(exported, tmp_path, capsys):
@@ -142,6 +144,51 @@ def test_export_prints_what_was_written_and_the_figures(recorded, capsys):
     assert "greedy text: 8 of 9 tokens equal (1 ties)" in out
 
 
+def test_one_plain_sentence_comes_before_the_table(recorded, capsys):
+    assert cli.main(["export", "runs/gpt"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "gpt.bundle: toy, tflite, float32, 1,234 bytes",
+        "answers as Keras does: the same text, 8 of 9 tokens",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"metric": "label_agreement", "texts": 64}, "the same label for 48 of 64 held-out texts"),
+        (
+            {"metric": "recall@1", "texts": 48, "of": "pictures"},
+            "finds 36 of 48 held-out pictures again, and Keras finds 48",
+        ),
+        (
+            {"metric": "perplexity", "tokens": 200, "argmax_agreement": 0.99},
+            "the same next token at 198 of 200 places",
+        ),
+    ],
+)
+def test_the_sentence_names_what_was_compared(figures, said):
+    figures |= {"float32": 1.0, "bundle": 0.75}
+    assert verdict({"held_out": figures}) == f"answers as Keras does: {said}"
+    assert verdict({}).endswith("every output is within the allowed error")
+
+
+@pytest.mark.parametrize("model", ["runs/gpt", "runs/gpt/", "acme/gpt", "."])
+def test_the_bundle_is_named_after_the_model(recorded, monkeypatch, tmp_path, model):
+    (tmp_path / "gpt").mkdir()
+    monkeypatch.chdir(tmp_path / "gpt")
+    assert cli.main(["export", model]) == 0
+    assert recorded[0][0][1] == "gpt.bundle"
+
+
+def test_help_of_set_names_what_export_takes(capsys):
+    assert cli.main(["export", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--set KEY=VALUE export.max_length=256" in out and "train.learning_rate" not in out
+    assert "litertlm" in out
+
+
 def test_format_and_precision_go_through(recorded):
     cli.main(["export", "d", "-o", "b", "--format", "savedmodel", "--quantize", "float32"])
     assert recorded[0][0] == ("d", "b", "savedmodel", "float32")
@@ -150,7 +197,8 @@ def test_format_and_precision_go_through(recorded):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (["export", "gpt-tiny"], "the following arguments are required: -o/--output"),
+        (["export"], "the following arguments are required: DIR|NAME"),
+        (["export", "gpt-tiny", "--format", "onnx"], "--format: 'onnx' is not a format\n"),
         (["export", "gpt-tinny", "-o", "b"], "did you mean: gpt-tiny?"),
         (["export", "gpt-tiny", "-o", "b", "--quantize", "flaot16"], "did you mean: float16?"),
         (["export", "gpt-tiny", "-o", "b", "--format", "tflit"], "did you mean: tflite?"),

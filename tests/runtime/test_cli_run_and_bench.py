@@ -68,7 +68,7 @@ def test_run_does_what_the_bundle_can(paths, capsys):
         ("classes", ["a", "--no-stream"], "--stream does not fit"),
         ("decoder", ["a", "--top", "1"], "--top does not fit"),
         ("tokens", ["a [MASK]", "--pair", "b"], "--pair does not fit"),
-        ("decoder", ["a", "--top-k", "5"], "temperature=1.0"),
+        ("decoder", ["a", "--top-k", "5"], "--temperature 1.0"),
         ("decoder", ["a", "--threads", "0"], "threads must be"),
         ("classes", [" ".join("abcdefghijkl")], "14 tokens"),
         ("classes", ["a", "--tresh", "1"], "--tresh"),
@@ -151,10 +151,20 @@ def test_bench_prints_a_table_and_draws_a_chart(paths, capsys, tmp_path):
     chart = tmp_path / "decoder.png"
     assert main(["bench", paths["decoder"], *options, "--chart", str(chart)]) == 0
     text = capsys.readouterr().out
-    for column in ("prefill_tokens_s", "decode_tokens_s", "first_token_ms", "share", "peak_mb"):
+    for column in ("prefill/s", "decode/s", "first_ms", "share", "peak_mb"):
         assert column in text
+    table = next(line for line in text.splitlines() if line.startswith("threads"))
+    assert len(table) <= 80
     assert "GB/s" in text and "fits this processor's cache" in text
     assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_says_that_other_programs_are_running(monkeypatch):
+    from modelzoo.cli.bench import _load
+
+    assert _load({"cores": 4, "load_average": 0.9}) == []
+    assert _load({"cores": 4, "load_average": None}) == []
+    assert _load({"cores": 4, "load_average": 3.14})[0].startswith("load average 3.1 on 4 cores")
 
 
 def test_bench_of_an_encoder_has_latencies_and_no_limit(paths, capsys):

@@ -178,7 +178,7 @@ def test_a_long_conversation_of_a_bundle_equals_fresh_ones(model):
         reply = session.chat(messages, **options)
         assert reply == model.chat_session().chat(messages, **options)
         messages.append(assistant(reply))
-    with pytest.raises(OverflowTextError, match="--when-full slide"):
+    with pytest.raises(OverflowTextError, match='when_full="slide"'):
         session.chat(messages + [user("a")])
 
 
@@ -196,7 +196,7 @@ def test_run_slides_when_asked(paths, capsys, tmp_path):
     options = ["--max-new-tokens", "30", "--temperature", "3", "--seed", "9"]
     long = " ".join("abcdefghijklabcdefgh")
     assert main(["run", str(paths["decoder"]), long, *options]) == 2
-    assert 'when_full="slide"' in capsys.readouterr().err
+    assert "--when-full slide" in capsys.readouterr().err
     assert main(["run", str(paths["decoder"]), long, *options, "--when-full", "slide"]) == 0
     expected = load(paths["decoder"]).generate(
         long, max_new_tokens=30, temperature=3, seed=9, when_full="slide"

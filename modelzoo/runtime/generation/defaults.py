@@ -59,7 +59,13 @@ def sampling_with(generation: Mapping[str, Any] | None, options: Mapping[str, An
         found |= {key: value for key, value in drawn.items() if value != off.get(key)}
     if "temperature" in options and not options["temperature"]:  # the likeliest token, then
         found = {key: value for key, value in found.items() if key not in _DRAWN}
-    return Sampling.of(**{**found, **options})
+    sampling = Sampling.of(**{**found, **options})
+    if sampling.temperature == 0 and "seed" in options:
+        raise ModelzooError(
+            "seed has no effect at temperature 0, which always takes the likeliest token",
+            next_step="add temperature=1.0",
+        )
+    return sampling
 
 
 def first_tokens(generation: Mapping[str, Any] | None) -> list[int]:

@@ -82,7 +82,7 @@ class Session:
             raise OverflowTextError(
                 f"the conversation has {len(ids)} tokens, and the model's window {self.max_length}",
                 next_step="begin a new one (/clear), leave its first messages out, or let the "
-                'window slide: when_full="slide" (--when-full slide)',
+                'window slide: when_full="slide"',
             )
         stepper = self._ready_stepper(len(ids), sampling.max_new_tokens)
         seen = ids[left_out(len(ids), self.max_length) :]
