@@ -9,7 +9,7 @@ from modelzoo.errors import DataError, ModelzooError, nearest
 from modelzoo.runtime.abilities.known import ABILITIES
 from modelzoo.runtime.media.suffixes import kind_of_file
 
-__all__ = ["ability_for", "of_media", "path_of"]
+__all__ = ["ability_for", "near_file", "of_media", "of_text", "path_of"]
 
 
 def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = None) -> str:
@@ -32,12 +32,12 @@ def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = Non
             next_step="leave --label out, or take a model of the task contrastive",
         )
     path = path_of(text)
-    if path is None and (kind_of_file(text) or not _of_text(able)) and media:
+    if path is None and (kind_of_file(text) or not of_text(able)) and media:
         raise _no_file(text)
     if path is None or not media:
         if labels:
             raise ModelzooError(f"--label is for files, and {text!r} is none")
-        return _of_text(able)[0]
+        return of_text(able)[0]
     if labels:
         return "zero_shot"
     return _of_kind(path, media)
@@ -60,7 +60,8 @@ def of_media(able: tuple[str, ...]) -> list[str]:
     return ["classify", *media] if classifies else media
 
 
-def _of_text(able: tuple[str, ...]) -> list[str]:
+def of_text(able: tuple[str, ...]) -> list[str]:
+    """Those of a model's abilities that take a text."""
     media = of_media(able)
     texts = [name for name, how in ABILITIES.items() if how.reads in ("text", "either")]
     return [name for name in texts if name in able and name not in media]
@@ -77,13 +78,18 @@ def _of_kind(path: Path, media: list[str]) -> str:
     raise ModelzooError(f"this model reads {known}, and not such a file", where=path)
 
 
-def _no_file(text: str) -> DataError:
+def near_file(text: str) -> str | None:
+    """The file that a path was meant for, in the same folder."""
     path = Path(text[:255])
     folder = path.parent
     names = os.listdir(folder) if folder.is_dir() and "\0" not in text else []
     near = nearest(path.name, names)
+    return near and str(path.with_name(near))
+
+
+def _no_file(text: str) -> DataError:
     return DataError(
         f"no such file: {text}",
-        did_you_mean=near and str(path.with_name(near)),
+        did_you_mean=near_file(text),
         next_step="this model takes the path of a file",
     )

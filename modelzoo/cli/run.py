@@ -6,11 +6,12 @@ import argparse
 import json
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelzoo.cli.common import add_trust, examples
-from modelzoo.cli.media_inputs import ability_for
+from modelzoo.cli.media_inputs import ability_for, near_file, of_text, path_of
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime.abilities.known import ABILITIES
 
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
+            "modelzoo run sentiment.bundle reviews.csv --out predictions.csv",
             "modelzoo run sentiment.bundle - --json < reviews.txt",
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
@@ -47,7 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "input",
         metavar="INPUT",
         nargs="?",
-        help="a text, or a file's path; - reads standard input, one a line",
+        help="a text; a picture's or sound's path; a .csv, .tsv, .jsonl, .parquet or .txt file of "
+        "texts; - reads standard input, one a line",
     )
     parser.add_argument("--pair", metavar="TEXT", help="second text, for classifying a pair")
     parser.add_argument(
@@ -72,6 +75,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+    group = parser.add_argument_group("tables")
+    group.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the rows of INPUT with the answers (label and probability of a classifier) as "
+        ".csv, .tsv, .jsonl or .parquet",
+    )
+    group.add_argument(
+        "--column",
+        metavar="NAME",
+        help="the column to read (default: text, or text_a and text_b)",
+    )
+    group.add_argument("--force", action="store_true", help="replace the FILE of --out")
 
     group = parser.add_argument_group("chat")
     group.add_argument("--chat", action="store_true", help="a conversation; INPUT is its one turn")
@@ -113,12 +130,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
+    is_table = _check_table(args)
     model, able = open_model(args.model, args.threads, args.weight_cache, args.trust)
     if args.chat:
         return chat(model, args)
+    if is_table and of_text(able):
+        return _run_table(model, of_text(able)[0], args)
     streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
-    for text in inputs(args):
+    several = args.input in (None, "-")
+    for number, text in enumerate(inputs(args)):
         ability = ability_for(text, able, args.label)
+        if not several and not text.strip() and ABILITIES[ability].gives != "text":
+            raise DataError("the text is empty", next_step=f'modelzoo run {args.model} "some text"')
         options = options_for(ability, args)
         item = text if args.pair is None else (text, args.pair)
         if streams and ABILITIES[ability].gives == "text":
@@ -129,7 +152,64 @@ def run(args: argparse.Namespace) -> int:
             answer = getattr(model, ability)(item, **options)
             if ability == "zero_shot":
                 answer = answer[: args.top]
-            _write((as_json if args.json else as_text)(ability, item, answer) + "\n")
+            _write(_shown(ability, item, answer, args.json, number if several else None))
+    return 0
+
+
+def _shown(ability: str, item, answer, as_lines: bool, number: int | None) -> str:
+    """An answer as it is printed; several labelled inputs are repeated, each above its labels.
+
+    Args:
+        number: of the input among several, or `None` where there is one.
+    """
+    if as_lines:
+        return as_json(ability, item, answer) + "\n"
+    text = as_text(ability, item, answer) + "\n"
+    if number is None or ABILITIES[ability].gives not in ("label", "token"):
+        return text
+    title = item if isinstance(item, str) else " | ".join(item)
+    return f"{chr(10) if number else ''}{title}\n{text}"
+
+
+def _check_table(args: argparse.Namespace) -> bool:
+    """Whether INPUT is a table, with the options of a table checked before a model is loaded."""
+    from modelzoo.cli.table_files import check_output, is_table
+    from modelzoo.data.files import READERS
+
+    if args.chat or args.input in (None, "-") or not is_table(args.input):
+        given = next((name for name in ("out", "column") if getattr(args, name)), None)
+        looks = bool(re.fullmatch(rf"\S+({'|'.join(map(re.escape, READERS))})", args.input or ""))
+        if given or (looks and not args.chat and not path_of(args.input)):
+            raise DataError(
+                f"no such file: {args.input}" if looks else f"--{given} is for a table of texts",
+                did_you_mean=near_file(args.input) if looks else None,
+                next_step=f"INPUT is a {', '.join(READERS)} file then; a text goes through "
+                f"standard input: modelzoo run {args.model} -",
+            )
+        return False
+    for name in ("pair", "label"):
+        if getattr(args, name):
+            raise ModelzooError(
+                f"--{name} does not fit: {args.input} is a table", next_step=f"leave --{name} out"
+            )
+    if args.out is not None:
+        check_output(args.out, args.input, "--out", args.force)
+    return True
+
+
+def _run_table(model, ability: str, args: argparse.Namespace) -> int:
+    """The rows of a file, printed, or written to `--out`."""
+    from modelzoo.cli.run_table import run_table, summary
+
+    options, begun, answers = options_for(ability, args), time.monotonic(), []
+    if ABILITIES[ability].gives in ("label", "token"):
+        options.setdefault("top", 1)
+    for number, (item, answer) in enumerate(run_table(model, ability, options, args)):
+        answers.append(answer)
+        if args.out is None:
+            _write(_shown(ability, item, answer, args.json, number))
+    if args.out is not None:
+        print(summary(answers, ability, args.out, time.monotonic() - begun))
     return 0
 
 

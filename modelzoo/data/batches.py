@@ -44,6 +44,7 @@ class Batches:
         num_bytes: UTF-8 bytes of the text behind these tokens.
         labels: class names by number, of a classification.
         unlabelled: whether the examples have no labels: only `predict` can use them.
+        predicted: what `tasks.shared.scores.predictions` found last: answers and right ones.
         make_evaluation: instead of `make` for evaluation, where training alters its rows.
 
     Attributes: all the arguments but `make` and `make_evaluation`.
@@ -80,6 +81,7 @@ class Batches:
         self.num_bytes = num_bytes
         self.labels = labels
         self.unlabelled = unlabelled
+        self.predicted: tuple[np.ndarray, np.ndarray] | None = None
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 
     def __len__(self) -> int:

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelzoo.building.directory import load
 from modelzoo.data.media_rows import readable_examples
 from modelzoo.recipe.train_options import train_options
 from modelzoo.registry.of_recipe import recipe_of, task_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model did on data.
+
+    Attributes:
+        figures: of its task, by name.
+        labels: of a classifier, in the order of its logits; else `None`, as the next two.
+        logits: (N, labels), an example a row, in the order of the data.
+        truth: (N,), the right label's number.
+    """
+
+    figures: dict[str, float]
+    labels: tuple[str, ...] | None = None
+    logits: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
 
 def evaluate(
@@ -23,6 +45,13 @@ def evaluate(
         >>> round(evaluate("my-gpt", "held-out.txt")["bits_per_byte"])
         2
     """
+    return evaluate_in_detail(model, data, batch_size=batch_size, length=length).figures
+
+
+def evaluate_in_detail(
+    model, data, *, batch_size: int | None = None, length: int | None = None
+) -> Evaluation:
+    """As `evaluate`, with each answer of a classifier."""
     if isinstance(model, str | os.PathLike):
         model = load(model, compile=False)
     recipe = recipe_of(model)
@@ -35,4 +64,7 @@ def evaluate(
         shuffle=False,
         **task.batch_options(model, options, length),
     )
-    return task.evaluate(model, batches)
+    figures, labels = task.evaluate(model, batches), batches.labels
+    if not labels or batches.predicted is None:
+        return Evaluation(figures)
+    return Evaluation(figures, labels, *batches.predicted)

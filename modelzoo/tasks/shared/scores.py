@@ -55,7 +55,8 @@ def predictions(model, batches) -> tuple[np.ndarray, np.ndarray]:
         real = np.asarray(weight) > 0
         found.append(np.asarray(model.predict_on_batch(x))[real])
         truth.append(np.asarray(y)[real])
-    return np.concatenate(found), np.concatenate(truth)
+    batches.predicted = np.concatenate(found), np.concatenate(truth)  # for a closer look
+    return batches.predicted
 
 
 def classification_scores(
@@ -80,6 +81,33 @@ def classification_scores(
     if top5 and count > 5:
         scores["top5"] = float(((logits > own).sum(-1) < 5).mean())
     return {**scores, "f1": macro_f1(truth, guess, count), "examples": len(truth)}
+
+
+def confusion(truth: np.ndarray, guess: np.ndarray, num_labels: int) -> np.ndarray:
+    """(labels, labels): examples of the row's label that were given the column's.
+
+    >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    cells = np.bincount(truth * num_labels + guess, minlength=num_labels**2)
+    return cells.reshape(num_labels, num_labels)
+
+
+def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """`precision`, `recall`, `f1` and `examples` of each label of a confusion matrix; nan where a
+    figure has no examples.
+
+    >>> {name: values.tolist() for name, values in class_scores(np.array([[1, 1], [0, 1]])).items()}
+    {'precision': [1.0, 0.5], 'recall': [0.5, 1.0], 'f1': [0.6..., 0.6...], 'examples': [2, 1]}
+    """
+    hits, found, there = np.diagonal(matrix), matrix.sum(0), matrix.sum(1)
+    with np.errstate(invalid="ignore"):
+        return {
+            "precision": hits / found,
+            "recall": hits / there,
+            "f1": 2 * hits / (found + there),
+            "examples": there,
+        }
 
 
 def negative_log_likelihood(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
