@@ -402,3 +402,32 @@ def test_a_directory_without_a_lock_is_no_model_directory(tmp_path):
 def test_a_lock_cannot_be_written_where_there_is_no_folder(tmp_path, base):
     with pytest.raises(OutputError, match="cannot write"):
         write_lock(tmp_path / "nowhere", base)
+
+
+# === A key of another table ===
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("learning_rate", "train.learning_rate"),
+        ("learning_rat", "train.learning_rate"),
+        ("patience", "train.patience"),
+        ("early_stopping", "train.patience"),
+        ("lr", "train.learning_rate"),
+        ("labels", "task_options.labels"),
+        ("num_labels", "task_options.labels"),
+        ("num_layer", "num_layers"),
+        ("train.lr", "learning_rate"),
+    ],
+)
+def test_a_key_of_another_table_is_named_with_its_table(key, meant):
+    from modelzoo import registry
+    from modelzoo.recipe.schema import validate_against
+    from modelzoo.recipe.train_options import train_options
+
+    found = registry.recipe("bert-tiny-classifier", {key: 1})
+    with pytest.raises(RecipeError) as caught:
+        validate_against(found, registry.architecture(found.architecture))
+        train_options(found)
+    assert caught.value.did_you_mean == meant

@@ -16,6 +16,7 @@ from modelzoo.errors import RecipeError, parsing, warn
 from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import validate_against
+from modelzoo.recipe.train_options import train_options
 from modelzoo.registry.of_recipe import task_of
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.weights import (
@@ -76,6 +77,8 @@ def build(
         )
     if tokenizer is not None:
         check_vocabulary(tokenizer, vocabulary_of(recipe)[0])
+    if compile:
+        train_options(recipe)
     need_keras()  # what could be wrong without it has been told by now
     from modelzoo.layers.dense import blank_weights
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from modelzoo.errors import ModelzooError, RecipeError, nearest, shown
@@ -18,7 +18,7 @@ from modelzoo.recipe.ranges import out_of_range
 if typing.TYPE_CHECKING:
     from modelzoo.recipe.recipe import Recipe
 
-__all__ = ["arguments", "defaults", "validate_against"]
+__all__ = ["arguments", "defaults", "schema_of", "validate_against"]
 
 
 def validate_against(recipe: Recipe, function: Callable, table: str = "model") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
             raise RecipeError(
                 f"{recipe.name}: {_title(recipe, table)} takes no {key!r}",
                 where=where,
-                did_you_mean=nearest(key, schema),
+                did_you_mean=_meant(key, schema, table, recipe),
                 next_step=f"it takes {', '.join(schema) or 'nothing'}",
             )
         hint, _ = schema[key]
@@ -69,6 +69,58 @@ def validate_against(recipe: Recipe, function: Callable, table: str = "model") -
             next_step=f"state it under [{table}]",
         )
     return values
+
+
+def _meant(key: str, schema: Collection[str], table: str, recipe: Recipe) -> str | None:
+    """The key that was probably meant: of this table, or `table.key` of another."""
+    if (table, key) in _ELSEWHERE:
+        return _ELSEWHERE[table, key]
+    others = {
+        name: f"{other}.{name}"
+        for other, names in _others(recipe).items()
+        if other != table
+        for name in names
+    }
+    if key in others:
+        return others[key]
+    near = nearest(key, {*schema, *others})
+    return near if near is None or near in schema else others[near]
+
+
+# What other libraries call a key, where no spelling leads there.
+_ELSEWHERE = {
+    ("model", "lr"): "train.learning_rate",
+    ("model", "early_stopping"): "train.patience",
+    ("model", "num_labels"): "task_options.labels",
+    ("model", "num_classes"): "task_options.labels",
+    ("model", "classes"): "task_options.labels",
+    ("train", "lr"): "learning_rate",
+    ("train", "early_stopping"): "patience",
+    ("train", "num_epochs"): "epochs",
+    ("train", "max_steps"): "steps",
+    ("train", "max_length"): "length",
+}
+
+
+def _others(recipe: Recipe) -> dict[str, Collection[str]]:
+    """The keys of the other tables, as far as they are known without Keras."""
+    known: dict[str, Collection[str]] = {
+        table: arguments(function) for table, function in _schemas.items()
+    }
+    return {"task_options": {"labels", *recipe.table("task_options")}, **known}
+
+
+_schemas: dict[str, Callable] = {}  # of the tables whose function is always the same one
+
+
+def schema_of(table: str) -> Callable[[type], type]:
+    """A decorator: the class states the keys of this table in every recipe."""
+
+    def register(function: type) -> type:
+        _schemas[table] = function
+        return function
+
+    return register
 
 
 def arguments(function: Callable) -> dict[str, tuple[object, bool]]:

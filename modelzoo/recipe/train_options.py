@@ -8,11 +8,12 @@ from typing import Literal
 
 from modelzoo.errors import RecipeError
 from modelzoo.recipe.recipe import Recipe
-from modelzoo.recipe.schema import validate_against
+from modelzoo.recipe.schema import schema_of, validate_against
 
 MOST_ROWS = 2**20  # of a batch
 
 
+@schema_of("train")
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """The values of `[train]`.
