@@ -47,6 +47,7 @@ COMMANDS = (
     Command("export", "modelzoo.cli.export", "a model becomes a bundle for a device", "ship"),
     Command("verify", "modelzoo.cli.verify", "does the bundle answer as the model does", "ship"),
     Command("bench", "modelzoo.cli.bench", "latency, memory and size of a bundle", "ship"),
+    Command("completion", "modelzoo.cli.completion", "a script for bash, zsh or fish", "extend"),
     Command("plugins", "modelzoo.cli.plugins", "what is installed, and what is wrong", "extend"),
     Command("new-plugin", "modelzoo.cli.new_plugin", "write a plugin that works", "extend"),
 )
@@ -188,7 +189,7 @@ def _dispatch(argv: list[str]) -> int:
         return command.run(args) or 0
     except ModelzooError as error:
         if error.next_step:
-            error.next_step = in_options(error.next_step, _options(_parser(command, argv[0])[1]))
+            error.next_step = in_options(error.next_step, options_of(argv[0]))
         raise
 
 
@@ -264,6 +265,16 @@ def _refuse_unknown_options(parser: argparse.ArgumentParser, argv: list[str]) ->
 
 def _is_option(word: str) -> bool:
     return word.startswith("--") or (len(word) == 2 and word[0] == "-" and word[1].isalpha())
+
+
+def options_of(command: str) -> set[str]:
+    """The option strings of a command.
+
+    Example:
+        >>> "--task" in options_of("list")
+        True
+    """
+    return _options(_parser(_command(command), command)[1])
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:
