@@ -14,7 +14,7 @@ from modelzoo.building.model_file import check_model_file
 from modelzoo.building.vocabulary import check_vocabulary
 from modelzoo.errors import ModelDirectoryError, parsing
 from modelzoo.files import new_directory
-from modelzoo.recipe import Recipe, read_lock, write_lock
+from modelzoo.recipe import LOCK_NAME, Recipe, read_lock, write_lock
 from modelzoo.registry.of_recipe import recipe_of
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.runtime.text.chat_template import read_source
@@ -80,12 +80,16 @@ def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
 
 
 def _locked_recipe(directory: str | os.PathLike) -> Recipe:
-    if Path(directory).is_file():
-        raise ModelDirectoryError(
-            f"{directory} is a file, and no model directory",
-            next_step="modelzoo build NAME -o DIR writes one",
-        )
-    return read_lock(directory)[0]
+    path = Path(directory)
+    if not path.is_file():
+        return read_lock(path)[0]
+    step = "modelzoo build NAME -o DIR writes one"
+    folder = next((one for one in path.parents if (one / LOCK_NAME).is_file()), None)
+    if folder is not None and folder != Path("."):
+        step = f"name the folder: {folder}"
+    elif path.suffix == ".keras":
+        step = f"keras.saving.load_model({str(path)!r}) opens it, without a tokenizer"
+    raise ModelDirectoryError(f"{directory} is a file, not a model directory", next_step=step)
 
 
 def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:

@@ -14,12 +14,12 @@ _OF_RECIPES = ("build", "cp", "export", "find", "show", "train")
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "completion",
-        description="Print a script that completes commands, options and the names of recipes. A "
-        "new shell has it when it is in the file of the examples.",
+        description="Print a script that completes commands, options and the names of recipes. fish "
+        "reads it from ~/.config/fish/completions.",
         epilog=examples(
             "modelzoo completion bash >> ~/.bashrc",
             "modelzoo completion zsh >> ~/.zshrc",
-            "modelzoo completion fish > ~/.config/fish/completions/modelzoo.fish",
+            "modelzoo completion fish > modelzoo.fish",
         ),
     )
     parser.add_argument(

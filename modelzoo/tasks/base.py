@@ -218,8 +218,9 @@ class TaskModel(keras.Model):
         if self.tokenizer is None:
             raise TokenizerError(
                 "the model has no tokenizer, so it can read and write token ids only",
-                next_step="modelzoo.dataset(model, 'corpus.txt') trains one, "
-                "modelzoo.build(..., tokenizer='tokenizer.json') takes one along",
+                next_step="trained weights need the tokenizer they were trained with: "
+                "modelzoo.load(DIR), or modelzoo.build(..., tokenizer='tokenizer.json'); for new "
+                "weights modelzoo.dataset(model, 'corpus.txt') trains one",
             )
         return self.tokenizer
 

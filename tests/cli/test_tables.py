@@ -172,3 +172,14 @@ def test_predictions_need_a_classifier(work, models, capsys):
     err = refused(capsys, "evaluate", str(models / "gpt-tiny"), *words)
     assert "--predictions is for a classifier and data in one file" in err
     assert not (work / "p.csv").exists()
+
+
+# === A file of a model is not the model ===
+
+
+def test_a_file_inside_a_model_or_bundle_names_the_folder(work, classifier, capsys, tmp_path):
+    err = refused(capsys, "run", f"{classifier}/model.keras", "a text")
+    assert f"is a file, not a model directory\n  next: name the folder: {classifier}\n" in err
+    (work / "lone.keras").touch()
+    err = refused(capsys, "run", "lone.keras", "a text")
+    assert "keras.saving.load_model('lone.keras') opens it, without a tokenizer" in err
