@@ -14,8 +14,8 @@ _OF_RECIPES = ("build", "cp", "export", "find", "show", "train")
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "completion",
-        description="Print a script that completes commands, options and the names of recipes. fish "
-        "reads it from ~/.config/fish/completions.",
+        description="Print a script that completes commands, options and the names of recipes. "
+        "fish reads it from ~/.config/fish/completions.",
         epilog=examples(
             "modelzoo completion bash >> ~/.bashrc",
             "modelzoo completion zsh >> ~/.zshrc",

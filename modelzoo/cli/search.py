@@ -25,9 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "folder; then the query may be a file too.",
         epilog=examples(
             'modelzoo search minilm "how do I cancel?" --in docs',
-            'modelzoo search minilm.bundle "late delivery" --in log.jsonl --top 3 --json',
+            'modelzoo search minilm.bundle "late delivery" --in tickets.jsonl --json',
             'modelzoo search minilm "how do I cancel?" --in docs --index docs.npz',
-            'modelzoo search clip "a red apple" --in photos --index photos.npz --sheet a.png',
+            'modelzoo search clip "a red apple" --in photos --sheet hits.png',
         ),
     )
     parser.add_argument("model", metavar="MODEL", help="a model directory or a bundle that embeds")

@@ -128,7 +128,10 @@ def hint(name: str) -> str:
     if os.environ.get(VARIABLE) is not None:
         return f"{VARIABLE}={os.environ[VARIABLE]!r} limits which plugins are seen"
     if plugin is not None:
-        return f"modelzoo plugins --json shows all that {plugin.title} brings"
+        return (
+            f"modelzoo plugins --json shows all that {plugin.title} brings; a new entry "
+            "point is seen after the next pip install of it"
+        )
     return f"install the plugin that brings {namespace}/..., or see: modelzoo plugins"
 
 

@@ -57,7 +57,7 @@ def refused(capsys, *argv: str) -> str:
 def test_run_writes_a_table_with_every_column_and_the_answers(work, classifier, capsys):
     out = output(capsys, "run", classifier, "new.csv", "--out", "predictions.csv")
     assert out.startswith("predictions.csv: 4 rows in ")
-    rows = list(csv.DictReader((work / "predictions.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((work / "predictions.csv").read_text("utf-8").splitlines()))
     assert [list(row) for row in rows] == [["id", "text", "label", "probability"]] * 4
     model = modelzoo.load(classifier)
     for row, (text, _) in zip(rows, small.REVIEWS, strict=True):
@@ -152,7 +152,7 @@ def test_escapes_in_a_stop_text():
 def test_evaluate_shows_each_label_and_the_confusion_matrix(work, classifier, capsys):
     out = output(capsys, "evaluate", classifier, "--data", "test.csv", "--predictions", "p.csv")
     facts = json.loads(output(capsys, "evaluate", classifier, "--data", "test.csv", "--json"))
-    rows = list(csv.DictReader((work / "p.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((work / "p.csv").read_text("utf-8").splitlines()))
     assert list(rows[0]) == ["text", "label", "prediction", "probability"]
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert right / len(rows) == facts["accuracy"]
