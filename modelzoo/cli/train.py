@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, float]:
     """Train; an error in the recipe or the data is reported before Keras is imported."""
     from modelzoo import registry
+    from modelzoo.building.keras_backend import need_keras
     from modelzoo.cli.data_check import check_data
     from modelzoo.recipe.schema import validate_against
     from modelzoo.recipe.train_options import train_options
@@ -80,6 +81,7 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
 
     with told_warnings(), Steps() as step:
         step("starting TensorFlow")
+        need_keras()
         from modelzoo.training.train import train
 
         step(f"reading {args.data}")

@@ -87,8 +87,9 @@ def _constant(module: str, owner: str, name: str, depth: int) -> object:
         if not (isinstance(node, ast.ClassDef) and node.name == owner):
             continue
         for line in node.body:
-            targets = line.targets if isinstance(line, ast.Assign) else []
-            if any(isinstance(one, ast.Name) and one.id == name for one in targets):
+            if not isinstance(line, ast.Assign):
+                continue
+            if any(isinstance(one, ast.Name) and one.id == name for one in line.targets):
                 try:
                     return ast.literal_eval(line.value)
                 except ValueError:
