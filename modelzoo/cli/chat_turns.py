@@ -41,7 +41,7 @@ def converse(
         return 0
     messages = start
     if terminal():
-        print(f"{printable(name)}: {COMMANDS}\n")
+        print(f"{printable(name)}\n{COMMANDS}\n")
     for text in lines():
         command = text.strip()
         if command in EXIT or (command in WORDS and terminal()):

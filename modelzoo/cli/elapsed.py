@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -78,8 +79,9 @@ class Steps:
                 if over.is_set():
                     return
                 seconds = clock(time.monotonic() - self._since)
-                text = f"{CLEAR_LINE}modelzoo: {self._step} … {seconds}"
-                print(text, end="", file=self.stream, flush=True)
+                # A line that wraps could not be written over.
+                text = f"modelzoo: {self._step} … {seconds}"[: shutil.get_terminal_size()[0] - 1]
+                print(f"{CLEAR_LINE}{text}", end="", file=self.stream, flush=True)
             over.wait(self.EVERY)
 
 

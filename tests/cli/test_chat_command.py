@@ -22,7 +22,7 @@ from tests.runtime.chats import assistant, system, user
 
 FEW = ["--max-new-tokens", "4"]
 OPENING = (
-    "gpt-tiny: /clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply\n\n"
+    "gpt-tiny\n/clear begins a new conversation, /exit or Ctrl-D ends, Ctrl-C stops a reply\n\n"
 )
 GPT = {**small.GPT, "max_length": 128}
 

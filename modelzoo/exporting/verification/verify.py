@@ -66,7 +66,7 @@ def verify(
         generation = Generation(engine, model, samples, tokenizer, mode)
         figures["generation"] = generation.check()
     if mode.quantized:
-        progress("holding the answers to real text against float32")
+        progress("comparing answers to held-out text with float32")
         if "decode" in signatures:
             measured = held_out.language_model(generation, tokenizer, mode)
         else:
