@@ -312,10 +312,10 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
 
 
 def unescaped(text: str) -> str:
-    """A text of the command line with `\\n`, `\\t`, `\\r` and `\\\\` as these characters.
+    r"""A text of the command line with `\n`, `\t`, `\r` and `\\` as the characters they stand for.
 
-    >>> unescaped(r"a\n"), unescaped(r"a\\n")
-    ('a\n', 'a\\n')
+    >>> unescaped(r"a\n") == "a" + chr(10), unescaped(r"a\\n") == r"a\n"
+    (True, True)
     """
     return re.sub(r"\\([ntr\\])", lambda found: _ESCAPES[found[1]], text)
 

@@ -181,3 +181,12 @@ def test_a_keras_model_generates_so_and_writes_it_back(tmp_path):
     assert without.generate_tokens([[3, 4]], max_new_tokens=8) == made.generate_tokens(
         [[3, 4]], max_new_tokens=8
     )
+
+
+def test_a_seed_at_temperature_0_is_refused_as_top_p_is():
+    for options in ({"seed": 3}, {"seed": 0}, {"seed": 3, "temperature": 0}):
+        with pytest.raises(ModelzooError, match="seed has no effect at temperature 0") as caught:
+            sampling_with({}, options)
+        assert caught.value.next_step == "add temperature=1.0"
+    assert sampling_with({}, {"seed": 3, "temperature": 1.0}).seed == 3
+    assert sampling_with({"do_sample": True}, {"seed": 3}).seed == 3
