@@ -36,7 +36,7 @@ COMMANDS = {
     **dict.fromkeys(("info", "describe", "inspect", "summary", "card"), _SHOW),
     **dict.fromkeys(("push", "upload", "publish", "share", "save"), _WEIGHTS),
     **dict.fromkeys(("download", "pull", "fetch", "get", "create"), _BUILD),
-    **dict.fromkeys(("convert", "compile", "quantize", "package", "tflite", "bundle"), _EXPORT),
+    **dict.fromkeys(("convert", "compile", "quantize", "package", "bundle"), _EXPORT),
     **dict.fromkeys(("test", "eval", "score", "validate", "metrics"), _EVALUATE),
     **dict.fromkeys(("benchmark", "profile", "time", "speed"), _BENCH),
     **dict.fromkeys(("ls", "models", "recipes", "zoo"), ("list", "modelzoo list WORD")),
