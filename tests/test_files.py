@@ -581,3 +581,10 @@ def test_a_folder_that_became_read_only_is_an_output_error(tmp_path, monkeypatch
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(OutputError, match="cannot write .*model: Read-only file system"):
         write(tmp_path / "model")
+
+
+def test_python_is_told_of_pythons_argument(tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OutputError) as caught, new_directory(tmp_path / "model"):
+        pass
+    assert caught.value.next_step.endswith("force=True to replace it")

@@ -172,8 +172,8 @@ BAD = [
     (("evaluate", "gpt", "--data", "empty.txt"), "the file is empty", "empty.txt"),
     (("evaluate", "mute", "--data", "corpus.txt"), "the model has no tokenizer", "tokenizer"),
     (("evaluate", "gpt", "--data", "corpus.txt", "--length", "33"), "33 tokens are longer", ""),
-    (("run", "cut", "hello"), "model.keras is damaged", "cut off"),
-    (("run", "mute", "hello"), "the model has no tokenizer", "tokenizer"),
+    (("run", "cut", "hello"), "model.keras is damaged", "write the directory again"),
+    (("run", "mute", "hello"), "the model has no tokenizer", "modelzoo.load(DIR)"),
     (
         ("run", "newer", "hello"),
         "written by a newer modelzoo",
