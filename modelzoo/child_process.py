@@ -12,6 +12,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -94,24 +95,47 @@ def start(
         ...     child.communicate(b"[1]")[0].split()
         [b'[', b'1', b']']
     """
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        cwd=cwd,
-        env=environment(**(variables or {})),
-        start_new_session=True,  # a process group, to kill as one; Ctrl-C is the parent's decision
-    )
+    child = None
     try:
+        with _signals_wait():  # a child that has begun and has no name yet could not be killed
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=cwd,
+                env=environment(**(variables or {})),
+                start_new_session=True,  # a group, to kill as one; Ctrl-C is the parent's decision
+            )
         yield child
     finally:
-        if child.returncode is None:
+        if child is not None and child.returncode is None:
             _kill(child)
-        for pipe in (child.stdin, child.stdout, child.stderr):
+        for pipe in (child.stdin, child.stdout, child.stderr) if child is not None else ():
             if pipe is not None:
                 with suppress(BrokenPipeError):  # of what it was to read, and never will
                     pipe.close()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and requests to end are answered when the block has ended, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # other threads get no signals
+        return
+    came: list[tuple] = []
+    names = (name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+    handlers = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in ours:
+        signal.signal(number, lambda *arguments: came.append(arguments))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if came:
+            ours[came[0][0]](*came[0])
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -150,3 +151,20 @@ def test_no_other_file_starts_a_python():
 
 def test_the_package_is_the_one_that_runs():
     assert call(find_spec, "modelzoo.child_process").origin == child_process.__file__
+
+
+def test_ctrl_c_while_a_child_starts_ends_the_child(monkeypatch):
+    begun = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            begun.append(self)
+            signal.raise_signal(signal.SIGINT)  # the child runs, and nobody has its name yet
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), child_process.start("json.tool"):
+        pytest.fail("the block began")
+    assert begun[0].returncode is not None
+    assert signal.getsignal(signal.SIGINT) is before

@@ -80,7 +80,7 @@ def test_an_existing_one_is_replaced_only_with_force(renaming, tmp_path):
     before = listing(tmp_path)
     with pytest.raises(OutputError, match="exists") as caught:
         write(tmp_path / "model")
-    assert "--force" in caught.value.next_step
+    assert "force=True" in caught.value.next_step
     write(tmp_path / "model", force=True)
     assert content(tmp_path / "model") == "new"
     assert listing(tmp_path) == before

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from modelzoo.runtime.text import chat_template, sandbox
+from modelzoo.runtime.text import budget, chat_template
 from tests.plugin_site import ROOT
 
 yaml = pytest.importorskip("yaml")
@@ -69,6 +69,6 @@ def test_a_page_names_files_and_links_that_are_there(page):
 
 def test_the_security_page_states_the_limits_of_chat_templates():
     text = " ".join((HOME / "SECURITY.md").read_text("utf-8").split())
-    assert f"({sandbox.MAX_PASSES:,})" in text
-    assert f"({sandbox.MAX_SIZE // 1_000_000} million characters)" in text
+    assert f"({budget.MAX_STEPS:,})" in text
+    assert f"({budget.MAX_BYTES // 1_000_000} million bytes)" in text
     assert f"{'.'.join(map(str, chat_template._SAFE_JINJA))} or newer" in text

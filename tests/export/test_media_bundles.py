@@ -164,7 +164,7 @@ def test_sounds_videos_and_towers_are_described():
     text = "\n".join(media_lines(signatures, processing))
     for words in (
         "`frames` are images RGB",
-        "its shorter side first to 9",
+        "first to a shorter side of 9",
         "160,000 samples between -1 and 1",
         "`num_samples` says",
         "has length 1",
