@@ -76,8 +76,8 @@ def test_a_byte_order_mark_and_windows_newlines_are_read(tmp_path):
         (b'architecture = "gpt"\nparameters = true\n', r"parameters must be a whole number"),
         (b'architecture = "gpt"\nparameters = -1\n', r"must not be negative"),
         (
-            b'architecture = "gpt"\n[model]\nday = 2020-01-01\n',
-            r"model.day holds what a recipe cannot",
+            b'architecture = "gpt"\n[model]\nd = 2020-01-01\n',
+            r"model.d holds what a recipe cannot",
         ),
         (b'summary = "nothing"\n', r"names no architecture"),
         (b'architecture = "gpt"\nextends = "other"\n', r"can only be followed by name"),
