@@ -234,8 +234,25 @@ def statistical(results: Mapping[str, dict]) -> str:
     )
 
 
+def checkpoints(table: str) -> Callable[[Mapping[str, dict]], str]:
+    """A table of the latest run of `benchmarks.house.checkpoints`."""
+
+    def block(results: Mapping[str, dict]) -> str:
+        run = results["checkpoints"]["runs"][-1]
+        rows = [row for row in run["figures"][table] if row.get("nearest") != "none"]
+        versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+        return f"`{run['command']}`, {run['date']}, {versions}:\n\n{markdown(rows)}"
+
+    return block
+
+
 BLOCKS: dict[str, dict[str, Callable[[Mapping[str, dict]], str]]] = {
     "README.md": {"speed": speed},
+    "docs/checkpoints.md": {
+        "model types": checkpoints("model types"),
+        "rejected types": checkpoints("rejected model types"),
+        "tokenizers": checkpoints("tokenizer classes"),
+    },
     "plugins/modelzoo-statistical/README.md": {"figures": statistical},
 }
 
