@@ -84,6 +84,8 @@ CASES = {
     "phi3, part of a head, no scaling": _case(
         "Phi3", rope_parameters={"rope_theta": 90.0, "partial_rotary_factor": 0.5}
     ),
+    "gemma": _case("Gemma", head_dim=16, num_key_value_heads=1),
+    "gemma, as first released": _case("Gemma", head_dim=16, hidden_act="gelu"),
     "gemma2": _case(
         "Gemma2",
         head_dim=16,

@@ -99,6 +99,7 @@ MODELS = {
     "electra": ("bert-base", _ELECTRA),
     "gemma3_text": ("gemma3-270m", {**_LLAMA, "num_layers": 7, "head_dim": 8}),
     "cohere": ("smollm2-135m", _COHERE),
+    "gemma": ("gemma-2b", {**_LLAMA, "num_kv_heads": 1, "head_dim": 8}),
     "gemma2": (
         "gemma2-2b",
         {**_LLAMA, "head_dim": 8, "attention_scale": 0.25, "sliding_window": 4},

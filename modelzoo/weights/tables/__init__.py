@@ -10,7 +10,7 @@ from modelzoo.weights.tables.cohere import COHERE
 from modelzoo.weights.tables.deit import DEIT
 from modelzoo.weights.tables.dinov2 import DINOV2
 from modelzoo.weights.tables.electra import ELECTRA
-from modelzoo.weights.tables.gemma import GEMMA2, GEMMA3
+from modelzoo.weights.tables.gemma import GEMMA, GEMMA2, GEMMA3
 from modelzoo.weights.tables.gpt2 import GPT2, OPENAI_GPT
 from modelzoo.weights.tables.gpt_neox import GPT_NEOX
 from modelzoo.weights.tables.gptj import GPTJ, PHI
@@ -49,6 +49,7 @@ TABLES = {
         DINOV2,
         DISTILBERT,
         ELECTRA,
+        GEMMA,
         GEMMA2,
         GEMMA3,
         GPT2,

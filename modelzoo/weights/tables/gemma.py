@@ -1,12 +1,20 @@
-"""Gemma 2 and 3: norms on both sides of a sublayer, local layers, scaled embeddings."""
+"""Gemma: scaled embeddings; 2 and 3 with norms on both sides of a sublayer, and local layers."""
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import ACTIVATIONS, Table, Value, activation, rms_norm, rules
-from modelzoo.weights.tables.llama import FIXED, SIZES, decoder, read_heads, write_heads
+from modelzoo.weights.tables.llama import (
+    FIXED,
+    PRE_NORMS,
+    SIZES,
+    decoder,
+    read_heads,
+    write_heads,
+)
 from modelzoo.weights.tables.shared.rotary import (
     read_layers,
     read_rotary,
     read_windows,
+    write_full_layers,
     write_layers,
     write_rotary,
     write_windows,
@@ -17,13 +25,11 @@ _NORMS = rules(
     rms_norm("pre_feedforward_layernorm", "ffn_norm"),
     rms_norm("post_feedforward_layernorm", "ffn_post_norm"),
 )
-_VALUES = (
-    *SIZES,
-    Value("tie_word_embeddings", "tie_embeddings", True),
-    activation(
-        "hidden_activation", {"gelu_pytorch_tanh": "gelu_tanh", **ACTIVATIONS}, "gelu_pytorch_tanh"
-    ),
-)
+_TIED = Value("tie_word_embeddings", "tie_embeddings", True)
+_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", **ACTIVATIONS}
+_VALUES = (*SIZES, _TIED, activation("hidden_activation", _ACTIVATIONS, "gelu_pytorch_tanh"))
+# The first release's files say "gelu" and mean its approximation.
+_FIRST = {"gelu_pytorch_tanh": "gelu_tanh", **ACTIVATIONS, "gelu": "gelu_tanh"}
 _FIXED = {
     **FIXED,
     "norm": "rms_unit_offset",
@@ -36,9 +42,23 @@ del _FIXED["logit_softcap"]
 _UNUSED = ("cache_implementation", "hidden_act")
 
 
-def _read_shared(config) -> dict:
+def _check_causal(config) -> None:
     if config.get("use_bidirectional_attention"):
         raise WeightsError("a Gemma that looks both ways is not supported")
+
+
+def _read_gemma(config, names) -> dict:
+    _check_causal(config)
+    heads = read_heads(config, kv_heads=16, head_dim=256)
+    return {**heads, **read_rotary(config, 10_000.0)}
+
+
+def _write_gemma(values) -> dict:
+    return {**write_heads(values), **write_rotary(values), **write_full_layers(values)}
+
+
+def _read_shared(config) -> dict:
+    _check_causal(config)
     return {
         **read_heads(config, kv_heads=4, head_dim=256),
         "attention_scale": float(config.get("query_pre_attn_scalar", 256)) ** -0.5,
@@ -73,6 +93,17 @@ def _read_gemma3(config, names) -> dict:
 def _write_gemma3(values) -> dict:
     return {**_write_shared(values), **write_layers(values)}
 
+
+GEMMA = Table(
+    model_type="gemma",
+    **decoder(PRE_NORMS, "Gemma"),
+    values=(*SIZES, _TIED, activation("hidden_act", _FIRST, "gelu_pytorch_tanh")),
+    fixed={**_FIXED, "norm_position": "pre", "logit_softcap": None},
+    assumed={"attention_bias": False},
+    unused=("cache_implementation", "hidden_activation"),
+    read=_read_gemma,
+    write=_write_gemma,
+)
 
 GEMMA2 = Table(
     model_type="gemma2",
