@@ -19,6 +19,7 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     The process must be fresh: load time and memory are then those of this bundle alone.
     """
     from modelzoo.runtime.bundle import read_bundle
+    from modelzoo.runtime.engines.base import STEPS
     from modelzoo.runtime.engines.opening import open_engine
 
     start = time.perf_counter()
@@ -32,7 +33,7 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     calls = {
         name: (info, some_inputs(info, vocab_size))
         for name, info in engine.signatures.items()
-        if not name.startswith(("prefill", "decode"))
+        if not name.startswith(STEPS)
     }
     plan = None
     if "decode" in engine.signatures:

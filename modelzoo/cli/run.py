@@ -17,7 +17,7 @@ from modelzoo.runtime.abilities.known import ABILITIES
 
 _GENERATION = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
-    "when_full",
+    *("when_full", "speculate"),
 )
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -113,6 +113,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--when-full",
         choices=("stop", "slide"),
         help="at the end of the model's window stop, or leave out the beginning and go on (stop)",
+    )
+    group.add_argument(
+        "--speculate",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="guess tokens and check several in one pass: the same text, sooner (where it pays)",
     )
     group.add_argument(
         "--stop",

@@ -142,19 +142,23 @@ class CaptionModel(TaskModel):
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] = (16,),
         kv_cache: str = "float32",
+        verify_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`encode` or `prefill_image` of one image, `prefill_{T}`, `decode`.
+        """`encode` or `prefill_image` of one image, `prefill_{T}`, `decode`, `verify_{T}`.
 
         Args:
             max_length: positions of the window, those of an image among them.
-            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
+            windows, prefill_lengths, kv_cache, verify_lengths: see
+                `tasks.shared.step_signatures.step_signatures`.
         """
         backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)
         height, width = backbone.processing["image"]["size"]
         images = TensorSpec((1, height, width, 3), "uint8")
         if backbone.image_tokens:
-            return self._prefix_signatures(images, slots, windows, prefill_lengths, kv_cache)
+            return self._prefix_signatures(
+                images, slots, windows, prefill_lengths, kv_cache, verify_lengths
+            )
 
         def encode(inputs):
             return backbone.encode(inputs["images"])
@@ -165,11 +169,20 @@ class CaptionModel(TaskModel):
 
         memory = memory_specs(backbone, backbone.image_vectors)
         steps = step_signatures(
-            step, backbone.init_cache, slots, windows, prefill_lengths, memory, kv_cache
+            step,
+            backbone.init_cache,
+            slots,
+            windows,
+            prefill_lengths,
+            memory,
+            kv_cache,
+            verify_lengths,
         )
         return {"encode": Signature(encode, {"images": images}), **steps}
 
-    def _prefix_signatures(self, images, slots, windows, prefill_lengths, kv_cache) -> dict:
+    def _prefix_signatures(
+        self, images, slots, windows, prefill_lengths, kv_cache, verify_lengths
+    ) -> dict:
         backbone, count = self.backbone, self.backbone.image_tokens
         sizes = [n for n in all_windows(slots, windows) if n >= count + _BEHIND_IMAGE] or [slots]
 
@@ -177,7 +190,7 @@ class CaptionModel(TaskModel):
             return backbone.step(token_ids, positions, cache)
 
         steps = step_signatures(
-            step, backbone.init_cache, slots, sizes, prefill_lengths, kv_cache=kv_cache
+            step, backbone.init_cache, slots, sizes, prefill_lengths, None, kv_cache, verify_lengths
         )
         # Once, since it holds the whole image encoder: a state moves to larger windows by itself.
         state = state_specs(backbone.init_cache(1, sizes[0]), kv_cache)

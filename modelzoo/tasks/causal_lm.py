@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 
@@ -18,7 +18,7 @@ from modelzoo.tasks.shared.chat import chat_session, fits
 from modelzoo.tasks.shared.checkpoints import generation_config
 from modelzoo.tasks.shared.scores import token_scores, with_perplexity
 from modelzoo.tasks.shared.step_signatures import PREFILL_LENGTHS, step_signatures
-from modelzoo.tasks.shared.stepper import KerasStepper, compile_steps, window
+from modelzoo.tasks.shared.stepper import KerasStepper, Steps, compile_steps, window
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -102,8 +102,8 @@ class CausalLM(TaskModel):
         slots, prefill = window(self.backbone.max_length, longest, sampling.max_new_tokens)
         return KerasStepper(self.backbone, self.steps(), len(prompts), slots, prefill)
 
-    def steps(self) -> tuple[Callable, Callable]:
-        """The compiled `prefill` and `decode`; see `KerasStepper`."""
+    def steps(self) -> Steps:
+        """The compiled `prefill` and `decode`."""
         return self.compile_once("steps", lambda: compile_steps(self.backbone, self))
 
     def export_signatures(
@@ -112,11 +112,13 @@ class CausalLM(TaskModel):
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] | None = None,
         kv_cache: str = "float32",
+        verify_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`prefill_{T}` and `decode` for one text of at most `max_length` tokens.
+        """`prefill_{T}`, `decode` and `verify_{T}` for one text of at most `max_length` tokens.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
+            windows, prefill_lengths, kv_cache, verify_lengths: see
+                `tasks.shared.step_signatures.step_signatures`.
         """
         slots = self.backbone.max_length
         if slots is None:  # recurrent: each step of a chunk is unrolled
@@ -128,7 +130,14 @@ class CausalLM(TaskModel):
             return self.backbone.step(token_ids, positions, cache)
 
         return step_signatures(
-            step, self.backbone.init_cache, slots, windows, prefill_lengths, kv_cache=kv_cache
+            step,
+            self.backbone.init_cache,
+            slots,
+            windows,
+            prefill_lengths,
+            None,
+            kv_cache,
+            verify_lengths,
         )
 
 

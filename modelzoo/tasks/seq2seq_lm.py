@@ -97,11 +97,14 @@ class Seq2SeqLM(TaskModel):
         windows: tuple[int, ...] | None = None,
         prefill_lengths: tuple[int, ...] = (16,),
         kv_cache: str = "float32",
+        verify_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`encode` for a source of `source_length` tokens, `prefill_{T}`, `decode` for its target.
+        """`encode` for a source, and `prefill_{T}`, `decode`, `verify_{T}` for its target.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures.step_signatures`.
+            source_length: tokens of the source, padded. Default: `max_length`.
+            windows, prefill_lengths, kv_cache, verify_lengths: see
+                `tasks.shared.step_signatures.step_signatures`.
         """
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
         length = min(source_length or slots, self.backbone.max_length)
@@ -117,7 +120,14 @@ class Seq2SeqLM(TaskModel):
 
         context = {"padding_mask": ids, **memory}
         steps = step_signatures(
-            step, self.backbone.init_cache, slots, windows, prefill_lengths, context, kv_cache
+            step,
+            self.backbone.init_cache,
+            slots,
+            windows,
+            prefill_lengths,
+            context,
+            kv_cache,
+            verify_lengths,
         )
         return {"encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}), **steps}
 

@@ -121,12 +121,13 @@ class SpeechToText(TaskModel):
         windows: tuple[int, ...] = (128,),
         prefill_lengths: tuple[int, ...] = (4,),
         kv_cache: str = "float32",
+        verify_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`encode` of one window of sound, `prefill_{T}`, `decode` for its text.
+        """`encode` of one window of sound, `prefill_{T}`, `decode`, `verify_{T}` for its text.
 
         Args:
-            windows, prefill_lengths, kv_cache: see `tasks.shared.step_signatures`; a
-                prompt has four tokens at most.
+            windows, prefill_lengths, kv_cache, verify_lengths: see
+                `tasks.shared.step_signatures.step_signatures`; a prompt has four tokens at most.
         """
         backbone = self.backbone
         slots = min(max_length or backbone.max_length, backbone.max_length)
@@ -146,7 +147,14 @@ class SpeechToText(TaskModel):
 
         sizes = [size for size in windows if size < slots]
         steps = step_signatures(
-            step, backbone.init_cache, slots, sizes, prefill_lengths, memory, kv_cache
+            step,
+            backbone.init_cache,
+            slots,
+            sizes,
+            prefill_lengths,
+            memory,
+            kv_cache,
+            verify_lengths,
         )
         return {"encode": Signature(encode, audio), **steps}
 

@@ -91,7 +91,7 @@ def test_parameters_are_counted_as_keras_does(exports):
 
 def test_encoder_and_decoder_signatures_carry_the_names_of_the_protocol(exports):
     signatures = exports["bart", "tflite"]["manifest"]["signatures"]
-    assert set(signatures) == {"encode", "prefill_4", "decode"}
+    assert set(signatures) == {"encode", "prefill_4", "decode", "verify_4"}
     assert set(signatures["encode"]["outputs"]) == {"cross_k_0", "cross_v_0"}
     decode = signatures["decode"]
     assert decode["outputs"]["logits"] == {"shape": [1, 1, VOCAB], "dtype": "float32"}

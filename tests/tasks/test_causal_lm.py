@@ -90,7 +90,8 @@ def test_text_comes_whole_or_in_pieces():
 def test_the_signatures_give_the_logits_of_the_full_pass(name):
     model, ids = CausalLM(small(name)), token_ids(1, 6)
     signatures = model.export_signatures(max_length=10, prefill_lengths=(4,))
-    assert set(signatures) == {"prefill_4", "decode"}
+    recurrent = name == "gru"
+    assert set(signatures) == {"prefill_4", "decode"} | ({"verify_4"} if not recurrent else set())
     prefill, decode = signatures["prefill_4"], signatures["decode"]
     assert prefill.inputs["token_ids"].shape == (1, 4)
     state = {
@@ -109,6 +110,10 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
         logits = state.pop("logits")
         assert logits.shape == (1, 1, VOCAB)
         assert_near(number(logits)[0, 0], full[0, t], 1e-4)
+    if not recurrent:  # from a place in the middle on, over what was there
+        inputs = {"token_ids": ids[:, 2:6], "positions": where[:, 2:6]}
+        logits = signatures["verify_4"].function({**inputs, **state})["logits"]
+        assert_near(number(logits), full[:, 2:6], 1e-4)
 
 
 def test_the_state_of_a_signature_is_no_longer_than_the_model():
@@ -128,12 +133,15 @@ def test_there_are_signatures_for_smaller_windows():
         "prefill_2_4": 4,
         "prefill_4_4": 4,  # no chunk is longer than its window
         "decode_4": 4,
+        "verify_4_4": 4,
         "prefill_2_8": 8,
         "prefill_6_8": 8,
         "decode_8": 8,
+        "verify_4_8": 8,
         "prefill_2": 12,
         "prefill_6": 12,
         "decode": 12,
+        "verify_4": 12,
     }
     assert all_windows(1500) == [256, 512, 1024, 1500]
 
@@ -145,6 +153,7 @@ def test_there_are_signatures_for_smaller_windows():
         ({"windows": (0,)}, "export.windows must be 1 or more, not 0"),
         ({"prefill_lengths": (4, -1)}, "export.prefill_lengths must be 1 or more, not -1"),
         ({"prefill_lengths": ()}, "export.prefill_lengths is empty"),
+        ({"verify_lengths": (4, 0)}, "export.verify_lengths must be 1 or more, not 0"),
     ],
 )
 def test_windows_and_lengths_that_cannot_be_are_refused(options, said):

@@ -146,7 +146,7 @@ def test_a_bundle_transcribes_as_keras_does(trained, mode, tmp_path):
     bundle = load(tmp_path / "b")
     assert bundle.abilities == ("transcribe",)
     assert set(bundle.engine.signatures) == {
-        "encode", "prefill_4", "decode", "prefill_4_12", "decode_12",
+        "encode", "prefill_4", "decode", "verify_4", "prefill_4_12", "decode_12", "verify_4_12",
     }  # fmt: skip
     sound = np.concatenate([tone(300), np.zeros(1000, "float32"), tone(3000)])
     assert bundle.transcribe((sound, RATE)) == "low high"

@@ -25,6 +25,8 @@ from modelzoo.signature import Signature
 # Prompt tokens and tokens to generate; the first begins in English, the second in Chinese.
 GREEDY = ((24, 200), (12, 40))
 MAX_TIES = 8
+# Of the places where `verify` must choose as `decode` does; sums in another order may turn ties.
+LEAST_SAME = 0.95
 
 
 def verify(
@@ -258,17 +260,23 @@ class Generation:
     def check(self) -> dict:
         """Raises ExportError where the device's logits or tokens are not Keras'."""
         right = self.keras_logits(self.tokens[: self.longest])
-        found = {"decode": difference(self.decode_all(self.tokens[: self.longest]), right)}
+        plain = self.decode_all(self.tokens[: self.longest])
+        found = {"decode": difference(plain, right)}
         split = max(1, self.longest - 8)
         rows = self.prefill_then_decode(self.tokens[: self.longest], split)
         found["prefill"] = difference(rows, right[split:])
         if self.window is not None and self.window > self.longest:
             rows = self.prefill_then_decode(self.tokens, self.window - 1)
             found["full_window"] = difference(rows, self.keras_logits(self.tokens)[-1:])
+        drafted = self.drafted(self.tokens[: self.longest])
+        if drafted is not None:
+            found["verify"] = difference(drafted, right)
         wrong = [complaint(f"generation: {key} logits", d, self.mode) for key, d in found.items()]
         refuse(wrong, self.mode)
         figures = {key: d.as_json(self.mode) for key, d in found.items()}
         figures["positions"] = self.longest
+        if drafted is not None:
+            figures["same_choice"] = self.same_choice(drafted, plain)
         # A quantized model's text may part from Keras'; `held_out` counts its choices.
         if hasattr(self.model, "stepper") and not self.mode.quantized:
             figures["greedy"] = self.greedy()
@@ -306,6 +314,45 @@ class Generation:
         prefill(stepper, [self._behind_image(tokens[: split + 1])])
         return self._decode(stepper, tokens, split)
 
+    def drafted(self, tokens: list[int]) -> np.ndarray | None:
+        """(L, V): all tokens by calls that check drafts, in turn one that is wrong and one that is
+        right; `None` where no signature does."""
+        if not any(name.startswith("verify") for name in self.engine.signatures):
+            return None
+        stepper, rows, wrong = self.stepper(), [], False
+        while len(rows) < len(tokens):
+            position = self.kept + len(rows)
+            rest = tokens[len(rows) :]
+            length = max((n for n in stepper.draft_lengths(position) if n <= len(rest)), default=1)
+            wrong = not wrong
+            taken = 1 if wrong else length
+            ids = [*rest[:taken], *rest[:1] * (length - taken)]
+            places = np.arange(position, position + length, dtype=np.int32)[None]
+            call = stepper.decode if length == 1 else stepper.verify
+            logits = call(np.array([ids], np.int32), places)
+            rows += list(logits.reshape(length, -1)[:taken])
+        return np.stack(rows)
+
+    def same_choice(self, drafted: np.ndarray, plain: np.ndarray) -> float:
+        """The share of places where a checked draft gives the likeliest token of `decode`.
+
+        Raises:
+            ExportError: it is too small; in a mode that must give Keras' text, a single place where
+                the two tokens are not a tie.
+        """
+        chosen, right = drafted.argmax(-1), plain.argmax(-1)
+        share = float((chosen == right).mean())
+        places = np.arange(len(plain))
+        gaps = plain[places, right] - plain[places, chosen]
+        parted = self.mode.same_text and (gaps > 2 * self.mode.allowed(np.abs(plain).max())).any()
+        if parted or share < LEAST_SAME:
+            raise ExportError(
+                f"verify chooses another token than decode at {(chosen != right).sum()} of "
+                f"{len(plain)} places",
+                next_step="export without drafts: --set export.verify_lengths='[]'",
+            )
+        return share
+
     def _decode(self, stepper, tokens, begin: int) -> np.ndarray:
         rows = []
         for position in range(begin, len(tokens)):
@@ -322,7 +369,7 @@ class Generation:
         prompt = self.model.first_tokens() if known else self.tokens[:1]
         if self.window is not None:
             count = min(count, self.window - len(prompt))
-        sampling = Sampling(max_new_tokens=count)
+        sampling = Sampling(max_new_tokens=count, speculate=False)
         stepper = self._keras_stepper(prompt, sampling)
         return prompt, _run(stepper, self._behind_image(prompt), sampling)
 
@@ -347,12 +394,12 @@ class Generation:
         return counts
 
     def _compare_text(self, prompt: list[int], new: int, counts: dict) -> None:
-        sampling = Sampling(max_new_tokens=new)
+        sampling = Sampling(max_new_tokens=new, speculate=False)
         right = _run(self._keras_stepper(prompt, sampling), self._behind_image(prompt), sampling)
         counts["compared"] += len(right)
         done, ties = 0, 0
         while done < len(right):
-            rest = Sampling(max_new_tokens=len(right) - done)
+            rest = Sampling(max_new_tokens=len(right) - done, speculate=False)
             found = _run(self.stepper(), self._behind_image(prompt + right[:done]), rest)
             same = next(
                 (n for n, (a, b) in enumerate(zip(found, right[done:], strict=True)) if a != b),

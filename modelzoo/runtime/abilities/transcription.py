@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from modelzoo.runtime.abilities.media import is_one_medium, many_media
 from modelzoo.runtime.abilities.protocols import Transcribes
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.generation.defaults import sampling_with
-from modelzoo.runtime.generation.loop import Stepper, Written, generate_text
+from modelzoo.runtime.generation.loop import DraftStepper, Stepper, Written, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
 from modelzoo.runtime.media.sounds import open_sound
 
@@ -272,10 +272,19 @@ class Restrained:
         self._stepper.prefill(token_ids, positions)
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        logits = np.array(self._stepper.decode(token_ids, positions))
-        logits[:, self._never] = -np.inf
+        logits = self._stepper.decode(token_ids, positions)
+        return self._restrained(logits[:, None], positions)[:, -1]
+
+    def verify(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        stepper = cast(DraftStepper, self._stepper)  # `draft_lengths` is its own, or missing
+        return self._restrained(stepper.verify(token_ids, positions), positions)
+
+    def _restrained(self, logits: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """A copy of logits (B, T, V) behind the tokens at positions (B, T)."""
+        logits = np.array(logits)
+        logits[..., self._never] = -np.inf
         if positions[0, 0] == self._first:
-            logits[:, self._not_first] = -np.inf
+            logits[:, 0, self._not_first] = -np.inf
         return logits
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, nearest
 from modelzoo.runtime.generation.loop import ImageStepper
+
+# What the names of a decoder's signatures begin with.
+STEPS = ("prefill", "decode", "verify")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,38 @@ class Window:
             unread: for a few tokens that is cheaper than a padded chunk.
         state: names and shapes of what is carried over.
         image: signature that takes in an image whose vectors are tokens, where there is one.
+        drafts: T -> signature that takes in T tokens and gives the logits behind each.
     """
 
     slots: int | None
     calls: Mapping[int, str]
     state: Mapping[str, TensorInfo]
     image: str | None = None
+    drafts: Mapping[int, str] = field(default_factory=dict)
+
+    def draft_lengths(self, position: int) -> tuple[int, ...]:
+        """Lengths T of those `drafts` calls that have room for all T from a position on.
+
+        >>> Window(8, {}, {}, drafts={4: "verify_4"}).draft_lengths(4)
+        (4,)
+        """
+        return tuple(n for n in self.drafts if self.slots and position + n <= self.slots)
+
+    def draft_call(self, positions: np.ndarray) -> str:
+        """The signature that checks a draft at these positions (B, T).
+
+        Raises:
+            ModelzooError: none takes in T tokens there. The device would write them over earlier
+                slots without a word.
+        """
+        first, length = int(positions.max()) + 1 - positions.shape[1], positions.shape[1]
+        if length not in self.draft_lengths(first):
+            known = ", ".join(map(str, self.drafts)) or "none"
+            raise ModelzooError(
+                f"no signature checks {length} tokens at position {first}: the window has "
+                f"{self.slots} slots, and its signatures check {known}"
+            )
+        return self.drafts[length]
 
     def holds(self, position: int, length: int = 1) -> bool:
         """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
@@ -150,7 +179,7 @@ def begins_anew(positions: np.ndarray) -> bool:
 
 
 def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
-    """Read the plan from the signatures: `decode`, `decode_*`, `prefill*`, and their shapes.
+    """Read the plan from the signatures: `decode*`, `prefill*`, `verify*`, and their shapes.
 
     Raises:
         ModelzooError: no `decode`, so the model does not generate.
@@ -169,8 +198,9 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
     calls: dict[int | None, dict[int, str]] = {}
     states: dict[int | None, dict[str, TensorInfo]] = {}
     images: dict[int | None, str] = {}
+    drafts: dict[int | None, dict[int, str]] = {}
     for name, info in signatures.items():
-        if name.startswith(("decode", "prefill")):
+        if name.startswith(STEPS):
             lacking = [key for key in names if key not in info.inputs]
             if lacking:
                 raise BundleError(f"signature {name} has no {lacking[0]!r}, which decode has")
@@ -179,12 +209,20 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
             if "token_ids" not in info.inputs:
                 images[slots] = name
                 continue
-            calls.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
+            kind = drafts if name.startswith("verify") else calls
+            kind.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
             states[slots] = state
     sizes = sorted(calls, key=lambda slots: slots or 0)
     return StepPlan(
         windows=tuple(
-            Window(n, dict(sorted(calls[n].items())), states[n], images.get(n)) for n in sizes
+            Window(
+                n,
+                dict(sorted(calls[n].items())),
+                states[n],
+                images.get(n),
+                dict(sorted(drafts.get(n, {}).items())),
+            )
+            for n in sizes
         ),
         context=context,
         batch_size=inputs["token_ids"].shape[0],

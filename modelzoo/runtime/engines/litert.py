@@ -10,8 +10,10 @@ import atexit
 import ctypes
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from modelzoo.runtime.engines.base import (
 )
 from modelzoo.runtime.engines.native_log import errors_in, mute_exit, native_log
 from modelzoo.runtime.engines.weight_cache import load_with_weights
+from modelzoo.runtime.generation.drafting import PassTimes
 
 
 class LiteRTEngine:
@@ -67,6 +70,7 @@ class LiteRTEngine:
                     next_step="check the bundle with `modelzoo verify`, or export it again",
                 ) from error
         self._buffers: dict[str, tuple[dict, dict]] = {}
+        self.pass_times: defaultdict[int | None, PassTimes] = defaultdict(PassTimes)
         self._lock = threading.Lock()
 
     def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -149,8 +153,7 @@ class LiteRTStepper:
         self.kept = 0
 
         self._context = self._encode(source) if plan.context else {}
-        self._logits = engine._output("decode", "logits")
-        self._logits_dtype = engine.signatures["decode"].outputs["logits"].dtype
+        self._logits: dict[TensorInfo, Any] = {}  # a buffer for all calls of as many tokens
         self._enter(plan.windows[0], {})
 
     def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
@@ -176,17 +179,40 @@ class LiteRTStepper:
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in one token (1, 1); logits (1, V) float32."""
-        self._step(token_ids, positions)
-        logits = self._logits.read(self.batch_size * self.vocab_size, self._logits_dtype)
-        return logits.astype(np.float32, copy=False).reshape(self.batch_size, self.vocab_size)
+        return self._read_logits(self._step(token_ids, positions))[:, -1]
 
-    def _step(self, token_ids, positions) -> None:
+    def draft_lengths(self, position: int) -> tuple[int, ...]:
+        """Lengths T that `verify` takes in from a position on."""
+        return self.window.draft_lengths(position)
+
+    def verify(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Take in T tokens (1, T); logits (1, T, V) float32."""
+        name = self.window.draft_call(positions)
+        self._run(name, token_ids, positions)
+        return self._read_logits(name)
+
+    @property
+    def pass_times(self) -> PassTimes:
+        """Of the present window, for all steppers of the engine."""
+        return self._engine.pass_times[self.window.slots]
+
+    def _step(self, token_ids, positions) -> str:
+        """The signature that took the tokens in."""
         window = self._plan.window_for(positions, self.window)
         self._go_to(window, positions)
-        length = token_ids.shape[1]
-        if length not in self._calls:
-            self._calls[length] = self._bind(window.calls[length])
-        name, index, ids, places, ins, outs = self._calls[length]
+        name = window.calls[token_ids.shape[1]]
+        self._run(name, token_ids, positions)
+        return name
+
+    def _read_logits(self, name: str) -> np.ndarray:
+        info = self._engine.signatures[name].outputs["logits"]
+        logits = _read(self._logits[info], info).astype(np.float32, copy=False)
+        return logits.reshape(self.batch_size, -1, self.vocab_size)
+
+    def _run(self, name: str, token_ids, positions) -> None:
+        if name not in self._calls:
+            self._calls[name] = self._bind(name)
+        index, ids, places, ins, outs = self._calls[name]
         with self._engine._lock:
             ids.write(token_ids)
             if places is not None:
@@ -214,7 +240,7 @@ class LiteRTStepper:
         """Everything of a call that does not change from token to token."""
         inputs, outs, index = self._buffers_of(name)
         places = inputs.get("positions")
-        return name, index, inputs["token_ids"], places, list(inputs.values()), outs
+        return index, inputs["token_ids"], places, list(inputs.values()), outs
 
     def _buffers_of(self, name: str) -> tuple[dict, list, int]:
         """A call's input buffers by name, its output buffers in order, and its index."""
@@ -224,14 +250,21 @@ class LiteRTStepper:
             key: shared[key] if key in shared else engine._input(name, key) for key in info.inputs
         }
         outs = [
-            self._logits
-            if key == "logits"
-            else self._state[key]  # in place: the same buffer goes in and comes out
+            self._state[key]  # in place: the same buffer goes in and comes out
             if key in self._state
-            else engine._output(name, key)
+            else self._output(name, key)
             for key in info.outputs
         ]
         return inputs, outs, engine._model.get_signature_index(name)
+
+    def _output(self, name: str, key: str):
+        info = self._engine.signatures[name].outputs[key]
+        if key == "logits" and info in self._logits:
+            return self._logits[info]
+        buffer = self._engine._output(name, key)
+        if key == "logits":
+            self._logits[info] = buffer
+        return buffer
 
     def _encode(self, source: Mapping[str, np.ndarray] | None) -> dict:
         """Run the encoder into the buffers that the decoder reads; its inputs stay too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from modelzoo.runtime.engines.base import (
     plan_steps,
 )
 from modelzoo.runtime.engines.native_log import quiet_tensorflow
+from modelzoo.runtime.generation.drafting import PassTimes
 
 
 class SavedModelEngine:
@@ -52,6 +54,7 @@ class SavedModelEngine:
                 f"TensorFlow cannot load the model: {error}", where=bundle.model_path
             ) from error
         self._functions = dict(self._loaded.signatures)
+        self.pass_times: defaultdict[int | None, PassTimes] = defaultdict(PassTimes)
         self.signatures = {
             name: SignatureInfo(
                 _infos(function.structured_input_signature[1]), _infos(function.structured_outputs)
@@ -112,13 +115,32 @@ class SavedModelStepper:
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in one token (1, 1); logits (1, V) float32."""
-        logits = self._step(token_ids, positions)["logits"].numpy()
-        return logits.astype(np.float32, copy=False).reshape(self.batch_size, self.vocab_size)
+        return self._logits(self._step(token_ids, positions))[:, -1]
+
+    def draft_lengths(self, position: int) -> tuple[int, ...]:
+        """Lengths T that `verify` takes in from a position on."""
+        return self.window.draft_lengths(position)
+
+    def verify(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Take in T tokens (1, T); logits (1, T, V) float32."""
+        name = self.window.draft_call(positions)
+        return self._logits(self._run(name, token_ids, positions))
+
+    @property
+    def pass_times(self) -> PassTimes:
+        """Of the present window, for all steppers of the engine."""
+        return self._engine.pass_times[self.window.slots]
 
     def _step(self, token_ids, positions) -> dict:
         window = self._plan.window_for(positions, self.window)
         self._go_to(window, positions)
-        name = window.calls[token_ids.shape[1]]
+        return self._run(window.calls[token_ids.shape[1]], token_ids, positions)
+
+    def _logits(self, outputs: Mapping) -> np.ndarray:
+        logits = outputs["logits"].numpy().astype(np.float32, copy=False)
+        return logits.reshape(self.batch_size, -1, self.vocab_size)
+
+    def _run(self, name: str, token_ids, positions) -> dict:
         inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}
         wanted = self._engine.signatures[name].inputs
         outputs = self._engine._call(name, {key: inputs[key] for key in wanted})

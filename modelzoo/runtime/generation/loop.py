@@ -6,12 +6,18 @@ A model's state has one slot a position, so where a token is fed says where it i
 position p sees the slots 0..p of its row. Hence rows of unequal length need no mask: what padding
 leaves in the slots past a row's end is overwritten by that row's own tokens before it can be seen.
 
+Hence, too, a draft can be checked without being undone: the slots of its rejected tokens lie behind
+the row's end. Every token is chosen from the logits of its own place by the row's own sampler, so
+drafts change how many passes a text takes, and no token of it. Only a single row drafts: in a batch
+the passes are those of its slowest row, and more tokens cost it more.
+
 A row that slides is taken in anew while the others stand still: for them each chunk holds what is
 in those slots already. So a row of a batch gets what it gets alone.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeAlias, overload
@@ -19,6 +25,7 @@ from typing import Literal, Protocol, TypeAlias, overload
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
+from modelzoo.runtime.generation.drafting import Drafter, PassTimes
 from modelzoo.runtime.generation.prefill import NOTHING, left_out, prefill
 from modelzoo.runtime.generation.sampling import Sampler, Sampling, greedy
 from modelzoo.runtime.generation.stop_strings import RowText
@@ -36,7 +43,8 @@ class Stepper(Protocol):
         vocab_size: ids V.
         prefill_length: tokens T of a `prefill` call. A stepper that accepts several has
             `prefill_lengths` too, a tuple of them. One that has taken in an image has `kept`: so
-            many positions at the beginning that no token of a prompt could write again.
+            many positions at the beginning that no token of a prompt could write again. One that
+            checks drafts is a `DraftStepper`.
     """
 
     batch_size: int
@@ -50,6 +58,25 @@ class Stepper(Protocol):
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Take in token_ids (B, 1) at positions (B, 1); the next token's logits (B, V) float32."""
+        ...
+
+
+class DraftStepper(Stepper, Protocol):
+    """A stepper that can also check drafts, where the state holds a slot for each position.
+
+    Attributes:
+        pass_times: of the passes over the present state; steppers of one model may share it.
+    """
+
+    @property
+    def pass_times(self) -> PassTimes: ...
+
+    def draft_lengths(self, position: int) -> tuple[int, ...]:
+        """Lengths T that `verify` takes in from a position on; none where that would not pay."""
+        ...
+
+    def verify(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """As `decode`, of token_ids (B, T) at positions (B, T); logits (B, T, V) float32."""
         ...
 
 
@@ -74,6 +101,9 @@ class Generation:
         tokens: the tokens generated so far, one list a row.
         finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
             (`max_new_tokens` reached, or the window full and not to slide).
+        passes: calls that gave logits, a number a row.
+        drafted, accepted: tokens that were drafted, and those of them that were right, a number a
+            row.
     """
 
     def __init__(
@@ -99,6 +129,8 @@ class Generation:
         self._plain = sampling.temperature == 0 and sampling.repetition_penalty == 1.0
         self.tokens: list[list[int]] = [[] for _ in self.prompts]
         self.finish_reasons: list[str | None] = [None] * len(self.prompts)
+        self.passes, self.drafted, self.accepted = ([0] * len(self.prompts) for _ in range(3))
+        self._speculates = sampling.speculate and len(self.prompts) == 1
         self._run = self._loop()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -116,29 +148,70 @@ class Generation:
         prefill(stepper, rows, self._start)
         current = [row[-1] for row in rows]
         positions = [len(row) - 1 for row in rows]
+        drafter = None
+        if self._speculates and hasattr(stepper, "draft_lengths"):
+            drafter = Drafter(self.prompts[0])
         while None in self.finish_reasons:
-            # New arrays each time: a stepper may hold on to what it is given.
-            logits = stepper.decode(
-                np.array(current, np.int32)[:, None], np.array(positions, np.int32)[:, None]
-            )
+            draft = [] if drafter is None else self._draft(drafter, positions[0])
+            logits = self._pass(current, positions, draft)
             for row, reason in enumerate(self.finish_reasons):
                 if reason is not None:
                     continue
-                token = greedy(logits[row]) if self._plain else self._samplers[row](logits[row])
-                if token in self._stop_tokens:
-                    self.finish_reasons[row] = "stop"
-                else:
-                    self.tokens[row].append(token)
-                    if len(self.tokens[row]) == self._limits[row]:
-                        self.finish_reasons[row] = "length"
-                    yield row, token
-                if self.finish_reasons[row] is None:
+                self.passes[row] += 1
+                self.drafted[row] += len(draft)
+                for place in range(len(draft) + 1):
+                    token = self._choose(row, logits[row, place])
+                    right = place < len(draft) and token == draft[place]
+                    self.accepted[row] += right
+                    if token in self._stop_tokens:
+                        self.finish_reasons[row] = "stop"
+                    else:
+                        if drafter is not None:
+                            drafter.add(token, None if draft else stepper.pass_times)
+                        self.tokens[row].append(token)
+                        if len(self.tokens[row]) == self._limits[row]:
+                            self.finish_reasons[row] = "length"
+                        yield row, token
+                    if self.finish_reasons[row] is not None:
+                        current[row] = NOTHING  # its last position stays: a valid slot, never read
+                        break
                     current[row] = token
                     positions[row] += 1
-                else:
-                    current[row] = NOTHING  # its last position stays: a valid slot, never read
+                    if not right:
+                        break
             if self._slides and stepper.max_length in positions:
                 self._slide(positions)
+
+    def _choose(self, row: int, logits: np.ndarray) -> int:
+        return greedy(logits) if self._plain else self._samplers[row](logits)
+
+    def _draft(self, drafter: Drafter, position: int) -> list[int]:
+        """The draft to check from a position on; mostly none."""
+        lengths = self._stepper.draft_lengths(position)
+        limit = self._limits[0]
+        room = max(lengths, default=0) if limit is None else limit - len(self.tokens[0])
+        return drafter.draft(lengths, room, self._stepper.pass_times)
+
+    def _pass(self, current: list[int], positions: list[int], draft: list[int]) -> np.ndarray:
+        """Take in each row's current token, and the draft behind it: the logits (B, T, V).
+
+        T is 1 or, with a draft, the length of a `verify` call: it may be longer than the draft.
+        """
+        # New arrays each time: a stepper may hold on to what it is given.
+        token_ids, places = (np.array(x, np.int32)[:, None] for x in (current, positions))
+        times = getattr(self._stepper, "pass_times", None)  # of the window that it is in now
+        begin = time.perf_counter()
+        if not draft:
+            logits = self._stepper.decode(token_ids, places)[:, None]
+        else:
+            lengths = self._stepper.draft_lengths(positions[0])
+            length = min(n for n in lengths if n > len(draft))
+            filled = [*draft, *[NOTHING] * (length - 1 - len(draft))]
+            token_ids = np.concatenate([token_ids, np.array([filled], np.int32)], axis=1)
+            logits = self._stepper.verify(token_ids, places + np.arange(length, dtype=np.int32))
+        if times is not None:
+            times.add(token_ids.shape[1], time.perf_counter() - begin)
+        return logits
 
     def _slide(self, positions: list[int]) -> None:
         """Take in anew the rows whose next position lies outside the window."""
@@ -156,11 +229,19 @@ class Generation:
 
 @dataclass(frozen=True)
 class Result:
-    """One row's text, its tokens (stop token left out) and "stop" or "length"."""
+    """One row's text, its tokens (stop token left out) and "stop" or "length".
+
+    Attributes:
+        passes: calls of the model that gave the tokens.
+        drafted, accepted: tokens that were guessed and checked, and those that were right.
+    """
 
     text: str
     tokens: tuple[int, ...]
     finish_reason: str
+    passes: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 def generate_tokens(
@@ -212,8 +293,12 @@ def generate_results(
     for row, piece in text_pieces(generation, tokenizer, sampling, generation.prompts):
         pieces[row].append(piece)
     reasons = [reason for reason in generation.finish_reasons if reason is not None]  # of all rows
-    rows = zip(pieces, generation.tokens, reasons, strict=True)
-    return [Result("".join(texts), tuple(tokens), reason) for texts, tokens, reason in rows]
+    counts = zip(generation.passes, generation.drafted, generation.accepted, strict=True)
+    rows = zip(pieces, generation.tokens, reasons, counts, strict=True)
+    return [
+        Result("".join(texts), tuple(tokens), reason, *counted)
+        for texts, tokens, reason, counted in rows
+    ]
 
 
 @overload

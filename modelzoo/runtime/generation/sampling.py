@@ -33,6 +33,7 @@ class SamplingOptions(TypedDict, total=False):
     stop: str | Sequence[str]
     seed: int
     when_full: str
+    speculate: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Sampling:
         stop_tokens: ids that end a row; not part of its output.
         stop: strings that end a row; its text ends before them.
         seed: of the random numbers; the same seed gives the same text.
+        speculate: guess tokens from the text so far and check several in one pass, where the model
+            can and it pays. The text is the same; what it costs is not.
 
     Raises:
         ModelzooError: a value out of its range, "slide" without `max_new_tokens`, or `top_k` or
@@ -74,6 +77,7 @@ class Sampling:
     stop: Sequence[str] = ()
     seed: int = 0
     when_full: str = "stop"
+    speculate: bool = True
 
     def __post_init__(self):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
@@ -85,6 +89,8 @@ class Sampling:
         _check("top_p", self.top_p, float, "above 0 and at most 1", lambda p: 0 < p <= 1, True)
         _check("repetition_penalty", self.repetition_penalty, float, "above 0", lambda r: r > 0)
         _check("seed", self.seed, int, "0 or more", lambda s: s >= 0)
+        if not isinstance(self.speculate, bool):
+            raise ModelzooError(f"speculate must be True or False; got {self.speculate!r}")
         if self.when_full not in WHEN_FULL:
             raise ModelzooError(
                 f"when_full must be {' or '.join(map(repr, WHEN_FULL))}; got {self.when_full!r}",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError, nearest
 from modelzoo.runtime.generation.defaults import sampling_with
-from modelzoo.runtime.generation.loop import Generation, Stepper, text_pieces
+from modelzoo.runtime.generation.drafting import PassTimes
+from modelzoo.runtime.generation.loop import DraftStepper, Generation, Stepper, text_pieces
 from modelzoo.runtime.generation.prefill import left_out
 from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
 from modelzoo.runtime.text.chat import ChatEncoder, ChatTemplate
@@ -112,12 +113,22 @@ class _Turn:
         self.batch_size, self.vocab_size = stepper.batch_size, stepper.vocab_size
         self.max_length, self.prefill_length = stepper.max_length, stepper.prefill_length
         self.prefill_lengths = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
+        if hasattr(stepper, "draft_lengths"):
+            self.draft_lengths = stepper.draft_lengths
+
+    @property
+    def pass_times(self) -> PassTimes | None:
+        return getattr(self._stepper, "pass_times", None)
 
     def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:
         self._feed(self._stepper.prefill, token_ids, positions)
 
     def decode(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         return self._feed(self._stepper.decode, token_ids, positions)
+
+    def verify(self, token_ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        # Rejected tokens are written down too: that is what the slots hold.
+        return self._feed(cast(DraftStepper, self._stepper).verify, token_ids, positions)
 
     def _feed(self, call, token_ids, positions):
         session = self._session

@@ -1,4 +1,4 @@
-"""The device signatures of whatever generates: `prefill_{T}` and `decode` over a state.
+"""The device signatures of whatever generates: `prefill_{T}`, `decode` and `verify_{T}`.
 
 A signature's shapes are static, so a key/value cache of S slots costs S slots a token however short
 the text is. Hence the same functions over smaller caches as well: `decode_256` is `decode` with 256
@@ -26,6 +26,10 @@ PREFILL_LENGTHS = (128,)
 PREFILL_LENGTHS_OF_SHORT = (16, 128)
 SHORT = 512
 
+# Tokens whose logits one call gives, to check a draft with. LiteRT's int8 kernels work through four
+# or five rows while they read a weight once, so four tokens cost about what one does.
+VERIFY_LENGTHS = (4,)
+
 KV_CACHES = ("float32", "int8")
 
 
@@ -37,8 +41,11 @@ def step_signatures(
     prefill_lengths: Sequence[int] | None = None,
     context: dict[str, TensorSpec] | None = None,
     kv_cache: str = "float32",
+    verify_lengths: Sequence[int] | None = None,
 ) -> dict[str, Signature]:
-    """`prefill_{T}`, which gives no logits and so computes none, and `decode` of one token.
+    """`prefill_{T}`, which computes no logits, `decode` of one token, `verify_{T}` of a draft.
+
+    `verify_{T}` is `decode` of T tokens: it returns T rows of logits.
 
     Args:
         step: `step(token_ids, positions, state, inputs) -> (logits, state)`, all dicts of tensors
@@ -51,15 +58,23 @@ def step_signatures(
             512 or less 16 as well.
         context: what every step reads besides: an encoder's memory.
         kv_cache: "float32", or "int8" for a quarter of the memory (see `layers.cache`).
+        verify_lengths: tokens T of a draft and the token before it; those that a window has no
+            room for are left out. Default: 4. A state that does not grow has none: it cannot
+            take a rejected token back.
 
     Raises:
-        ExportError: a window or a length that is not positive, or a window beyond S; no such cache.
+        ExportError: a window or a length that is not positive, or a window beyond S; no such cache;
+            `verify_lengths` for a state that does not grow.
     """
     if prefill_lengths is None:
         short = max_length is not None and max_length <= SHORT
         prefill_lengths = PREFILL_LENGTHS_OF_SHORT if short else PREFILL_LENGTHS
-    names = ("windows", windows or ()), ("prefill_lengths", prefill_lengths)
-    for name, values in names:
+    checked = {
+        "windows": windows or (),
+        "prefill_lengths": prefill_lengths,
+        "verify_lengths": verify_lengths or (),
+    }
+    for name, values in checked.items():
         for value in values:
             if value < 1:
                 raise ExportError(f"export.{name} must be 1 or more, not {value}")
@@ -68,17 +83,30 @@ def step_signatures(
             "export.prefill_lengths is empty",
             next_step="give one length or more: --set export.prefill_lengths='[64]'",
         )
+    if max_length is None and verify_lengths:
+        raise ExportError(
+            f"export.verify_lengths is {list(verify_lengths)}, and a recurrent state cannot take a "
+            "rejected token back",
+            next_step="leave export.verify_lengths out",
+        )
+    if verify_lengths is None:
+        verify_lengths = VERIFY_LENGTHS if max_length is not None else ()
     signatures = {}
     for slots in all_windows(max_length, windows):
         suffix = "" if slots == max_length else f"_{slots}"
         state = state_specs(init_cache(1, slots), kv_cache)
         run = _over(step, tuple(state))
         lengths = sorted({min(length, slots or length) for length in prefill_lengths})
-        for length, function in [*((length, "prefill") for length in lengths), (1, "decode")]:
+        drafts = sorted({length for length in verify_lengths if 1 < length <= slots})
+        calls = [
+            *((f"prefill_{length}", length, run["prefill"]) for length in lengths),
+            ("decode", 1, run["decode"]),
+            *((f"verify_{length}", length, run["decode"]) for length in drafts),
+        ]
+        for name, length, function in calls:
             ids = TensorSpec((1, length), "int32")
             inputs = {"token_ids": ids, "positions": ids, **(context or {}), **state}
-            name = function if function == "decode" else f"prefill_{length}"
-            signatures[name + suffix] = Signature(run[function], inputs)
+            signatures[name + suffix] = Signature(function, inputs)
     return signatures
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from modelzoo.runtime.generation.drafting import PassTimes
 from modelzoo.signature import Tensor
+from modelzoo.tasks.shared.step_signatures import VERIFY_LENGTHS
 
 
 def compiled(function, model: keras.Model) -> Callable:
@@ -35,11 +40,15 @@ def compiled(function, model: keras.Model) -> Callable:
 
 
 class KerasStepper:
-    """Implements `runtime.generation.loop.Stepper` with a backbone's `step`.
+    """Implements `runtime.generation.loop.DraftStepper` with a backbone's `step`.
+
+    Checking drafts takes a function of other shapes, and to compile it takes longer than many
+    tokens. So drafts begin with the first generation before which texts over as many slots have
+    shown that they would have spared more time than that.
 
     Args:
         backbone: has `init_cache` and `vocab_size`.
-        steps: the compiled `prefill` and `decode` of (token_ids, positions, cache, *context).
+        steps: from `compile_steps`.
         batch_size: rows.
         max_length: slots of the cache; `None` where the model has no window.
         prefill_length: tokens taken in at once.
@@ -49,23 +58,53 @@ class KerasStepper:
     def __init__(self, backbone, steps, batch_size, max_length, prefill_length, context=()):
         self.batch_size, self.max_length = batch_size, max_length
         self.prefill_length, self.vocab_size = prefill_length, backbone.vocab_size
-        self._prefill, self._decode = steps
+        self._prefill, self._decode = steps.prefill, steps.decode
+        self.pass_times: PassTimes = steps.times[max_length]
+        self._drafts = self._paying_drafts()
         self._cache = backbone.init_cache(batch_size, max_length)
         self._context = context
 
     def prefill(self, token_ids, positions) -> None:
+        self._drafts = self._paying_drafts()  # a conversation's next turn
         self._cache = self._prefill(
             int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
         )
 
     def decode(self, token_ids, positions) -> np.ndarray:
+        return self.verify(token_ids, positions)[:, -1]
+
+    def draft_lengths(self, position: int) -> tuple[int, ...]:
+        return tuple(n for n in self._drafts if position + n <= self.max_length)
+
+    def verify(self, token_ids, positions) -> np.ndarray:
         logits, self._cache = self._decode(
             int_tensor(token_ids), int_tensor(positions), self._cache, *self._context
         )
-        return keras.ops.convert_to_numpy(logits)[:, -1]
+        return keras.ops.convert_to_numpy(logits)
+
+    def _paying_drafts(self) -> tuple[int, ...]:
+        if self.batch_size > 1 or self.max_length is None:
+            return ()
+        times = self.pass_times
+        worth = times.spared * (times.of(1) or 0.0) > times.first.get(1, math.inf)
+        return tuple(n for n in VERIFY_LENGTHS if worth or n in times.first)
 
 
-def compile_steps(backbone, model: keras.Model) -> tuple[Callable, Callable]:
+class Steps(NamedTuple):
+    """A backbone's compiled steps.
+
+    Attributes:
+        prefill: (token_ids, positions, cache, *context) -> cache.
+        decode: the same -> logits (B, T, V) float32 and cache; T is 1, or a draft's length.
+        times: slots -> how long passes over them take.
+    """
+
+    prefill: Callable
+    decode: Callable
+    times: defaultdict[int | None, PassTimes]
+
+
+def compile_steps(backbone, model: keras.Model) -> Steps:
     """`prefill`, which gives the cache alone and so never computes logits, and `decode`."""
 
     def prefill(*tensors):
@@ -75,7 +114,7 @@ def compile_steps(backbone, model: keras.Model) -> tuple[Callable, Callable]:
         logits, cache = backbone.step(*tensors)
         return keras.ops.cast(logits, "float32"), cache
 
-    return compiled(prefill, model), compiled(decode, model)
+    return Steps(compiled(prefill, model), compiled(decode, model), defaultdict(PassTimes))
 
 
 def window(
