@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from modelzoo.bench.bandwidth import read_bandwidth
+from modelzoo.bench.drafts import measure_drafts
 from modelzoo.bench.memory import peak_bytes, resident_bytes
 from modelzoo.bench.traffic import state_bytes
 
@@ -21,6 +22,7 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     from modelzoo.runtime.bundle import read_bundle
     from modelzoo.runtime.engines.base import STEPS
     from modelzoo.runtime.engines.opening import open_engine
+    from modelzoo.runtime.model import open_tokenizer
 
     start = time.perf_counter()
     bundle = read_bundle(path)
@@ -45,6 +47,8 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     memory = {"resident_mb": resident_bytes(), "peak_mb": peak_bytes()}
     if plan is not None:
         report |= measure_generation(plan, threads)
+        if drafts := measure_drafts(engine, open_tokenizer(bundle), max(plan.new_tokens, 2)):
+            report["drafts"] = drafts
     report |= {key: None if value is None else value / 1e6 for key, value in memory.items()}
     report["signatures"] = {
         name: latency(lambda: engine.run(name, arrays))  # noqa: B023 (called at once)
@@ -93,7 +97,8 @@ class Plan:
         times = [time.perf_counter()]
         stepper = self.engine.stepper(self.source)
         times.append(time.perf_counter())
-        run = generate_tokens(stepper, [self.prompt], Sampling(max_new_tokens=self.new_tokens))
+        sampling = Sampling(max_new_tokens=self.new_tokens, speculate=False)
+        run = generate_tokens(stepper, [self.prompt], sampling)
         times += [time.perf_counter() for _ in run]
         spans = [later - earlier for earlier, later in itertools.pairwise(times)]
         return spans[0], spans[1], spans[2:]

@@ -42,6 +42,8 @@ def bench(
           read, at the middle of the generation), `limit_tokens_s` = bandwidth / bytes, and
           `share`, of the limit that decode reaches. A model that the last-level cache holds
           (`token_bytes` < `machine.cache_bytes`) can pass 1;
+        - of a bundle that checks drafts `drafts`, plain against drafted decoding of two texts: see
+          `modelzoo.bench.drafts.measure_drafts`;
         - `signatures`: name -> `p50_ms`, `p95_ms`, `batch_size`, `items_s` of all others.
         `weight_bytes_from` says how a decoder's weights were counted: see `weight_bytes`.
 

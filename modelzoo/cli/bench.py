@@ -86,6 +86,7 @@ def as_text(report: dict) -> str:
         "",
         table(titles, rows, right=",".join(titles)),
     ]
+    parts += _drafts(runs)
     measures = ("p50_ms", "p95_ms", "items_s")
     latencies = [
         (run["threads"], name, value["batch_size"], *(_shown(key, value[key]) for key in measures))
@@ -98,6 +99,23 @@ def as_text(report: dict) -> str:
     if "share" in runs[0]:
         parts += ["", *map(fitted, _limits(report))]
     return "\n".join(parts)
+
+
+def _drafts(runs: list[dict]) -> list[str]:
+    """A table of plain against drafted decoding, where the bundle checks drafts."""
+    measures = ("plain_tokens_s", "drafted_tokens_s", "tokens_a_pass")
+    rows = [
+        (
+            run["threads"],
+            name,
+            *(_shown(key, value[key]) for key in measures),
+            "yes" if value["same"] else "no",
+        )
+        for run in runs
+        for name, value in run.get("drafts", {}).items()
+    ]
+    header = ("threads", "text", "plain/s", "drafted/s", "tokens/pass", "same")
+    return ["", table(header, rows, right=",".join({*header} - {"text", "same"}))] if rows else []
 
 
 def _load(machine: dict) -> list[str]:

@@ -75,14 +75,17 @@ def load(
         ' God created heaven'
     """
     bundle = read_bundle(path)
-    tokenizer = None
-    if bundle.tokenizer_path:
-        stated = bundle.manifest["tokenizer"]
-        tokenizer = Tokenizer.load(
-            bundle.tokenizer_path, stated.get("roles"), stated.get("stop_tokens", ())
-        )
+    tokenizer = open_tokenizer(bundle)
     cache = None if weight_cache is None else os.fspath(weight_cache)
     return Model(bundle, tokenizer, open_engine(bundle, threads, cache, trust))
+
+
+def open_tokenizer(bundle: Bundle) -> Tokenizer | None:
+    """The bundle's tokenizer with the roles that its manifest states; `None` where it has none."""
+    if not bundle.tokenizer_path:
+        return None
+    stated = bundle.manifest["tokenizer"]
+    return Tokenizer.load(bundle.tokenizer_path, stated.get("roles"), stated.get("stop_tokens", ()))
 
 
 class Model(
@@ -169,8 +172,8 @@ class Model(
             truncate: cut what is too long: the end of an encoder's source, the beginning of a
                 prompt (leaving room for `max_new_tokens`, up to half the window).
             sampling: the fields of `Sampling`: max_new_tokens, temperature, top_k, top_p,
-                repetition_penalty, stop, seed, when_full. What is not given is as the checkpoint
-                generates, which the manifest's `generation` states.
+                repetition_penalty, stop, seed, when_full, speculate. What is not given is as the
+                checkpoint generates, which the manifest's `generation` states.
 
         Raises:
             OverflowTextError: longer than the model's window, and `when_full` is not "slide".
@@ -193,7 +196,7 @@ class Model(
     def generate_results(
         self, texts: Sequence[str], truncate: bool = False, **sampling
     ) -> list[Result]:
-        """As `generate`, with each text's tokens and why it ended ("stop" or "length")."""
+        """As `generate`, with each text's tokens, why it ended, and how many passes it took."""
         self._need("generate")
         options = sampling_with(self.manifest.get("generation"), sampling)
         texts = [self._prepared(text) for text in many_texts(texts)]
