@@ -101,6 +101,12 @@ def _driving(manifest: dict) -> str:
             "the token id -1. Then `decode` takes one token at its position, and gives the logits "
             "of the next.",
         ]
+        if any(name.startswith("verify_") for name in signatures):
+            lines.append(
+                "- `verify_*` is `decode` of several tokens at once, with the logits behind each: "
+                "to check tokens that were guessed. What is left over gets the id -1. A wrong "
+                "guess needs no undoing: the next call writes over it."
+            )
         if windows:
             lines.append(
                 "- The signatures whose names end with another number do the same over smaller "

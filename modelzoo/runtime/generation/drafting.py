@@ -16,7 +16,7 @@ LONGEST = 4  # tokens that a match is looked for with, at most
 # How likely a match of n tokens is followed by the same token again, before a text has shown it:
 # rounded from 64 texts of nine kinds by SmolLM2-135M. Other numbers change little.
 _CHANCES = {1: 0.2, 2: 0.45, 3: 0.6, 4: 0.8}
-_RATE = 0.2  # share of the newest token in a chance
+_RATE = 0.1  # share of the newest token in a chance
 
 _KEPT = 8  # passes of each length whose times count
 _SURE = 3  # passes of a length before its time decides anything
