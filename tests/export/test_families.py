@@ -38,8 +38,11 @@ def test_generation_through_the_state_is_keras_to_the_last_token(exports, name):
     (chunk,) = FAMILIES[name][3].get("prefill_lengths", [16])
     window = exports[name, "tflite"]["manifest"]["max_length"]
     assert generation["positions"] == min(2 * chunk + chunk // 2 + 3, window or 10**9)
-    for key in ("decode", "prefill"):
+    for key in ("decode", "prefill", *(["verify"] if window else ())):
         assert generation[key]["max_abs_error"] < 1e-5
+    assert generation.get("same_choice", 1.0) == 1.0 and ("same_choice" in generation) == bool(
+        window
+    )
     if window and window > generation["positions"]:
         assert generation["full_window"]["max_abs_error"] < 1e-5
     greedy = generation["greedy"]

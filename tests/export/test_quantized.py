@@ -45,6 +45,7 @@ def test_generation_through_the_state_stays_near_keras(exports, name):
     generation = exports[name, "int8"]["parity"]["generation"]
     for key in ("decode", "prefill"):
         assert generation[key]["cosine"] > 0.995
+    assert generation.get("same_choice", 1.0) == 1.0
     held_out = exports[name, "int8"]["parity"]["held_out"]
     assert held_out["metric"] == "perplexity" and held_out["tokens"] >= 39
     assert abs(held_out["change"]) < 0.02 and held_out["argmax_agreement"] > 0.8

@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 
 from modelzoo.runtime.bundle import write_manifest
+from modelzoo.runtime.generation.drafting import PassTimes
 from tests.once import once
 
 HERE = Path(__file__).parent
@@ -54,6 +55,11 @@ class AttentionModel:
     def stepper(self, batch_size=1, prefill_length=4, **attributes):
         return AttentionStepper(self, batch_size, prefill_length, attributes)
 
+    def drafting(self, lengths=(4,), ratio=1.1, batch_size=1, **attributes):
+        """A stepper that checks drafts, at a steady cost."""
+        attributes |= {"lengths": lengths, "pass_times": SteadyTimes(ratio)}
+        return DraftingStepper(self, batch_size, 4, attributes)
+
 
 class AttentionStepper:
     """The same model with its keys and values kept in slots; padding leaves garbage there."""
@@ -74,13 +80,13 @@ class AttentionStepper:
     def decode(self, token_ids, positions):
         assert token_ids.shape == positions.shape == (self.batch_size, 1)
         self.calls.append("decode")
-        return self._step(token_ids, positions)
+        return self._step(token_ids, positions)[:, -1]
 
     def _step(self, token_ids, positions):
         assert token_ids.dtype == positions.dtype == np.int32
         assert 0 <= positions.min() and positions.max() < self.max_length
         model = self.model
-        logits = np.zeros((self.batch_size, self.vocab_size), np.float32)
+        logits = np.zeros((*token_ids.shape, self.vocab_size), np.float32)
         for row, (ids, places) in enumerate(zip(token_ids, positions, strict=True)):
             x = np.where(ids[:, None] < 0, 50.0, model.embedding[ids] + model.position[places])
             for layer, (wq, wk, wv) in enumerate(model.layers):
@@ -91,8 +97,32 @@ class AttentionStepper:
                     for q, p in zip(x @ wq, places, strict=True)
                 ]
                 x = x + np.stack(seen)
-            logits[row] = np.tanh(x[-1]) @ model.head
+            logits[row] = np.tanh(x) @ model.head
         return logits
+
+
+class DraftingStepper(AttentionStepper):
+    """The same stepper with calls that check drafts of `lengths` tokens."""
+
+    def draft_lengths(self, position):
+        return tuple(n for n in self.lengths if position + n <= self.max_length)
+
+    def verify(self, token_ids, positions):
+        assert token_ids.shape == positions.shape and token_ids.shape[1] in self.lengths
+        assert (np.diff(positions) == 1).all()
+        self.calls.append(f"verify_{token_ids.shape[1]}")
+        return self._step(token_ids, positions)
+
+
+class SteadyTimes(PassTimes):
+    """A pass of a draft takes `ratio` passes of one token, whatever the machine does."""
+
+    def __init__(self, ratio):
+        super().__init__()
+        self.steady = ratio
+
+    def ratio(self, length):
+        return self.steady
 
 
 class RecurrentStepper:
@@ -157,6 +187,7 @@ def fakes():
         AttentionModel=AttentionModel,
         RecurrentStepper=RecurrentStepper,
         PieceTokenizer=PieceTokenizer,
+        SteadyTimes=SteadyTimes,
     )
 
 
@@ -209,11 +240,13 @@ def tiny(tmp_path_factory):
         else:
             shutil.copytree(directory / name, where / model)
         tasks = {"decoder": "causal-lm", "recurrent": "causal-lm", "seq2seq": "seq2seq-lm"}
+        tasks |= {"drafts": "causal-lm"}
         tasks |= {"classes": "text-classification", "tokens": "masked-lm", "embedding": "embedding"}
         tasks |= {f"{kind}_sizes": tasks[kind] for kind in ("classes", "tokens", "embedding")}
         serve = {"serve": {}}
         signatures = {"seq2seq": {"encode": {}, "prefill": {}, "decode": {}}}
         signatures["decoder"] = {"prefill_4": {}, "decode": {}}
+        signatures["drafts"] = {**signatures["decoder"], "verify_4": {}}
         signatures["recurrent"] = {"prefill": {}, "decode": {}}
         content = {
             "name": name,

@@ -75,6 +75,18 @@ class Decoder(tf.Module):
         }
 
 
+class Drafts(Decoder):
+    """The decoder, with signatures that check drafts."""
+
+    def signatures(self):
+        known = super().signatures()
+        decode, _ = known["decode"]
+        return known | {
+            "verify_4": (decode, tokens(4) | self.state_specs()),
+            "verify_4_8": (decode, tokens(4) | self.state_specs(8)),
+        }
+
+
 class Seq2Seq(Decoder):
     """The decoder, with the mean of the source's embeddings added to its input."""
 
@@ -194,6 +206,7 @@ def save(module, directory):
 if __name__ == "__main__":
     weights, directory = dict(np.load(sys.argv[1])), Path(sys.argv[2])
     save(Decoder(weights), directory / "decoder")
+    save(Drafts(weights), directory / "drafts")
     save(Seq2Seq(weights), directory / "seq2seq")
     save(Recurrent(weights), directory / "recurrent")
     for output in ("embedding", "classes", "tokens"):

@@ -55,6 +55,29 @@ def test_a_seed_repeats_and_another_differs(model):
     assert run(1) == run(1) != run(2)
 
 
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 0.5, "seed": 3}])
+@pytest.mark.parametrize("name", ["llama", "relative"])
+def test_drafts_begin_when_earlier_texts_have_shown_that_they_pay(name, sampling):
+    model, prompt = CausalLM(small(name, max_length=48)), [5, 1, 7] * 6
+    options = {"max_new_tokens": 30, **sampling}
+    plain = model.generate_tokens([prompt], speculate=False, **options)
+    assert model.generate_tokens([prompt], **options) == plain
+    (times,) = model.steps().times.values()
+    assert set(times.first) == {1}  # nothing was compiled that a model without drafts has not
+    times.spared = 10**9
+    assert model.generate_tokens([prompt], **options) == plain
+    assert set(times.first) == {1, 4}
+    assert model.generate_tokens([prompt, [9]], **options)[0] == plain[0]
+
+
+def test_what_drafts_would_have_spared_is_counted_where_a_text_repeats():
+    model = CausalLM(small("llama", max_length=48))
+    (text,) = model.generate_tokens([[3]], max_new_tokens=40)
+    spared = sum(times.spared for times in model.steps().times.values())
+    repeats = sum(text[n] in text[:n] for n in range(len(text)))
+    assert 0 <= spared <= repeats and (repeats < 20 or spared > 0)
+
+
 def test_generation_ends_with_the_window():
     model = CausalLM(small("gpt-2"))
     (tokens,) = model.generate_tokens([[1, 2, 3]], max_new_tokens=None)

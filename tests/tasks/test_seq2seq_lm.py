@@ -65,6 +65,9 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
     )
     inputs = {"token_ids": source, "padding_mask": mask, "decoder_token_ids": target}
     full = number(model(inputs))
+    blank = {k: ops.zeros(v.shape) for k, v in decode.items() if k.startswith("kv_cache")}
+    draft = {"token_ids": target, "positions": where, **context, **blank}
+    assert_near(number(signatures["verify_4"].function(draft)["logits"]), full, 1e-4)
     for t in (2, 3):
         step = {"token_ids": target[:, t : t + 1], "positions": where[:, t : t + 1]}
         state = signatures["decode"].function({**step, **context, **state})
