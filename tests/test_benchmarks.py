@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import common, render
-from benchmarks.edge import decoders, encoders, export_cost, quality
+from benchmarks.edge import decoders, drafts, encoders, export_cost, quality
+from benchmarks.edge.prompts import PROMPTS
 from tests.plugin_site import ROOT
 
 RESULTS = sorted(common.RESULTS.glob("*"))
@@ -193,6 +194,17 @@ def test_the_sections_of_edge_make_rows():
     latency = {"latency_ms": median, "rss_MB": 10.0, "cosine": 0.99999}
     run = {"threads": 1, "peers": {"modelzoo int8": latency}, "ratios": {"int8": median}}
     assert encoders.tables({"runs": [run]})["latency"][0]["p50 ms"] == 123
+    figures = {}
+    for kind, prompts in PROMPTS.items():
+        for name in (f"{kind} {n}" for n in range(len(prompts))):
+            speeds = {"plain": 10.0, "drafted": 30.0, "lookup": 12.0}
+            figures |= {f"{name} {way}_tokens_s": {"best": speeds[way]} for way in speeds}
+            figures |= {f"{name} tokens_a_pass": {"median": 3.0}, f"{name} same": "yes"}
+    run = {"threads": 1, "peers": {"modelzoo": figures, "llama.cpp": figures}}
+    (rows,) = drafts.tables({"runs": [run]}).values()
+    assert [row[""] for row in rows] == [*PROMPTS, "mean"] and len(PROMPTS) == 9
+    assert (rows[-1]["times as fast"], rows[-1]["over the better"]) == (3.0, 2.5)
+    assert rows[0]["same"] == rows[-1]["same"] == "yes"
     bits = {
         "perplexity": {"float32": 10.0, "int8": 10.1},
         "recall": {"int8": {"recall@1": 0.5}},

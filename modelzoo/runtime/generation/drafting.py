@@ -90,7 +90,8 @@ class PassTimes:
         self.first: dict[int, float] = {}
         self.spared = 0
         self._latest: dict[int, deque[float]] = {}
-        self._resting: dict[int, int] = {}
+        self._passes = 0
+        self._last: dict[int, int] = {}  # length -> number of its latest pass
 
     def add(self, length: int, seconds: float) -> None:
         """A pass of `length` tokens took so long."""
@@ -98,9 +99,8 @@ class PassTimes:
             self.first[length] = seconds
         else:
             self._latest.setdefault(length, deque(maxlen=_KEPT)).append(seconds)
-        for other in self._resting:
-            self._resting[other] += 1
-        self._resting[length] = 0
+        self._passes += 1
+        self._last[length] = self._passes
 
     def of(self, length: int) -> float | None:
         """Seconds of a pass of `length` tokens; `None` before one was measured."""
@@ -115,8 +115,9 @@ class PassTimes:
         one, own = self.of(1), self.of(length)
         if one is None:
             return None
-        sure = own is not None and len(self._latest[length]) >= _SURE
-        return own / one if sure and self._resting[length] < _RETRY else 1.0
+        if own is None or len(self._latest[length]) < _SURE:
+            return 1.0
+        return own / one if self._passes - self._last[length] < _RETRY else 1.0
 
 
 class Drafter:
