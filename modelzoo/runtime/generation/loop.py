@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias, overload
+from typing import Literal, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -130,7 +130,8 @@ class Generation:
         self.tokens: list[list[int]] = [[] for _ in self.prompts]
         self.finish_reasons: list[str | None] = [None] * len(self.prompts)
         self.passes, self.drafted, self.accepted = ([0] * len(self.prompts) for _ in range(3))
-        self._speculates = sampling.speculate and len(self.prompts) == 1
+        able = len(self.prompts) == 1 and hasattr(stepper, "draft_lengths")
+        self._checks = cast(DraftStepper, stepper) if able and sampling.speculate else None
         self._run = self._loop()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -148,11 +149,9 @@ class Generation:
         prefill(stepper, rows, self._start)
         current = [row[-1] for row in rows]
         positions = [len(row) - 1 for row in rows]
-        drafter = None
-        if self._speculates and hasattr(stepper, "draft_lengths"):
-            drafter = Drafter(self.prompts[0])
+        drafter = None if self._checks is None else Drafter(self.prompts[0])
         while None in self.finish_reasons:
-            draft = [] if drafter is None else self._draft(drafter, positions[0])
+            draft = self._draft(drafter, positions[0])
             logits = self._pass(current, positions, draft)
             for row, reason in enumerate(self.finish_reasons):
                 if reason is not None:
@@ -166,8 +165,7 @@ class Generation:
                     if token in self._stop_tokens:
                         self.finish_reasons[row] = "stop"
                     else:
-                        if drafter is not None:
-                            drafter.add(token, None if draft else stepper.pass_times)
+                        self._note(drafter, token, drafted=bool(draft))
                         self.tokens[row].append(token)
                         if len(self.tokens[row]) == self._limits[row]:
                             self.finish_reasons[row] = "length"
@@ -185,12 +183,16 @@ class Generation:
     def _choose(self, row: int, logits: np.ndarray) -> int:
         return greedy(logits) if self._plain else self._samplers[row](logits)
 
-    def _draft(self, drafter: Drafter, position: int) -> list[int]:
+    def _draft(self, drafter: Drafter | None, position: int) -> list[int]:
         """The draft to check from a position on; mostly none."""
-        lengths = self._stepper.draft_lengths(position)
-        limit = self._limits[0]
-        room = max(lengths, default=0) if limit is None else limit - len(self.tokens[0])
-        return drafter.draft(lengths, room, self._stepper.pass_times)
+        if drafter is None or self._checks is None:
+            return []
+        lengths, room = self._checks.draft_lengths(position), self._limits[0] - len(self.tokens[0])
+        return drafter.draft(lengths, room, self._checks.pass_times)
+
+    def _note(self, drafter: Drafter | None, token: int, drafted: bool) -> None:
+        if drafter is not None and self._checks is not None:
+            drafter.add(token, None if drafted else self._checks.pass_times)
 
     def _pass(self, current: list[int], positions: list[int], draft: list[int]) -> np.ndarray:
         """Take in each row's current token, and the draft behind it: the logits (B, T, V).
@@ -199,18 +201,18 @@ class Generation:
         """
         # New arrays each time: a stepper may hold on to what it is given.
         token_ids, places = (np.array(x, np.int32)[:, None] for x in (current, positions))
-        times = getattr(self._stepper, "pass_times", None)  # of the window that it is in now
-        begin = time.perf_counter()
+        checks = self._checks
+        if checks is None:
+            return self._stepper.decode(token_ids, places)[:, None]
+        times, begin = checks.pass_times, time.perf_counter()  # of the window that it is in now
         if not draft:
-            logits = self._stepper.decode(token_ids, places)[:, None]
+            logits = checks.decode(token_ids, places)[:, None]
         else:
-            lengths = self._stepper.draft_lengths(positions[0])
-            length = min(n for n in lengths if n > len(draft))
+            length = min(n for n in checks.draft_lengths(positions[0]) if n > len(draft))
             filled = [*draft, *[NOTHING] * (length - 1 - len(draft))]
             token_ids = np.concatenate([token_ids, np.array([filled], np.int32)], axis=1)
-            logits = self._stepper.verify(token_ids, places + np.arange(length, dtype=np.int32))
-        if times is not None:
-            times.add(token_ids.shape[1], time.perf_counter() - begin)
+            logits = checks.verify(token_ids, places + np.arange(length, dtype=np.int32))
+        times.add(token_ids.shape[1], time.perf_counter() - begin)
         return logits
 
     def _slide(self, positions: list[int]) -> None:

@@ -114,7 +114,7 @@ class _Turn:
         self.max_length, self.prefill_length = stepper.max_length, stepper.prefill_length
         self.prefill_lengths = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
         if hasattr(stepper, "draft_lengths"):
-            self.draft_lengths = stepper.draft_lengths
+            self.draft_lengths = cast(DraftStepper, stepper).draft_lengths
 
     @property
     def pass_times(self) -> PassTimes | None:

@@ -97,7 +97,7 @@ def step_signatures(
         state = state_specs(init_cache(1, slots), kv_cache)
         run = _over(step, tuple(state))
         lengths = sorted({min(length, slots or length) for length in prefill_lengths})
-        drafts = sorted({length for length in verify_lengths if 1 < length <= slots})
+        drafts = sorted({length for length in verify_lengths if 1 < length <= (slots or 0)})
         calls = [
             *((f"prefill_{length}", length, run["prefill"]) for length in lengths),
             ("decode", 1, run["decode"]),
