@@ -113,7 +113,7 @@ def _resolve(name, weights, overrides) -> tuple[Recipe, Checkpoint | None]:
                 next_step="leave --weights out, or name a recipe",
             )
         checkpoint = open_checkpoint(name)
-        return override(recipe_of_checkpoint(checkpoint), overrides), checkpoint
+        return registry.recipe(recipe_of_checkpoint(checkpoint), overrides), checkpoint
     else:
         recipe = registry.recipe(name, overrides)
     if weights is None or not is_source(weights):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from modelzoo.building.vocabulary import train_tokenizer_for
@@ -16,6 +17,7 @@ def dataset(
     model,
     raw,
     *,
+    columns: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     length: int | None = None,
     seed: int = 0,
@@ -27,6 +29,8 @@ def dataset(
 
     Args:
         raw: a path, an iterable, a `tf.data.Dataset`; see `data.read_examples`.
+        columns: field -> the column that holds it, `{"text": "review"}`. Default: those that the
+            model was trained with, as far as this data has them.
         batch_size, length: default: the recipe's `[train]` table.
         shuffle: each epoch has an order of its own, and its first rows fill its last batch. With
             `False` every row comes once, in the order of the data, without augmentation; the last
@@ -49,6 +53,7 @@ def dataset(
     """
     from modelzoo.data.media_rows import readable_examples
     from modelzoo.data.raw import lacks_labels, without_labels
+    from modelzoo.data.weighing import row_weights
     from modelzoo.recipe.train_options import train_options
     from modelzoo.tasks.profile import said
 
@@ -58,7 +63,7 @@ def dataset(
     bare = not shuffle and said(task, "reads_unlabelled")
     if bare:
         task.fields = without_labels(task.fields)
-    examples = readable_examples(task, options, raw)
+    examples = readable_examples(task, options, raw, columns)
     if bare and lacks_labels(examples):
         extra["unlabelled"] = True
     else:
@@ -81,4 +86,6 @@ def dataset(
         **task.batch_options(model, options, length),
         **extra,
     )
+    if not batches.unlabelled:
+        batches.row_weights = row_weights(examples, batches.labels, options.class_weights)
     return batches.as_pydataset(ordered=not shuffle)

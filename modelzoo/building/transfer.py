@@ -12,11 +12,35 @@ def take_weights(model, source, where) -> None:
     into, of = model, source
     if type(source) is not type(model) or _shapes(source) != _shapes(model):
         into, of = model.backbone, source.backbone
+    if _shapes(into) != _shapes(of):
+        _refuse_sizes(model, source, where)
     copy_weights(into, of, where)
     if model.tokenizer is None:
         model.tokenizer = source.tokenizer
     if getattr(model, "chat_template", None) is None:
         model.chat_template = getattr(source, "chat_template", None)
+
+
+def _refuse_sizes(model, source, where) -> None:
+    """
+    Raises:
+        ModelDirectoryError: the `[model]` tables of the two differ.
+    """
+    recipes = getattr(model, "recipe", None), getattr(source, "recipe", None)
+    if None in recipes:
+        return
+    ours, theirs = ({"architecture": x.architecture, **x.table("model")} for x in recipes)
+    differ = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    if differ:
+        here, there = (
+            ", ".join(f"{key} {table.get(key, 'not set')}" for key in differ)
+            for table in (ours, theirs)
+        )
+        raise ModelDirectoryError(
+            f"{recipes[0].name} and {where} are of other sizes: {here} here, and {there} there",
+            where=where,
+            next_step=f"train that model itself: modelzoo train {where} --task {recipes[0].task}",
+        )
 
 
 def copy_weights(into, of, where) -> None:

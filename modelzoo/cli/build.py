@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_set, exact, examples, told_warnings
+from modelzoo.cli.common import add_set, add_task, exact, examples, told_warnings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -18,6 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo build my-recipe.toml --tokenizer tokenizer.json",
             "modelzoo build hf://HuggingFaceTB/SmolLM2-135M -o smollm2",
             "modelzoo build SmolLM2-135M-Instruct.Q4_1.gguf -o chat",
+            "modelzoo build bert-base --task text-classification -o topics",
             "modelzoo build minilm-l6 --weights all-MiniLM-L6-v2/ -o minilm",
         ),
     )
@@ -28,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "Face layout, a .safetensors or .gguf file, hf://owner/name",
     )
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write it (default: NAME)")
+    add_task(parser)
     add_set(parser)
     parser.add_argument(
         "--weights", metavar="SOURCE", help="take weights from a model directory or a checkpoint"
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.weights.derive import recipe_name
 
     changes = parse_set(args.set)
+    if args.task is not None:
+        changes["task"] = args.task
     source = is_source(args.name) and not registry.is_name(args.name)
     if source:
         name = recipe_name(args.name)

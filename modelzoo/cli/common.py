@@ -13,10 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from modelzoo.cli.elapsed import CLEAR_LINE
+from modelzoo.errors import RecipeError
 
 __all__ = [
     "EXAMPLES",
+    "add_columns",
     "add_set",
+    "add_task",
     "add_trust",
     "count",
     "exact",
@@ -48,6 +51,38 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)",
     )
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Adds `--task`."""
+    parser.add_argument(
+        "--task",
+        metavar="TASK",
+        help="what the model is for, if not what the recipe says (modelzoo list --task)",
+    )
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Adds `--columns`, which becomes a dict, or `None`."""
+    parser.add_argument(
+        "--columns",
+        metavar="FIELD=COLUMN,...",
+        type=_columns,
+        help="which columns of the data hold what: text=review,label=stars",
+    )
+
+
+def _columns(text: str) -> dict[str, str]:
+    found = {}
+    for pair in text.split(","):
+        field, equals, column = (part.strip() for part in pair.partition("="))
+        if not (field and equals and column):
+            raise RecipeError(
+                f"--columns {text}: {pair!r} is not FIELD=COLUMN",
+                next_step="write it as --columns text=review,label=stars",
+            )
+        found[field] = column
+    return found
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

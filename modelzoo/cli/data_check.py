@@ -15,11 +15,14 @@ from modelzoo.registry import components
 __all__ = ["check_data"]
 
 
-def check_data(path: str, task: str, columns: Mapping[str, str] | None = None) -> None:
+def check_data(
+    path: str, task: str, columns: Mapping[str, str] | None = None, name: str = "this"
+) -> None:
     """Check that a path's first example holds what a task reads; a task of media checks its own.
 
     Args:
         columns: as in `data.read_examples`.
+        name: of the recipe, for a message.
 
     Raises:
         UnknownNameError: no such task.
@@ -48,9 +51,11 @@ def check_data(path: str, task: str, columns: Mapping[str, str] | None = None) -
         except DataError as error:
             other = _task_of(path, columns)
             if other not in (None, task):
+                does = components.stated(task, "does")
+                reads = " and ".join(fields[0])
                 error.next_step = (
-                    f"this model's task is {task}, and these are columns of {other}: "
-                    f"--set task={other}"
+                    f"{name} is a {task} model, which {does or 'reads other data'} and is trained "
+                    f"on {reads}; these are columns of {other}: --task {other}"
                 )
             raise
 

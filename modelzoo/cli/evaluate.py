@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import clipped, examples, print_json, table, told_warnings
+from modelzoo.cli.common import add_columns, clipped, examples, print_json, table, told_warnings
 from modelzoo.cli.elapsed import Steps
 from modelzoo.errors import DataError
 
@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("directory", metavar="DIR", help="a model directory")
     parser.add_argument("--data", metavar="PATH", required=True, help="what to measure on")
+    add_columns(parser)
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
     parser.add_argument("--length", type=int, metavar="N", help="tokens of a row")
     parser.add_argument(
@@ -44,10 +45,13 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.building.keras_backend import need_keras
     from modelzoo.cli.data_check import check_data
     from modelzoo.cli.table_files import check_output
+    from modelzoo.data.raw import columns_in
     from modelzoo.recipe import LOCK_NAME, read_lock
 
     if Path(args.directory, LOCK_NAME).is_file():  # else loading it says what is wrong
-        check_data(args.data, read_lock(args.directory)[0].task)
+        recipe = read_lock(args.directory)[0]
+        kept = columns_in(args.data, recipe.table("train").get("columns"))
+        check_data(args.data, recipe.task, args.columns or kept)
     if args.predictions is not None:
         check_output(args.predictions, args.data, "--predictions", args.force)
 
@@ -58,7 +62,11 @@ def run(args: argparse.Namespace) -> int:
 
         step(f"measuring {args.directory} on {args.data}")
         found = evaluate_in_detail(
-            args.directory, args.data, batch_size=args.batch_size, length=args.length
+            args.directory,
+            args.data,
+            columns=args.columns,
+            batch_size=args.batch_size,
+            length=args.length,
         )
     if args.predictions is not None:
         _write_predictions(found, args)

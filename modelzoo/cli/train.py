@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_set, examples, told_warnings
+from modelzoo.cli.common import add_columns, add_set, add_task, examples, told_warnings
 from modelzoo.cli.elapsed import Ending, Steps
 
 
@@ -16,18 +16,42 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=examples(
             "modelzoo train gpt-tiny --data demo:python-docs -o docs-gpt --steps 20",
             "modelzoo train gpt-small --data corpus/ -o my-gpt --set train.warmup_steps=200",
-            "modelzoo train bert-tiny-classifier --data my.csv -o sentiment --start my-bert",
+            "modelzoo train my-bert --task text-classification --data my.csv -o sentiment",
+            "modelzoo train my-bert --task text-classification --data my.csv -o sentiment "
+            "--columns text=review,label=stars --patience 3 --set train.class_weights=balanced",
             "modelzoo train vit-tiny --data photos/ -o my-vit --set train.on_bad_file=skip",
         ),
     )
     parser.add_argument("name", metavar="DIR|NAME", help="a model directory, or a recipe")
-    parser.add_argument("--data", metavar="PATH", required=True, help="what to train on")
-    parser.add_argument("--validation", metavar="PATH", help="what to validate on")
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        required=True,
+        help="what to train on: a .txt, .jsonl, .csv, .tsv or .parquet file, a folder of these, or "
+        "a folder of images or sounds; the columns of a classifier are text and label, perhaps "
+        "weight",
+    )
+    add_columns(parser)
+    parser.add_argument(
+        "--validation",
+        metavar="PATH",
+        help="what to validate on (default: a twentieth of the data)",
+    )
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="where to write it")
+    add_task(parser)
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
     parser.add_argument("--epochs", type=float, metavar="X", help="passes over the data")
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
+    parser.add_argument(
+        "--learning-rate", "--lr", type=float, metavar="X", help="peak learning rate"
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="early stopping: end after N validations without a better figure (the best weights "
+        "are written in any case)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of weights, order and dropout")
     add_set(parser)
     parser.add_argument(
@@ -47,9 +71,13 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.training.run_folder import run_of
 
     changes = parse_set(args.set)
-    for name in ("steps", "epochs", "batch_size", "learning_rate", "seed"):
+    for name in ("steps", "epochs", "batch_size", "learning_rate", "patience", "seed"):
         if getattr(args, name) is not None:
             changes[f"train.{name}"] = getattr(args, name)
+    if args.task is not None:
+        changes["task"] = args.task
+    if args.columns is not None:
+        changes["train.columns"] = args.columns
     if args.epochs is not None and args.steps is None:
         changes["train.steps"] = None  # a recipe's own number of steps must not win
     recipe = registry.recipe(args.name, changes)
@@ -73,10 +101,10 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     from modelzoo.runtime.text.tokenizer import Tokenizer
 
     validate_against(recipe, registry.architecture(recipe.architecture))
-    train_options(recipe)
+    options = train_options(recipe)
     for path in (args.data, args.validation):
         if path is not None:
-            check_data(path, recipe.task)
+            check_data(path, recipe.task, options.columns, recipe.name)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     with told_warnings(), Steps() as step:

@@ -18,7 +18,7 @@ from modelzoo.recipe.train_options import MOST_ROWS
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Batch", "Batches"]
+__all__ = ["Batch", "Batches", "class_weights_by_number"]
 
 # (x, y, sample_weight): arrays, or dicts of arrays, with the batch as their first axis; or (x,).
 Batch = tuple[Any, ...]
@@ -46,8 +46,10 @@ class Batches:
         unlabelled: whether the examples have no labels: only `predict` can use them.
         predicted: what `tasks.shared.scores.predictions` found last: answers and right ones.
         make_evaluation: instead of `make` for evaluation, where training alters its rows.
+        length: tokens of a row, where it may be less than was asked for.
 
     Attributes: all the arguments but `make` and `make_evaluation`.
+        row_weights: (N,) what each row counts in training, or `None`; evaluation counts all alike.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Batches:
         labels: tuple[str, ...] | None = None,
         unlabelled: bool = False,
         make_evaluation: Make | None = None,
+        length: int | None = None,
     ) -> None:
         if num_rows < 1:
             raise DataError("the data gives no row to train on", next_step="add text")
@@ -81,6 +84,8 @@ class Batches:
         self.num_bytes = num_bytes
         self.labels = labels
         self.unlabelled = unlabelled
+        self.length = length
+        self.row_weights: np.ndarray | None = None
         self.predicted: tuple[np.ndarray, np.ndarray] | None = None
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 
@@ -96,7 +101,10 @@ class Batches:
         order = self._epoch_order(epoch)
         first = index * self.batch_size
         rows = order[np.arange(first, first + self.batch_size) % self.num_rows]
-        return self._make(rows, np.random.default_rng([self.seed, _TRAINING, step]))
+        x, y, weight = self._make(rows, np.random.default_rng([self.seed, _TRAINING, step]))
+        if self.row_weights is not None and weight is not None:
+            weight = weight * self.row_weights[rows]
+        return x, y, weight
 
     def evaluation_batch(self, index: int) -> Batch:
         """Rows `index * B` on, in order. What is missing in the last one has weight 0."""
@@ -166,7 +174,7 @@ def _zero_where(weight: Any, rows: np.ndarray) -> Any:
     return weight
 
 
-def _class_weights(weights: Mapping, labels: tuple[str, ...] | None) -> np.ndarray:
+def class_weights_by_number(weights: Mapping, labels: tuple[str, ...] | None) -> np.ndarray:
     """The weight of each class by its number, 1 where none is given.
 
     Raises:
@@ -276,7 +284,7 @@ def _pydataset_class() -> type:
         @contextmanager
         def class_weights(self, weights: Mapping[int | str, float]) -> Iterator[None]:
             """Rows weigh what their class does, as `fit(class_weight=...)` asks."""
-            self._weight_of = _class_weights(weights, self._batches.labels)
+            self._weight_of = class_weights_by_number(weights, self._batches.labels)
             try:
                 yield
             finally:

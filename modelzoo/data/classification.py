@@ -25,6 +25,7 @@ def classification_batches(
     shuffle: bool = True,
     labels: Sequence[str | int] | None = None,
     truncate: bool = True,
+    trim: bool = False,
     unlabelled: bool = False,
 ) -> Batches:
     """Texts as "[CLS] a [SEP]" or "[CLS] a [SEP] b [SEP]", padded to one length.
@@ -37,6 +38,7 @@ def classification_batches(
             given, those of the examples: sorted, as numbers if all are whole numbers. Examples
             may give a named class by its number.
         truncate: cut what is longer, and warn once with the count; else it is an error.
+        trim: T is at most the length of the longest example, rounded up to a multiple of 8.
         unlabelled: the examples have no labels; y and sample_weight are `None`.
 
     Returns:
@@ -51,6 +53,8 @@ def classification_batches(
     first, second, found = _columns(examples, unlabelled)
     names, classes = classes_of(found, labels, unlabelled)
     tokens, segments = framed_texts(tokenizer, first, second, length, truncate)
+    if trim:
+        length = min(length, -(-max(map(len, tokens)) // 8) * 8)
     token_rows, segment_rows = Ragged(tokens), Ragged(segments)
     padding = tokenizer.roles.get("pad", 0)
 
@@ -68,6 +72,7 @@ def classification_batches(
         shuffle=shuffle,
         labels=names,
         unlabelled=unlabelled,
+        length=length,
     )
 
 

@@ -17,6 +17,7 @@ from modelzoo.data.raw import (
     alike,
     alternatives,
     as_label,
+    as_weight,
     describe,
     missing_column,
     path_records,
@@ -42,6 +43,8 @@ def read_media_examples(
     raw: object,
     fields: Sequence[str] | Sequence[Sequence[str]],
     columns: Mapping[str, str] | None = None,
+    *,
+    weighed: bool = False,
 ) -> list[dict[str, Any]]:
     """Raw data as examples with media in them.
 
@@ -57,6 +60,7 @@ def read_media_examples(
             missing in a row (an empty cell, None) counts as not there.
         columns: field -> the column that holds it. Without it, an image may be under `image`,
             `file_name` or `path`, a text under `text` or `caption`, and so on.
+        weighed: with `weight`, a float, where there is a column of that name.
 
     Returns:
         Dicts of exactly the fields of one set. A medium is a `Path` of a file that exists, or
@@ -72,7 +76,7 @@ def read_media_examples(
     """
     wanted = alternatives(fields)
     found = [
-        _example(record, where, base, dict(columns or {}), wanted)
+        _example(record, where, base, dict(columns or {}), wanted, weighed)
         for record, where, base in _records(raw, wanted)
     ]
     if not found:
@@ -180,11 +184,16 @@ def _record(item: object, where: str, wanted) -> dict:
 
 
 def _example(
-    record: dict[str, Any], where: str, base: Path | None, columns: dict[str, str], wanted
+    record: dict[str, Any],
+    where: str,
+    base: Path | None,
+    columns: dict[str, str],
+    wanted,
+    weighed: bool,
 ) -> dict[str, Any]:
-    for column in columns.values():
+    for field, column in columns.items():
         if column not in record:
-            raise missing_column(column, record, where)
+            raise missing_column(column, record, where, field)
     every = dict.fromkeys(name for names in wanted for name in names)
     column_of = {name: columns.get(name) or _column(name, record) for name in every}
     full = {name for name, column in column_of.items() if column and not _empty(record[column])}
@@ -199,7 +208,10 @@ def _example(
             where=where,
             next_step=f"fill it in, or leave out the examples without {name}",
         )
-    return {name: _value(name, record[column_of[name]], where, base) for name in names}
+    found = {name: _value(name, record[column_of[name]], where, base) for name in names}
+    if weighed and "weight" in record:
+        found["weight"] = as_weight(record["weight"], where)
+    return found
 
 
 def _column(name: str, record: Mapping) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.data.media import media_of
+from modelzoo.data.raw import columns_in
 from modelzoo.errors import DataError, ModelzooError, warn
 from modelzoo.recipe.train_options import TrainOptions
 from modelzoo.runtime.abilities.media import prepared
@@ -256,13 +257,18 @@ def ahead(items: Iterator, depth: int = 2) -> Iterator:
 _END = object()
 
 
-def readable_examples(task, options: TrainOptions, raw) -> list[dict]:
+def readable_examples(task, options: TrainOptions, raw, columns=None) -> list[dict]:
     """The task's examples of raw data; without those of bad files, if they are to be skipped.
+
+    Args:
+        columns: field -> the column that holds it. Default: those of the training, as far as this
+            data has them.
 
     Raises:
         DataError: missing, empty or malformed data; or not one example that can be read.
     """
-    examples = task.examples(raw)
+    columns = columns or columns_in(raw, options.columns)
+    examples = task.examples(raw, columns) if columns else task.examples(raw)
     if task.media and options.on_bad_file == "skip":
         examples, _ = without_bad_files(examples)
     return examples

@@ -20,6 +20,7 @@ __all__ = [
     "PAIRS",
     "SEQ2SEQ",
     "TEXT",
+    "columns_in",
     "iterate_texts",
     "lacks_labels",
     "read_examples",
@@ -33,6 +34,15 @@ CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
 PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
 
+# What data sets call these columns. A column with the field's own name comes first.
+_ALSO = {
+    "text": ("review", "sentence", "content", "comment", "body", "message", "tweet", "document"),
+    "label": ("labels", "sentiment", "stars", "rating", "class", "category", "topic", "intent"),
+    "text_a": ("sentence1", "sentence_a", "question1", "premise", "anchor", "query"),
+    "text_b": ("sentence2", "sentence_b", "question2", "hypothesis", "positive", "passage"),
+    "source": ("input", "article", "question"),
+    "target": ("output", "summary", "answer"),
+}
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
 _FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
@@ -41,7 +51,11 @@ _DEMOS = ("demo:python-docs",)
 
 
 def read_examples(
-    raw: object, columns: Mapping[str, str] | None = None, fields: Fields | None = None
+    raw: object,
+    columns: Mapping[str, str] | None = None,
+    fields: Fields | None = None,
+    *,
+    weighed: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Reads raw data as examples, one at a time.
 
@@ -52,11 +66,15 @@ def read_examples(
         columns: field -> the column that holds it, where they differ: `{"text": "review"}`.
         fields: the fields that are needed, such as `("source", "target")`, or several such sets of
             which one must be there. Then examples hold exactly these, tuples are read in this
-            order, and missing ones are an error. Without it, all columns come as they are.
+            order, and missing ones are an error; but where a data set's usual name for a field
+            is there once, such as `review` for `text`, that column is taken, with a warning.
+            Without it, all columns come as they are.
+        weighed: with `weight`, a float, where there is a column of that name.
 
     Raises:
         DataError: at once where there is nothing to read; and when the iteration meets text that is
-            not UTF-8, a line that is no JSON, a ragged row, a missing column, a label that is NaN.
+            not UTF-8, a line that is no JSON, a ragged row, a missing column, two columns that a
+            field may mean, a label that is NaN.
 
     Example:
         >>> list(read_examples([("good", 1), ("bad", 0)], fields=("text", "label")))
@@ -65,7 +83,23 @@ def read_examples(
     columns = dict(columns or {})
     wanted = alternatives(fields)
     records, name = _records(raw, columns, wanted)
-    return _examples(records, name, columns, wanted)
+    return _examples(records, name, columns, wanted, weighed)
+
+
+def columns_in(raw: object, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Those of `columns`, field -> column, that the data's first record has.
+
+    Example:
+        >>> columns_in([{"text": "good", "stars": 5}], {"text": "review", "label": "stars"})
+        {'label': 'stars'}
+    """
+    if not columns or not isinstance(raw, str | os.PathLike | list):
+        return dict(columns or {})
+    try:
+        first, _ = next(_records(raw, {}, ())[0], ({}, ""))
+    except DataError:  # a folder of media, which has no columns; or reading says what is wrong
+        first = {}
+    return {field: column for field, column in columns.items() if column in first}
 
 
 def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -201,17 +235,23 @@ def _examples(
     name: str,
     columns: Mapping[str, str],
     wanted: Sequence[Sequence[str]],
+    weighed: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    record = None
+    begun = False
     for record, where in records:
-        for column in columns.values():
+        for field, column in columns.items():
             if column not in record:
-                raise missing_column(column, record, where)
+                raise missing_column(column, record, where, field)
+        if not begun:
+            begun, columns = True, {**columns, **_guessed(columns, record, where, wanted)}
         renamed = {name: v for name, v in record.items() if name not in columns.values()}
         renamed.update({field: record[column] for field, column in columns.items()})
         names = _matching(renamed, where, wanted) if wanted else renamed
-        yield {name: _value(name, renamed[name], where, bool(wanted)) for name in names}
-    if record is None:
+        found = {name: _value(name, renamed[name], where, bool(wanted)) for name in names}
+        if weighed and "weight" in renamed:
+            found["weight"] = as_weight(renamed["weight"], where)
+        yield found
+    if not begun:
         raise DataError("there is no example in the data", where=name)
 
 
@@ -262,13 +302,58 @@ def _is_one_of(value: object, empty: Collection[object]) -> bool:
     return (value is None or isinstance(value, str)) and value in empty
 
 
-def missing_column(column: str, record: Collection[str], where: str) -> DataError:
-    near = nearest(column, map(str, record))
+def _guessed(
+    columns: Mapping[str, str], record: Collection[str], where: str, wanted: Sequence[Sequence[str]]
+) -> dict[str, str]:
+    """Field -> column where no set of fields is there, and one is by the usual names.
+
+    Raises:
+        DataError: two columns may be meant.
+    """
+    free = [str(column) for column in record if column not in columns.values()]
+    there = {*free, *columns}
+    if any(there.issuperset(names) for names in wanted):
+        return {}
+    doubt = None
+    for names in wanted:
+        found = {
+            field: [column for column in free if column.lower() in _ALSO.get(field, ())]
+            for field in names
+            if field not in there
+        }
+        if all(len(some) == 1 for some in found.values()):
+            guess = {field: some[0] for field, some in found.items()}
+            said = ", ".join(f"{column!r} is read as {field}" for field, column in guess.items())
+            option = ",".join(f"{field}={column}" for field, column in guess.items())
+            warn(f"{where}: the column {said}; --columns {option} says so without this note")
+            return guess
+        if doubt is None and all(found.values()):
+            doubt = next((field, some) for field, some in found.items() if len(some) > 1)
+    if doubt is not None:
+        field, some = doubt
+        raise DataError(
+            f"there is no column {field!r}, and {' and '.join(map(repr, some))} may both be it",
+            where=where,
+            next_step=" or ".join(f"--columns {field}={column}" for column in some)
+            + f" (columns={{{field!r}: {some[0]!r}}} in Python)",
+        )
+    return {}
+
+
+def missing_column(
+    column: str, record: Collection[str], where: str, field: str | None = None
+) -> DataError:
+    """
+    Args:
+        field: what the column was to hold. Default: it is called so itself.
+    """
+    near, field = nearest(column, map(str, record)), field or column
     return DataError(
         f"there is no column {column!r}; there are {', '.join(map(str, record))}",
         where=where,
         did_you_mean=near,
-        next_step=f"name the column that holds it: columns={{{column!r}: {near or '...'!r}}}",
+        next_step=f"name the column that holds it: --columns {field}={near or 'COLUMN'} "
+        f"(columns={{{field!r}: {near or 'COLUMN'!r}}} in Python)",
     )
 
 
@@ -300,6 +385,21 @@ def as_label(value: object, where: str) -> int | str:
         where=where,
         next_step="leave out the examples that have no label",
     )
+
+
+def as_weight(value: object, where: str) -> float:
+    """What an example counts: a number, 0 or more."""
+    try:
+        weight = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise DataError(
+            f"'weight' must be a number, 0 or more, not {describe(value)}",
+            where=where,
+            next_step="rename the column if it does not say what an example counts in training",
+        )
+    return weight
 
 
 def describe(value: object) -> str:

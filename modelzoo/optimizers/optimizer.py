@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
+from modelzoo.errors import RecipeError, nearest
+from modelzoo.optimizers.accumulation import sum_losses
 from modelzoo.recipe.train_options import TrainOptions, train_options
 
 
@@ -191,6 +194,8 @@ def make_optimizer(
     Without `total_steps` its learning rate is a number, to which it rises in the warm-up.
     """
     rate, shape, warmup = float(options.learning_rate), options.schedule, options.warmup_steps
+    if total_steps:
+        warmup = warmup or options.warmup_for(total_steps)
     if total_steps and (warmup or shape != "constant"):
         rate = WarmupDecay(rate, total_steps, warmup, shape, options.accumulate)
     common = {
@@ -213,13 +218,75 @@ def make_optimizer(
     )
 
 
+def freeze(model, frozen: Sequence[str] | int | None) -> None:
+    """Leave parts of a model out of its training.
+
+    Args:
+        frozen: `train.frozen`: names of parts, `backbone.embedding`; or N, for all of the backbone
+            but what comes after its first N blocks.
+
+    Raises:
+        RecipeError: no such part, or no blocks; nothing would be left to train.
+    """
+    if not frozen:
+        return
+    parts = _first(model, frozen) if isinstance(frozen, int) else [_part(model, x) for x in frozen]
+    for part in parts:
+        part.trainable = False
+    if not model.trainable_variables:
+        raise RecipeError(
+            f"train.frozen = {frozen} leaves nothing to train",
+            next_step='leave a part out, as train.frozen = ["backbone"] leaves a head',
+        )
+
+
+def _part(model, name: str) -> keras.layers.Layer:
+    found = model
+    for word in name.split("."):
+        parts = _layers(found)
+        if word not in parts:
+            raise RecipeError(
+                f"train.frozen names {name!r}, and {type(found).__name__} has no part {word!r}",
+                did_you_mean=nearest(word, parts),
+                next_step=f"it has {', '.join(sorted(parts)) or 'no parts'}",
+            )
+        found = parts[word]
+    return found
+
+
+def _first(model, count: int) -> list[keras.layers.Layer]:
+    """All layers of the backbone that come before its block number `count`."""
+    stack = getattr(model.backbone, "stack", None)
+    blocks = getattr(stack, "blocks", ())
+    if count > len({id(block) for block in blocks}):
+        raise RecipeError(
+            f"train.frozen = {count}: the backbone has {len(blocks) or 'no'} blocks in a row",
+            next_step='name parts instead: train.frozen = ["backbone"]',
+        )
+    before = [
+        layer for name, layer in _layers(model.backbone).items() if name not in ("stack", "pooler")
+    ]
+    return [*before, *blocks[:count]]
+
+
+def _layers(of) -> dict[str, keras.layers.Layer]:
+    return {
+        name: value
+        for name, value in vars(of).items()
+        if isinstance(value, keras.layers.Layer) and not name.startswith("_")
+    }
+
+
 def compile_model(model, total_steps: int | None = None) -> None:
     """`model.compile` with the optimizer of its recipe and its task's loss and metrics."""
     from modelzoo.registry.of_recipe import recipe_of, task_of
 
     recipe = recipe_of(model)
     options = train_options(recipe)
+    freeze(model, options.frozen)
     loss, metrics = task_of(recipe).losses()
+    if total_steps and options.accumulate > 1:
+        sum_losses(loss)
     jit = options.jit_compile
     if jit is None:
         jit = keras.backend.backend() != "tensorflow"

@@ -29,6 +29,7 @@ from modelzoo.recipe.values import (
     changed,
     checked,
     merge,
+    without_rivals,
     without_stale_count,
 )
 
@@ -113,7 +114,7 @@ def from_values(
 
     extends = ()
     if parent is not None:
-        merged = merge(begin_afresh(parent.values, own), own)
+        merged = merge(without_rivals(begin_afresh(parent.values, own), own), own)
         own = without_stale_count(parent.values, merged, stated="parameters" in own)
         extends = (parent.name, *parent.extends)
         plugin = plugin or parent.plugin

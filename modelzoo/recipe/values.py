@@ -19,6 +19,7 @@ __all__ = [
     "checked",
     "merge",
     "parse_set",
+    "without_rivals",
     "without_stale_count",
 ]
 
@@ -28,6 +29,10 @@ SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extend
 TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
 # What the parameter count depends on: once one of these differs, a stated count is only a guess.
 _SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
+# Of `[train]`, what stays when the task changes: the rest is how the other task is trained.
+_ANY_TRAINING = ("seed", "precision", "jit_compile", "on_bad_file")
+# Keys of `[train]` that say the same: who sets one drops the other.
+_RIVALS = {"warmup": "warmup_steps", "warmup_steps": "warmup"}
 
 
 def changed(values: Values, changes: Mapping[str, Any]) -> Values:
@@ -36,6 +41,9 @@ def changed(values: Values, changes: Mapping[str, Any]) -> Values:
     out = copy.deepcopy(values)
     if changes.get("task", out.get("task")) != out.get("task"):
         out.pop("task_options", None)  # those of the other task
+        kept = {key: v for key, v in out.pop("train", {}).items() if key in _ANY_TRAINING}
+        out |= {"train": kept} if kept else {}
+    out = without_rivals(out, changes)
     for key, value in changes.items():
         path = _override_path(key, value, out.get("model", {}))
         table = out
@@ -52,6 +60,21 @@ def changed(values: Values, changes: Mapping[str, Any]) -> Values:
         else:
             table[path[-1]] = _listed(value)
     return without_stale_count(values, checked(out, where), stated="parameters" in changes)
+
+
+def without_rivals(base: Values, over: Mapping[str, Any]) -> Values:
+    """`base` without those keys of `[train]` that say the same as one in `over`.
+
+    Args:
+        over: values of a recipe, or changes such as `{"train.warmup": 0.1}`.
+    """
+    keys = {key.removeprefix("train.") for key in over if key.startswith("train.")}
+    keys |= over["train"].keys() if isinstance(over.get("train"), Mapping) else set()
+    table = base.get("train", {})
+    dropped = {_RIVALS[key] for key in keys & _RIVALS.keys()} - keys
+    if not dropped & table.keys():
+        return base
+    return {**base, "train": {key: v for key, v in table.items() if key not in dropped}}
 
 
 def parse_set(pairs: Iterable[str]) -> Values:

@@ -18,6 +18,8 @@ from modelzoo.errors import ModelzooError, UnknownNameError, nearest
 from modelzoo.plugins.catalogue import RecipeText, recipe_files
 from modelzoo.recipe import LOCK_NAME, Recipe, from_values, glance, override, read, read_lock
 from modelzoo.recipe.composition import parts_of
+from modelzoo.recipe.train_options import FINE_TUNING
+from modelzoo.recipe.values import without_rivals
 from modelzoo.registry import components
 from modelzoo.registry.components import architecture, exporter, task
 
@@ -105,18 +107,33 @@ def recipe(
     Args:
         name: `gpt-small`, `acme/tiny`, `my.toml`, or a directory that holds `recipe.lock.toml`.
             Names win over paths: write `./gpt-small` for a directory that is called like a recipe.
-        overrides: as in `modelzoo.recipe.override`: `{"num_layers": 6}`.
+        overrides: as in `modelzoo.recipe.override`: `{"num_layers": 6}`. Another `task` brings its
+            own `[train]`, for the recipe's is how its weights were made.
 
     Raises:
         UnknownNameError: no such name and no such path, with the nearest name.
         RecipeError, ModelDirectoryError, PluginError: it is there and cannot be used.
     """
     if isinstance(name, Recipe):
-        return override(name, overrides, _by_name)
+        return override(name, _for_task(name, overrides), _by_name)
     found = _by_path(Path(name)) if isinstance(name, os.PathLike) else _by_name_or_path(name)
     if found.plugin is None:
         found = replace(found, plugin=_plugin_behind(found))
-    return override(found, overrides, _by_name)
+    return override(found, _for_task(found, overrides), _by_name)
+
+
+def _for_task(found: Recipe, overrides: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    """The overrides; where they change the task, over what its training begins with."""
+    task = (overrides or {}).get("task")
+    if not isinstance(task, str) or task == found.task:
+        return overrides
+    components.check("task", task)
+    table = {"train": FINE_TUNING | (components.stated(task, "fine_tuning") or {})}
+    table = without_rivals(table, overrides)["train"]
+    longest = overrides.get("max_length") or found.table("model").get("max_length")
+    if isinstance(longest, int) and "length" in table:
+        table["length"] = min(table["length"], longest)
+    return {f"train.{key}": value for key, value in table.items()} | dict(overrides)
 
 
 def is_name(name: str | os.PathLike[str]) -> bool:

@@ -254,15 +254,18 @@ class Task(Profile):
             found["processing"] = model.processing()
         return found
 
-    def examples(self, raw) -> list[dict]:
+    def examples(self, raw, columns=None) -> list[dict]:
         """Raw data as a list of examples with this task's fields.
+
+        Args:
+            columns: field -> the column that holds it, where they differ.
 
         Raises:
             DataError: missing, empty or malformed data.
         """
         from modelzoo.data import read_examples
 
-        found = list(read_examples(raw, fields=self.fields))
+        found = list(read_examples(raw, columns, self.fields, weighed=self.reads_weights))
         if not found:
             raise DataError("the data holds no example")
         return found

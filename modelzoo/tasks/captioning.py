@@ -253,10 +253,10 @@ class CaptioningTask(Task):
         augmenter("image", augment, workers=1)  # refused now, and not with the first batch
         self.template, self.augment, self.generation = template, augment, generation
 
-    def examples(self, raw) -> list[dict]:
+    def examples(self, raw, columns=None) -> list[dict]:
         from modelzoo.data.media import read_media_examples
 
-        return read_media_examples(raw, self.fields)
+        return read_media_examples(raw, self.fields, columns)
 
     def model(self, backbone) -> CaptionModel:
         self.check_backbone(backbone, "step")

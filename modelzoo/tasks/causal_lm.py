@@ -149,6 +149,7 @@ class CausalLMTask(Task):
     """
 
     name = "causal-lm"
+    fine_tuning = {"batch_size": 8, "length": 256, "epochs": 1.0}
     does = "continues a text, one token after another"
     special_tokens = ("<|endoftext|>",)
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'

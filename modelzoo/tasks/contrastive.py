@@ -196,6 +196,8 @@ class ContrastiveTask(Task):
         ("image", "audio"),
     )
     media = ("image", "audio")
+    compares_rows = True
+    fine_tuning = {"batch_size": 64}
     does = "turns media and texts into vectors that can be compared"
     special_tokens = ENCODER_TOKENS
     frame = "pair"
@@ -234,10 +236,10 @@ class ContrastiveTask(Task):
     def losses(self) -> tuple:
         return None, []  # the model's own: it has weights, the scale and the bias
 
-    def examples(self, raw) -> list[dict]:
+    def examples(self, raw, columns=None) -> list[dict]:
         from modelzoo.data.media import read_media_examples
 
-        return read_media_examples(raw, self.fields)
+        return read_media_examples(raw, self.fields, columns)
 
     def batch_options(self, model, options, length: int | None = None) -> dict:
         found = super().batch_options(model, options, length)

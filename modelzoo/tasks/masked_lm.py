@@ -91,6 +91,7 @@ class MaskedLMTask(Task):
     """
 
     name = "masked-lm"
+    fine_tuning = {"length": 128}
     does = "guesses masked tokens, and turns a text into a vector"
     special_tokens = ENCODER_TOKENS
     frame = "pair"

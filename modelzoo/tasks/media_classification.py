@@ -152,7 +152,7 @@ class MediaClassificationTask(Task):
 
     best = "loss"
     reads_text = False
-    reads_unlabelled = True
+    reads_unlabelled = reads_weights = True
     # What one label alone means in a checkpoint that does not say; see `classifier_options`.
     alone: str | None = None
 
@@ -212,11 +212,11 @@ class MediaClassificationTask(Task):
             self.distilled,
         )
 
-    def examples(self, raw) -> list[dict]:
+    def examples(self, raw, columns=None) -> list[dict]:
         """Raw data as a list of examples; see `data.media.read_media_examples`."""
         from modelzoo.data.media import read_media_examples
 
-        return read_media_examples(raw, self.fields)
+        return read_media_examples(raw, self.fields, columns, weighed=True)
 
     def completed(self, recipe, examples) -> Recipe:
         """With the classes of the examples, unless it names its own."""

@@ -23,6 +23,12 @@ class Profile:
     Attributes:
         does: what a model of it does, in the third person: "writes down what is said".
         reads_text: whether it needs a tokenizer.
+        reads_weights: whether a column `weight` says what an example counts in training.
+        fine_tuning: `[train]` of a model that is changed to this task, as a literal: what differs
+            from `recipe.train_options.FINE_TUNING`.
+        trims: whether `batches(..., trim=True)` cuts padding that no example needs.
+        compares_rows: whether its loss compares the rows of a batch with each other, so that
+            `accumulate` is not the same as a larger batch.
         reads_unlabelled: whether `batches(..., unlabelled=True)` takes examples without a label.
         special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids.
         frame: what stands around the texts that it reads, where the tokenizer does not say: "pair"
@@ -37,6 +43,10 @@ class Profile:
     does = ""
     reads_text = True
     reads_unlabelled = False
+    reads_weights = False
+    fine_tuning: Mapping[str, object] = {}
+    trims = False
+    compares_rows = False
     special_tokens: tuple[str, ...] = ("<pad>", "</s>", "<unk>", "<mask>")
     frame: str = ""
     example: str | Callable[[tuple[str, ...]], str] = ""

@@ -150,6 +150,7 @@ class Seq2SeqLMTask(Task):
 
     name = "seq2seq-lm"
     fields = (("source", "target"),)
+    fine_tuning = {"learning_rate": 1e-4, "length": 128}
     does = "writes a target text for a source text"
     special_tokens = ("<pad>", "</s>", "<unk>")
     frame = "source"

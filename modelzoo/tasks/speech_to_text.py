@@ -170,6 +170,7 @@ class SpeechToTextTask(Task):
     name = "speech-to-text"
     fields = (("audio", "text"),)
     media = ("audio",)
+    fine_tuning = {"learning_rate": 1e-5}
     does = "writes down what is said"
     special_tokens = ("<pad>", "<s>", "</s>")
     example = 'print(model.transcribe((np.zeros(8000, "float32"), 16000)))'
@@ -190,10 +191,10 @@ class SpeechToTextTask(Task):
             "begin_suppress_tokens": tuple(begin_suppress_tokens or ()),
         }
 
-    def examples(self, raw) -> list[dict]:
+    def examples(self, raw, columns=None) -> list[dict]:
         from modelzoo.data.media import read_media_examples
 
-        return read_media_examples(raw, self.fields)
+        return read_media_examples(raw, self.fields, columns)
 
     def model(self, backbone) -> SpeechToText:
         self.check_backbone(backbone, "encode")

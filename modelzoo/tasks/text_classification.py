@@ -106,7 +106,8 @@ class TextClassificationTask(Task):
     name = "text-classification"
     fields = (("text", "label"), ("text_a", "text_b", "label"))
     does = "gives a text one of its labels"
-    reads_unlabelled = True
+    reads_unlabelled = reads_weights = trims = True
+    fine_tuning = {"length": 128, "checkpoint_steps": 100}
     special_tokens = ENCODER_TOKENS
     frame = "pair"
     example = 'print(model.classify("a fine film", top=1))'

@@ -17,7 +17,7 @@ from modelzoo.runtime.arrays import open_arrays
 
 STATE = "state.json"
 _ANEW = "start again with --restart"
-_KINDS = {"done": int, "best": int | float, "waited": int, "figures": dict}
+_KINDS = {"done": int, "best": int | float, "waited": int, "figures": dict, "stopped": int}
 
 
 def save_checkpoint(path: Path, model, state: dict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,23 +34,36 @@ class Evaluation:
 
 
 def evaluate(
-    model, data, *, batch_size: int | None = None, length: int | None = None
+    model,
+    data,
+    *,
+    columns: Mapping[str, str] | None = None,
+    batch_size: int | None = None,
+    length: int | None = None,
 ) -> dict[str, float]:
     """The figures of a model's task on raw data, every example counted once.
 
     Args:
         model: a model with a recipe and a tokenizer, or a model directory.
         data: as `data.read_examples` takes it.
+        columns: field -> the column that holds it, `{"text": "review"}`. Default: those that the
+            model was trained with, as far as this data has them.
 
     Example:
         >>> round(evaluate("my-gpt", "held-out.txt")["bits_per_byte"])
         2
     """
-    return evaluate_in_detail(model, data, batch_size=batch_size, length=length).figures
+    found = evaluate_in_detail(model, data, columns=columns, batch_size=batch_size, length=length)
+    return found.figures
 
 
 def evaluate_in_detail(
-    model, data, *, batch_size: int | None = None, length: int | None = None
+    model,
+    data,
+    *,
+    columns: Mapping[str, str] | None = None,
+    batch_size: int | None = None,
+    length: int | None = None,
 ) -> Evaluation:
     """As `evaluate`, with each answer of a classifier."""
     if isinstance(model, str | os.PathLike):
@@ -57,7 +71,7 @@ def evaluate_in_detail(
     recipe = recipe_of(model)
     options, task = train_options(recipe), task_of(recipe)
     batches = task.batches(
-        readable_examples(task, options, data),
+        readable_examples(task, options, data, columns),
         model.need_tokenizer() if task.reads_text else None,
         batch_size=batch_size or options.batch_size,
         seed=0,

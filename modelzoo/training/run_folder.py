@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelzoo.building.directory import MODEL_FILE
-from modelzoo.errors import ModelDirectoryError, OutputError
+from modelzoo.errors import ModelDirectoryError, OutputError, shown
 from modelzoo.files import read_json, reserved, write_atomic
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.training.checkpoint import read_state
@@ -23,7 +23,7 @@ class RunFolder:
     """Paths of a run, and whether a run that is asked for is the one in the folder.
 
     Attributes:
-        settings: what must be the same for a run to go on (JSON).
+        settings: what must be the same for a run to go on (JSON); its recipe by its values.
         tokenizer: the run's, for the text must be cut as before.
         checkpoint, best: of the last step, and of the best validation.
         written: of the model that takes its place: its digest, the settings and the figures.
@@ -55,9 +55,12 @@ class RunFolder:
         )
         changed = [key for key, value in settings.items() if before.get(key) != value]
         if changed:
+            values = before.get("recipe"), settings["recipe"]
+            differs = "; ".join(_differences(*values)) if "recipe" in changed else ""
             raise OutputError(
                 f"an unfinished run with another {' and another '.join(changed)} is there "
-                f"({read_state(self.checkpoint).get('done', 0):,} batches done)",
+                f"({read_state(self.checkpoint).get('done', 0):,} batches done)"
+                + (f": {differs}" if differs else ""),
                 where=self.path,
                 next_step="give the same command to go on with it, or --restart to forget it",
             )
@@ -130,6 +133,17 @@ def run_of(
     ended = None if restart else run.ended(Path(output) / MODEL_FILE)
     with reserved(output, force or ended is not None):
         yield run, ended
+
+
+def _differences(before: object, now: object, key: str = "") -> Iterator[str]:
+    """`train.learning_rate was 0.0003 and is 0.5` for each value of a recipe that differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted({*before, *now}):
+            inner = f"{key}.{name}" if key else name
+            yield from _differences(before.get(name), now.get(name), inner)
+    elif before != now and key:
+        was, value = ("not set" if one is None else shown(one, 40) for one in (before, now))
+        yield f"{key} was {was} and is {value}"
 
 
 def _sha256(path: Path) -> str:

@@ -10,10 +10,11 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from modelzoo import registry
 from modelzoo.building.build import build
 from modelzoo.building.directory import MODEL_FILE, fill, load_tokenizer
 from modelzoo.building.keras_backend import need_keras
@@ -21,22 +22,25 @@ from modelzoo.building.vocabulary import train_tokenizer_for
 from modelzoo.data.media_rows import readable_examples
 from modelzoo.errors import RecipeError
 from modelzoo.files import new_directory, reserved
-from modelzoo.recipe import Recipe, dumps
+from modelzoo.recipe import LOCK_NAME, Recipe, dumps
 from modelzoo.recipe.train_options import train_options
 from modelzoo.registry.of_recipe import task_of
 from modelzoo.runtime.text.tokenizer import Tokenizer
+from modelzoo.tasks.profile import said
 from modelzoo.training.checkpoint import load_checkpoint
 from modelzoo.training.run_folder import RunFolder, run_of
 
 
 def train(
-    recipe: Recipe,
+    recipe: str | os.PathLike | Recipe,
     data,
     output: str | os.PathLike,
     *,
     validation=None,
+    columns: Mapping[str, str] | None = None,
     start: str | os.PathLike | None = None,
     tokenizer: Tokenizer | None = None,
+    callbacks: Sequence = (),
     force: bool = False,
     restart: bool = False,
     stream=None,
@@ -44,37 +48,51 @@ def train(
     """Train a model and write its directory. The same call after a kill goes on.
 
     What is under way lives in `OUTPUT.training`: the tokenizer, the checkpoint, and the TensorBoard
-    log, which stays when the training is done.
+    log, which stays when the training is done. Where there is validation data, the best weights are
+    written, and not the last.
 
     Args:
-        recipe: with its `[train]` table.
+        recipe: a recipe with its `[train]` table, the name of one, a TOML file, or a model
+            directory, whose weights are then the start.
         data: raw data, as `data.read_examples` takes it.
         output: the model directory to write.
         validation: raw data to validate on. Default: `validation_fraction` of `data`.
+        columns: field -> the column of the data that holds it, `{"text": "review"}`. The model
+            keeps it as `train.columns`, and `evaluate` reads its data so.
         start: a model directory whose weights and tokenizer to start from.
         tokenizer: instead of one trained on the data.
+        callbacks: Keras callbacks. An epoch of theirs is what lies between two checkpoints, and
+            its logs hold the figures of the validation as `val_loss` and so on. One that sets
+            `model.stop_training` ends the training, and what was learned is written. The weights
+            of a run that goes on are those of one that was not killed; what callbacks remember
+            begins again. To set the learning rate they need `train.schedule = "constant"` without
+            a warm-up.
         force: replace an existing `output`.
         restart: forget an unfinished run.
-        stream: where progress is printed. Default: standard error.
+        stream: where the plan and the progress are printed. Default: standard error.
 
-    Returns: the figures of the last validation, of the weights that were written.
+    Returns: the figures of the validation of the weights that were written.
 
     Raises:
         OutputError: `output` exists, or an unfinished run with other settings stands in the way.
         DataError: the data is missing, empty or malformed.
+        RecipeError: a wrong value; a batch that needs more memory than there is.
         ModelzooError: the training diverged.
 
     Example:
         >>> tiny = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
-        >>> tiny |= {"train.steps": 2, "train.length": 16}
+        >>> tiny |= {"train.steps": 2, "train.length": 16, "train.warmup_steps": 0}
         >>> figures = train(modelzoo.read_recipe("gpt-tiny", tiny), "corpus.txt", "trained-gpt")
         >>> sorted(figures)
         ['accuracy', 'bits_per_byte', 'loss', 'perplexity', 'tokens']
     """
     output = Path(output)
+    found = registry.recipe(recipe, {"train.columns": dict(columns)} if columns else None)
+    if start is None and not isinstance(recipe, Recipe) and found.source == _lock_of(recipe):
+        start = recipe
     with run_of(output, force=force, restart=restart) as (run, ended):
         return _train(
-            recipe,
+            found,
             data,
             output,
             run,
@@ -82,6 +100,7 @@ def train(
             validation=validation,
             start=start,
             tokenizer=tokenizer,
+            callbacks=callbacks,
             force=force,
             restart=restart,
             stream=stream,
@@ -98,6 +117,7 @@ def _train(
     validation,
     start: str | os.PathLike | None,
     tokenizer: Tokenizer | None,
+    callbacks: Sequence,
     force: bool,
     restart: bool,
     stream,
@@ -107,8 +127,12 @@ def _train(
     keras = need_keras()
     from modelzoo.data import split
     from modelzoo.data.media_rows import ahead
+    from modelzoo.data.weighing import row_weights
+    from modelzoo.optimizers.accumulation import in_shares
     from modelzoo.optimizers.optimizer import compile_model
+    from modelzoo.training.guests import Guests
     from modelzoo.training.keeper import Keeper
+    from modelzoo.training.plan import fitted, plan
     from modelzoo.training.progress import Progress
 
     # === Data ===
@@ -118,7 +142,7 @@ def _train(
         held_out = readable_examples(task_of(recipe), options, validation)
         _check_labels(examples, held_out)
     settings = {
-        "recipe": recipe.digest,
+        "recipe": recipe.values,
         "data": _digest(examples),
         "validation": _digest(held_out),
         "start": None if start is None else str(Path(start).resolve()),
@@ -153,10 +177,14 @@ def _train(
         weights = None if goes_on else start
         model = build(recipe, tokenizer=tokenizer, weights=weights, compile=False)
     shape = {**task.batch_options(model, options), "batch_size": options.batch_size}
+    shape |= {"trim": True} if said(task, "trims") else {}
     batches = task.batches(examples, tokenizer, seed=options.seed, **shape)
+    cut = fitted(batches)
+    batches.row_weights = row_weights(examples, batches.labels, options.class_weights)
     validate = None
     if held_out:
         checks = task.batches(held_out, tokenizer, seed=options.seed, shuffle=False, **shape)
+        fitted(checks)
 
         def validate():
             return task.evaluate(model, checks)
@@ -164,7 +192,9 @@ def _train(
     updates = options.steps or max(1, round(options.epochs * len(batches) / options.accumulate))
     total = updates * options.accumulate
     compile_model(model, updates)
-    state = {"done": 0, "best": math.inf, "waited": 0, "figures": {}}
+    planned = plan(model, options, batches, len(held_out or ()), updates)
+    planned.check_memory()
+    state = {"done": 0, "best": math.inf, "waited": 0, "figures": {}, "stopped": 0}
     if goes_on:
         run.sweep()
         state |= load_checkpoint(run.checkpoint, model)
@@ -175,16 +205,23 @@ def _train(
     progress = Progress(
         total,
         state["done"],
-        (shape["batch_size"], "examples")
+        (batches.batch_size, "examples")
         if task.media
-        else (shape["batch_size"] * shape["length"], "tokens"),
+        else (batches.batch_size * (batches.length or shape["length"]), "tokens"),
         run.log,
         options.accumulate,
         stream,
     )
+    for line in (*str(planned).splitlines(), cut):
+        if line:
+            progress.say(line)
     if goes_on:
         progress.say(f"going on from step {state['done'] // options.accumulate:,} of {updates:,}")
-    keeper = Keeper(run, options, state, progress, task.best, validate)
+    guests = Guests(
+        callbacks, model, state["done"] // (options.checkpoint_steps * options.accumulate)
+    )
+    keeper = Keeper(run, options, state, progress, task.best, validate, guests)
+    guests.begin()
     try:
         segment = options.checkpoint_steps * options.accumulate
         # Whole segments in one `fit`, and what remains in another.
@@ -192,6 +229,8 @@ def _train(
             epochs = (total - state["done"]) // size if size and not keeper.stopped else 0
             if epochs:
                 stream = _from(batches, state["done"])
+                if options.accumulate > 1:
+                    stream = in_shares(stream, options.accumulate, model.loss)
                 model.fit(
                     ahead(stream) if task.media else stream,
                     steps_per_epoch=size,
@@ -200,8 +239,13 @@ def _train(
                     verbose=0,
                     callbacks=[progress, keeper],
                 )
+        guests.end()
         if run.best.is_file():
-            state["figures"] = load_checkpoint(run.best, model)["figures"]
+            best, last = load_checkpoint(run.best, model), state["done"]
+            state["figures"] = best["figures"]
+            if best["done"] != last:
+                step = best["done"] // options.accumulate
+                progress.say(f"step {step:,} was the best: its weights are written")
     finally:
         progress.close()
 
@@ -212,6 +256,11 @@ def _train(
         run.end(folder / MODEL_FILE, settings, state["figures"])
     run.clear()
     return state["figures"]
+
+
+def _lock_of(name: str | os.PathLike) -> str:
+    """The lock file of a model directory, as `Recipe.source` names it."""
+    return str(Path(name) / LOCK_NAME)
 
 
 def _from(batches, step: int) -> Iterator:
