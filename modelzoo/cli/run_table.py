@@ -12,6 +12,7 @@ from typing import Any
 
 from modelzoo.cli.elapsed import CLEAR_LINE, clock
 from modelzoo.cli.table_files import read_rows, write_rows
+from modelzoo.data.raw import usual_columns
 from modelzoo.errors import DataError, ModelzooError, nearest
 from modelzoo.runtime.abilities.known import ABILITIES
 
@@ -77,7 +78,9 @@ def _columns(record: dict, args: argparse.Namespace) -> tuple[str, ...]:
         wanted = _PAIR
     else:
         known = [name for name in _SINGLE if name in record]
-        wanted = tuple(known[:1]) or (tuple(record) if len(record) == 1 else ())
+        usual = usual_columns("text", map(str, record))
+        wanted = tuple(known[:1]) or tuple(usual if len(usual) == 1 else ())
+        wanted = wanted or (tuple(record) if len(record) == 1 else ())
     if wanted and all(name in record for name in wanted):
         return wanted
     missing = args.column or "text"

@@ -24,6 +24,7 @@ __all__ = [
     "iterate_texts",
     "lacks_labels",
     "read_examples",
+    "usual_columns",
     "without_labels",
 ]
 
@@ -316,11 +317,7 @@ def _guessed(
         return {}
     doubt = None
     for names in wanted:
-        found = {
-            field: [column for column in free if column.lower() in _ALSO.get(field, ())]
-            for field in names
-            if field not in there
-        }
+        found = {field: usual_columns(field, free) for field in names if field not in there}
         if all(len(some) == 1 for some in found.values()):
             guess = {field: some[0] for field, some in found.items()}
             said = ", ".join(f"{column!r} is read as {field}" for field, column in guess.items())
@@ -338,6 +335,15 @@ def _guessed(
             + f" (columns={{{field!r}: {some[0]!r}}} in Python)",
         )
     return {}
+
+
+def usual_columns(field: str, columns: Iterable[str]) -> list[str]:
+    """The columns whose name is a usual one for what a field holds.
+
+    >>> usual_columns("text", ["id", "Review", "stars"])
+    ['Review']
+    """
+    return [column for column in columns if column.lower() in _ALSO.get(field, ())]
 
 
 def missing_column(

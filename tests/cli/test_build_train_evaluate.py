@@ -96,6 +96,29 @@ def test_a_model_is_trained_measured_tuned_and_asked(work, capsys):
     assert again["loss"] == pytest.approx(figures["loss"], rel=1e-3)
 
 
+def test_another_task_and_other_columns_are_options(work, models, capsys):
+    """M1, M3: what everybody types."""
+    rows = "".join(f"{text},{label}\n" for text, label in small.REVIEWS * 4)
+    (work / "opinions.csv").write_text("opinion,mark\n" + rows, "utf-8")
+    words = ("--data", "opinions.csv", "--columns", "text=opinion,label=mark", "--steps", 1)
+    words += ("--task", "text-classification", "--lr", 1e-3, "--patience", 2)
+    out = output(capsys, "train", models / "bert-tiny", *words, "-o", "m")
+    assert out.startswith("m: bert-tiny  loss ")
+    recipe = modelzoo.load(work / "m").recipe
+    assert recipe.task == "text-classification"
+    train = recipe.table("train")
+    assert (train["learning_rate"], train["patience"], train["length"]) == (1e-3, 2, 32)
+    figures = json.loads(output(capsys, "evaluate", "m", "--data", "opinions.csv", "--json"))
+    assert figures["examples"] == 16
+    (work / "other.csv").write_text("said,label\na film,good\na dog,bad\n", "utf-8")
+    words = ("--data", "other.csv", "--columns", "text=said")
+    assert json.loads(output(capsys, "evaluate", "m", *words, "--json"))["examples"] == 2
+    out = output(
+        capsys, "build", "bert-tiny", "--task", "text-embedding", *small.options("bert-tiny")
+    )
+    assert ", text-embedding, " in out
+
+
 def test_a_recipe_is_not_mistaken_for_a_directory_of_the_same_name(work, models, capsys):
     shutil.copytree(models / "gpt-tiny", work / "gpt-tiny")
     words = ("--data", "corpus.txt", "--steps", 1, "--epochs", 1)
@@ -160,7 +183,11 @@ BAD = [
     ((*TRAIN, "--tokenizer", "gpt/tokenizer.json", "--set", "vocab_size=260"), "tokens and", "260"),
     ((*TRAIN, "--start", "thesis"), "thesis is not a model directory", "modelzoo build"),
     ((*TRAIN, "--start", "corpus.txt"), "corpus.txt is a file", "modelzoo build"),
-    ((*TRAIN, "--start", "gpt", "--set", "hidden_dim=16"), "(300, 16) here and (300, 32)", "gpt"),
+    (
+        (*TRAIN, "--start", "gpt", "--set", "hidden_dim=16"),
+        "hidden_dim 16 here, and hidden_dim 32 there",
+        "gpt",
+    ),
     ((*TRAIN, "--set", "vocab_size=100"), "vocab_size=100 is too small", "vocab_size=257"),
     ((*TRAIN, "--set", "train.patience=1", "--set", "train.validation_fraction=0"), "patience", ""),
     (

@@ -13,6 +13,7 @@ def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").write_text("text,label\na fine film,good\n", "utf-8")
     (tmp_path / "other.csv").write_text("review,stars\na fine film,5\n", "utf-8")
+    (tmp_path / "two.csv").write_text("review,comment,label\na,b,good\n", "utf-8")
     (tmp_path / "corpus.txt").write_text("a rose is a rose", "utf-8")
     return tmp_path
 
@@ -20,9 +21,16 @@ def work(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["bert-tiny-classifier", "--data", "other.csv"], "there is no column 'text'"),
+        (["bert-tiny-classifier", "--data", "two.csv"], "'review' and 'comment' may both be it"),
+        (
+            ["bert-tiny-classifier", "--data", "other.csv", "--columns", "text=reviw"],
+            "--columns text=review",
+        ),
+        (["gpt-tiny", "--data", "corpus.txt", "--columns", "text"], "'text' is not FIELD=COLUMN"),
+        (["gpt-tiny", "--data", "reviews.csv", "--task", "asr"], "'asr' is not a task\n"),
+        (["gpt-tiny", "--data", "corpus.txt", "--lr", "-1"], "train.learning_rate must be above 0"),
         (["bert-tiny-classifier", "--data", "corpus.txt"], "there is no column 'label'"),
-        (["minilm-l6", "--data", "reviews.csv"], "--set task=text-classification"),
+        (["minilm-l6", "--data", "reviews.csv"], "--task text-classification"),
         (["gpt-tiny", "--data", "corpsu.txt"], "did you mean: corpus.txt?\n  next: --data takes"),
         (["gpt-tiny", "--data", "corpus.txt", "--set", "task=asr"], "'asr' is not a task\n"),
         (["gpt-tiny", "--data", "corpus.txt", "--set", "task=causal"], "did you mean: causal-lm?"),
@@ -45,13 +53,18 @@ def test_what_fits_its_task_passes(work):
     check_data("reviews.csv", "text-classification")
     check_data("corpus.txt", "causal-lm")
     check_data("other.csv", "text-classification", {"text": "review", "label": "stars"})
+    check_data("other.csv", "text-classification")  # by the usual names
     check_data("demo:python-docs", "causal-lm")
 
 
 def test_the_columns_of_another_task_name_it(work):
+    """M3."""
     with pytest.raises(DataError) as caught:
-        check_data("reviews.csv", "text-embedding")
-    assert caught.value.next_step.startswith("this model's task is text-embedding, and these are ")
+        check_data("reviews.csv", "text-embedding", name="minilm")
+    assert caught.value.next_step == (
+        "minilm is a text-embedding model, which turns a text into a vector and is trained on "
+        "text_a and text_b; these are columns of text-classification: --task text-classification"
+    )
     with pytest.raises(DataError) as caught:
         check_data("other.csv", "text-embedding")
     assert "task" not in caught.value.next_step

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from modelzoo.data.files import reader_of
-from modelzoo.data.raw import CLASSIFICATION, SEQ2SEQ, TEXT, iterate_texts, read_examples
+from modelzoo.data.raw import (
+    CLASSIFICATION,
+    SEQ2SEQ,
+    TEXT,
+    columns_in,
+    iterate_texts,
+    read_examples,
+)
 from modelzoo.errors import DataError
 
 
@@ -231,10 +238,59 @@ def test_ragged_or_broken_csv_row_is_named(tmp_path, row):
 
 def test_missing_column_suggests_the_nearest_and_how_to_name_it(tmp_path):
     path = write(tmp_path / "a.csv", "texts,label\nx,y\n")
-    with pytest.raises(DataError, match=r"did you mean: texts\?[\s\S]*columns=\{'text': 'texts'\}"):
+    with pytest.raises(
+        DataError,
+        match=r"did you mean: texts\?[\s\S]*--columns text=texts \(columns=\{'text': 'texts'\}",
+    ):
         list(read_examples(path, fields=CLASSIFICATION))
     with pytest.raises(DataError, match="no column 'txt'"):
         list(read_examples(path, {"text": "txt"}))
+    with pytest.raises(DataError, match="--columns text=texts"):  # and not --columns textz=...
+        list(read_examples(path, {"text": "textz"}))
+
+
+def test_a_usual_name_is_taken_where_only_one_column_has_it(tmp_path):
+    path = write(tmp_path / "a.csv", "id,Review,stars\n1,good,5\n2,bad,1\n")
+    with pytest.warns(UserWarning, match="--columns text=Review,label=stars") as caught:
+        found = list(read_examples(path, fields=CLASSIFICATION))
+    assert found == [{"text": "good", "label": "5"}, {"text": "bad", "label": "1"}]
+    assert len(caught) == 1 and "'Review' is read as text, 'stars' is read as label" in str(
+        caught[0].message
+    )
+    with pytest.warns(UserWarning, match="'sentence1' is read as text_a"):
+        pair = [{"sentence1": "a", "sentence2": "b", "label": 0}]
+        assert next(iter(read_examples(pair, fields=CLASSIFICATION)))["text_b"] == "b"
+
+
+def test_two_columns_that_may_be_meant_are_refused_by_name():
+    rows = [{"review": "a", "comment": "b", "label": 1}]
+    with pytest.raises(DataError, match="'review' and 'comment' may both be it") as caught:
+        list(read_examples(rows, fields=CLASSIFICATION))
+    assert caught.value.next_step.startswith("--columns text=review or --columns text=comment")
+    # A field's own name, or one that is given, leaves no doubt.
+    assert (
+        next(iter(read_examples([{**rows[0], "text": "c"}], fields=CLASSIFICATION)))["text"] == "c"
+    )
+    named = list(read_examples(rows, {"text": "comment"}, CLASSIFICATION))
+    assert named == [{"text": "b", "label": 1}]
+
+
+def test_columns_of_a_training_hold_as_far_as_the_data_has_them(tmp_path):
+    path = write(tmp_path / "a.csv", "review,label\ngood,5\n")
+    kept = {"text": "review", "label": "stars"}
+    assert columns_in(path, kept) == {"text": "review"}
+    assert columns_in([{"stars": 1}], kept) == {"label": "stars"}
+    assert columns_in(tmp_path / "none", kept) == {} == columns_in([("a", 1)], {})
+    assert columns_in(iter([{"stars": 1}]), kept) == kept  # nothing of it may be used up
+
+
+@pytest.mark.parametrize("weight", ["-1", "x", None, float("nan")])
+def test_a_weight_is_a_number_from_0_on(weight):
+    rows = [{"text": "a", "label": 1, "weight": "0.5"}]
+    fields = {"fields": CLASSIFICATION, "weighed": True}
+    assert list(read_examples(rows, **fields)) == [{"text": "a", "label": 1, "weight": 0.5}]
+    with pytest.raises(DataError, match="'weight' must be a number, 0 or more"):
+        list(read_examples([{**rows[0], "weight": weight}], **fields))
 
 
 @pytest.mark.parametrize("label", [float("nan"), None, "", 1.5, [1]])
