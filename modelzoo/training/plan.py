@@ -135,7 +135,8 @@ def _ids(batches: Batches) -> np.ndarray | None:
 def _bytes(model, batches: Batches) -> tuple[float, float] | None:
     """Bytes whatever the batch, and of each row, of a transformer that reads text on a CPU."""
     stacks = list(_stacks(model))
-    if task_of(model.recipe).media or not stacks or keras.distribution.list_devices("gpu"):
+    on_cpu = all(name.startswith("cpu") for name in keras.distribution.list_devices())
+    if task_of(model.recipe).media or not stacks or not on_cpu:
         return None
     x, y, _ = batches.batch(0)
     ids = x["token_ids"] if isinstance(x, dict) else x

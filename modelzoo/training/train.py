@@ -81,7 +81,7 @@ def train(
 
     Example:
         >>> tiny = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
-        >>> tiny |= {"train.steps": 2, "train.length": 16, "train.warmup_steps": 0}
+        >>> tiny |= {"train.steps": 2, "train.length": 16}
         >>> figures = train(modelzoo.read_recipe("gpt-tiny", tiny), "corpus.txt", "trained-gpt")
         >>> sorted(figures)
         ['accuracy', 'bits_per_byte', 'loss', 'perplexity', 'tokens']
