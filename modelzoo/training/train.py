@@ -132,7 +132,7 @@ def _train(
     from modelzoo.optimizers.optimizer import compile_model
     from modelzoo.training.guests import Guests
     from modelzoo.training.keeper import Keeper
-    from modelzoo.training.plan import fitted, plan
+    from modelzoo.training.plan import cut_batch, plan
     from modelzoo.training.progress import Progress
 
     # === Data ===
@@ -179,12 +179,12 @@ def _train(
     shape = {**task.batch_options(model, options), "batch_size": options.batch_size}
     shape |= {"trim": True} if said(task, "trims") else {}
     batches = task.batches(examples, tokenizer, seed=options.seed, **shape)
-    cut = fitted(batches)
+    cut = cut_batch(batches)
     batches.row_weights = row_weights(examples, batches.labels, options.class_weights)
     validate = None
     if held_out:
         checks = task.batches(held_out, tokenizer, seed=options.seed, shuffle=False, **shape)
-        fitted(checks)
+        cut_batch(checks)
 
         def validate():
             return task.evaluate(model, checks)

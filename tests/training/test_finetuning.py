@@ -102,8 +102,8 @@ def test_a_batch_larger_than_the_data_is_cut_and_said(tmp_path):
     said = io.StringIO()
     changes = {**NO_CHECKS, "train.batch_size": 1024, "train.steps": 1}
     run(tmp_path / "m", REVIEWS, name=CLASSIFIER, said=said, **changes)
-    assert "24 rows to train on, 0 to validate on; 1 steps of 24 x 8 tokens" in said.getvalue()
-    assert "the batch of 1,024 is cut to 24, for there are no more rows" in said.getvalue()
+    assert "24 rows to train on, 0 to validate on; steps: 1 of 24 x 8 tokens" in said.getvalue()
+    assert "the batch of 1,024 is cut to 24: there are no more rows" in said.getvalue()
 
 
 def test_a_batch_that_the_memory_does_not_hold_names_the_one_that_fits(monkeypatch, tmp_path):
@@ -135,8 +135,7 @@ def estimate(name, rows, length, **changes) -> float:
     model = modelzoo.build(name, **changes)
     ids = np.zeros((rows, length), np.int32)
     batch = ({"token_ids": ids}, ids if model.recipe.task == "causal-lm" else ids[:, 0], None)
-    batches = plans.Batches(lambda *_: batch, num_rows=rows, batch_size=rows)
-    fixed, each = plans._bytes(model, batches)
+    fixed, each = plans._bytes(model, batch)
     return (fixed - plans._resident() + each * rows) / 1e9
 
 

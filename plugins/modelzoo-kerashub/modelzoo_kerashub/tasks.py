@@ -58,7 +58,7 @@ class HubTask:
         raise DataError(
             f"the task {self.name} does not read raw data: KerasHub prepares it",
             next_step="model.fit(model.preprocessor(x), y) with a preset's model, or fit() with a "
-            "dict of arrays; for raw text take a task of the zoo: --set task=text-classification",
+            "dict of arrays; for raw text take a task of the zoo: --task text-classification",
         )
 
     def batches(self, raw, tokenizer, **options):
@@ -173,6 +173,6 @@ def _task_class(kind: str, backbone: type) -> type:
     if not found:
         raise ModelzooError(
             f"KerasHub has no {kind} over {backbone.__name__}",
-            next_step="take --set task=kerashub/features, or another backbone",
+            next_step="take --task kerashub/features, or another backbone",
         )
     return found[0]
