@@ -1,21 +1,20 @@
-"""Gradients of several batches that are those of one batch of all their rows.
+"""A large batch in parts whose gradients together are those of the whole.
 
-Keras takes the mean of the batches' gradients. Each is of a mean over the tokens that count in its
-batch, and where the batches have different numbers of them, the mean of means is not the mean. So
-the losses are sums, over weights that are shares of what the batches of an update count together.
+Keras takes the mean of the parts' gradients. Each is of a mean over the tokens that count in its
+part, and where the parts have different numbers of them, the mean of means is not the mean. So the
+losses are sums, over weights that are shares of what counts in the whole batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from modelzoo.data.batches import Batch
 
-__all__ = ["in_shares", "sum_losses"]
+__all__ = ["in_parts", "sum_losses"]
 
 
 def sum_losses(loss: Any) -> None:
@@ -29,28 +28,26 @@ def sum_losses(loss: Any) -> None:
             one.reduction = "sum"
 
 
-def in_shares(batches: Iterable[Batch], count: int, loss: Any) -> Iterator[Batch]:
-    """The batches, with weights that add up to `count` over each group of `count` batches.
+def in_parts(batch: Batch, count: int, loss: Any) -> list[Batch]:
+    """A batch of `count` times B rows as `count` batches of B rows, in order.
 
     Args:
-        loss: the model's, after `sum_losses`. Only the weights of its sums change.
+        loss: the model's, after `sum_losses`. The weights of its sums add up to `count` over all
+            parts; others stay as they are.
     """
-    batches = iter(batches)
-    while group := list(islice(batches, count)):
-        shares = _shares([weight for _, _, weight in group], loss)
-        yield from ((x, y, share) for (x, y, _), share in zip(group, shares, strict=True))
+    x, y, weight = batch
+    whole = x, y, _shares(weight, count, loss)
+    size = len(keras.tree.flatten(x)[0]) // count
+
+    def part(number: int) -> Batch:
+        rows = slice(number * size, (number + 1) * size)
+        return keras.tree.map_structure(lambda array: array[rows], whole)
+
+    return [part(number) for number in range(count)]
 
 
-def _shares(weights: list, loss: Any) -> list:
+def _shares(weight: Any, count: int, loss: Any) -> Any:
     if isinstance(loss, Mapping):
-        parts = {key: _shares([one[key] for one in weights], loss[key]) for key in loss}
-        return [
-            {**one, **{key: part[number] for key, part in parts.items()}}
-            for number, one in enumerate(weights)
-        ]
-    total = sum(float(one.sum()) for one in weights) if _is_sum(loss) else 0.0
-    return [one * (len(weights) / total) for one in weights] if total else weights
-
-
-def _is_sum(loss: Any) -> bool:
-    return getattr(loss, "reduction", None) == "sum"
+        return {key: _shares(one, count, loss.get(key)) for key, one in weight.items()}
+    total = float(weight.sum()) if getattr(loss, "reduction", None) == "sum" else 0.0
+    return weight * (count / total) if total else weight

@@ -20,7 +20,7 @@ from modelzoo.recipe.train_options import TrainOptions
 from modelzoo.registry.of_recipe import task_of
 from modelzoo.tasks.profile import said
 
-__all__ = ["Plan", "cut_batch", "plan"]
+__all__ = ["Plan", "fit_batch", "plan"]
 
 # Values that a step of training holds for each token: of a block, this number of vectors of each
 # width and of rows of attention scores, without and with dropout on them; and of rows of logits.
@@ -35,6 +35,7 @@ class Plan:
 
     Attributes:
         model: compiled.
+        batches: those of the updates.
         held_out: rows to validate on.
         updates: of the weights.
         length: tokens of a row, or `None` where rows are no text.
@@ -52,14 +53,19 @@ class Plan:
     each: float | None
 
     @property
+    def rows(self) -> int:
+        """Rows of a step, of which `train.accumulate` make the batch of an update."""
+        return self.batches.batch_size // self.options.accumulate
+
+    @property
     def needed(self) -> float | None:
         """Bytes of memory, or `None`."""
-        return None if self.fixed is None else self.fixed + self.each * self.batches.batch_size
+        return None if self.fixed is None else self.fixed + self.each * self.rows
 
     def __str__(self) -> str:
         recipe, options, batches = self.model.recipe, self.options, self.batches
         size = [f"{options.accumulate:,}"] if options.accumulate > 1 else []
-        size += [f"{batches.batch_size:,}", *([f"{self.length} tokens"] if self.length else [])]
+        size += [f"{self.rows:,}", *([f"{self.length} tokens"] if self.length else [])]
         warmup = options.warmup_for(self.updates)
         how = f"learning rate {options.learning_rate:g}"
         how += f", {options.schedule}" if options.schedule != "constant" or warmup else ""
@@ -81,7 +87,7 @@ class Plan:
         most = machine_bytes()
         if self.needed is None or self.needed <= most:
             return
-        rows, room = self.batches.batch_size, int((most - self.fixed) // self.each)
+        rows, room = self.rows, int((most - self.fixed) // self.each)
         if room < 1:
             step = f"--set train.length={max(self.length // 2, 1)}, or a smaller model"
         else:
@@ -114,12 +120,17 @@ def plan(model, options: TrainOptions, batches: Batches, held_out: int, updates:
     return Plan(model, options, batches, held_out, updates, length, *_bytes(model, sample))
 
 
-def cut_batch(batches: Batches) -> str | None:
-    """Cut the batch to the number of rows, if it is larger; returns what to say of it."""
-    asked, batches.batch_size = batches.batch_size, min(batches.batch_size, batches.num_rows)
-    if batches.batch_size == asked:
+def fit_batch(batches: Batches, accumulate: int) -> str | None:
+    """Make the batch that of an update, and cut it where there are fewer rows.
+
+    Returns: what to say of the cut.
+    """
+    asked = batches.batch_size
+    rows = min(asked, max(batches.num_rows // accumulate, 1))
+    batches.batch_size = rows * accumulate
+    if rows == asked:
         return None
-    return f"the batch of {asked:,} is cut to {batches.num_rows:,}: there are no more rows"
+    return f"the batch of {asked:,} is cut to {rows:,}: there are {batches.num_rows:,} rows"
 
 
 # === Memory ===

@@ -128,11 +128,10 @@ def _train(
     from modelzoo.data import split
     from modelzoo.data.media_rows import ahead
     from modelzoo.data.weighing import row_weights
-    from modelzoo.optimizers.accumulation import in_shares
     from modelzoo.optimizers.optimizer import compile_model
     from modelzoo.training.guests import Guests
     from modelzoo.training.keeper import Keeper
-    from modelzoo.training.plan import cut_batch, plan
+    from modelzoo.training.plan import fit_batch, plan
     from modelzoo.training.progress import Progress
 
     # === Data ===
@@ -179,17 +178,17 @@ def _train(
     shape = {**task.batch_options(model, options), "batch_size": options.batch_size}
     shape |= {"trim": True} if said(task, "trims") else {}
     batches = task.batches(examples, tokenizer, seed=options.seed, **shape)
-    cut = cut_batch(batches)
+    cut = fit_batch(batches, options.accumulate)
     batches.row_weights = row_weights(examples, batches.labels, options.class_weights)
     validate = None
     if held_out:
         checks = task.batches(held_out, tokenizer, seed=options.seed, shuffle=False, **shape)
-        cut_batch(checks)
+        fit_batch(checks, 1)
 
         def validate():
             return task.evaluate(model, checks)
 
-    updates = options.steps or max(1, round(options.epochs * len(batches) / options.accumulate))
+    updates = options.steps or max(1, round(options.epochs * len(batches)))
     total = updates * options.accumulate
     compile_model(model, updates)
     planned = plan(model, options, batches, len(held_out or ()), updates)
@@ -205,9 +204,9 @@ def _train(
     progress = Progress(
         total,
         state["done"],
-        (batches.batch_size, "examples")
+        (planned.rows, "examples")
         if task.media
-        else (batches.batch_size * (batches.length or shape["length"]), "tokens"),
+        else (planned.rows * (batches.length or shape["length"]), "tokens"),
         run.log,
         options.accumulate,
         stream,
@@ -228,9 +227,7 @@ def _train(
         for size in (segment, total % segment):
             epochs = (total - state["done"]) // size if size and not keeper.stopped else 0
             if epochs:
-                stream = _from(batches, state["done"])
-                if options.accumulate > 1:
-                    stream = in_shares(stream, options.accumulate, model.loss)
+                stream = _from(batches, state["done"], options.accumulate, model.loss)
                 model.fit(
                     ahead(stream) if task.media else stream,
                     steps_per_epoch=size,
@@ -263,11 +260,17 @@ def _lock_of(name: str | os.PathLike) -> str:
     return str(Path(name) / LOCK_NAME)
 
 
-def _from(batches, step: int) -> Iterator:
-    """The batches from a step on, without end."""
-    while True:
+def _from(batches, step: int, accumulate: int, loss) -> Iterator:
+    """What `fit` reads from a step on, without end: the batches, or their parts."""
+    from modelzoo.optimizers.accumulation import in_parts
+
+    while accumulate == 1:
         yield batches.batch(step)
         step += 1
+    update, first = divmod(step, accumulate)
+    while True:
+        yield from in_parts(batches.batch(update), accumulate, loss)[first:]
+        update, first = update + 1, 0
 
 
 @contextmanager

@@ -161,6 +161,15 @@ def test_the_gradients_of_a_row_that_is_read_twice_are_summed():
     np.testing.assert_allclose(tables[0], tables[1], rtol=1e-6)
 
 
+def test_rows_that_are_read_twice_are_clipped_by_their_sum():
+    ours, _ = optimizers(learning_rate=1e-2, weight_decay=0.0, global_clipnorm=1.0)
+    sparse = tf.IndexedSlices(
+        tf.constant([[3.0], [-3.0]]), tf.constant([1, 1]), tf.constant([2, 1])
+    )
+    clipped = ours._clip_gradients([sparse, tf.constant([0.5])])
+    assert [float(np.abs(one).max()) for one in clipped] == [0.0, 0.5]
+
+
 def test_a_saved_optimizer_goes_on_as_if_it_had_not_been_saved(tmp_path):
     ours, theirs = optimizers(learning_rate=1e-2, weight_decay=0.1)
     model = fitted(network(), ours, 3)
