@@ -217,9 +217,9 @@ def test_weights_of_the_same_model_are_taken_with_their_head_and_tokenizer(gpt, 
 
 
 def test_weights_of_another_shape_are_refused(directory):
-    with pytest.raises(ModelDirectoryError, match=r"\(300, 16\) here and \(300, 32\) there"):
+    with pytest.raises(ModelDirectoryError, match="hidden_dim is 16 here and 32 there"):
         small.build(hidden_dim=16, weights=directory)
-    with pytest.raises(ModelDirectoryError, match="weights here and .* there"):
+    with pytest.raises(ModelDirectoryError, match="num_layers is 2 here and 1 there"):
         small.build(num_layers=2, weights=directory)
 
 

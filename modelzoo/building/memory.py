@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from modelzoo.errors import ModelzooError
 
-__all__ = ["machine_bytes", "unbounded", "within_memory"]
+__all__ = ["free_bytes", "machine_bytes", "unbounded", "within_memory"]
 
 _WIDTHS = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "bool": 1}
 
@@ -40,6 +41,15 @@ def machine_bytes() -> float:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def free_bytes() -> float:
+    """Bytes of memory that no process needs now; infinity where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration):  # not Linux, or an old one
         return math.inf
 
 

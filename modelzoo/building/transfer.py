@@ -30,14 +30,14 @@ def _refuse_sizes(model, source, where) -> None:
     if None in recipes:
         return
     ours, theirs = ({"architecture": x.architecture, **x.table("model")} for x in recipes)
-    differ = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    differ = [
+        f"{key} is {ours.get(key, 'not set')} here and {theirs.get(key, 'not set')} there"
+        for key in {**ours, **theirs}
+        if ours.get(key) != theirs.get(key) and "dropout" not in key
+    ]
     if differ:
-        here, there = (
-            ", ".join(f"{key} {table.get(key, 'not set')}" for key in differ)
-            for table in (ours, theirs)
-        )
         raise ModelDirectoryError(
-            f"{recipes[0].name} and {where} are of other sizes: {here} here, and {there} there",
+            f"{recipes[0].name} and {where} are of other sizes: {', '.join(differ)}",
             where=where,
             next_step=f"train that model itself: modelzoo train {where} --task {recipes[0].task}",
         )

@@ -60,6 +60,7 @@ _OPTIONS = {
     **dict.fromkeys(("-n", "--num-tokens", "--max-tokens", "--tokens"), ("--max-new-tokens",)),
     "--max-length": ("--max-new-tokens", "--length"),
     **dict.fromkeys(("--lr", "--rate"), ("--learning-rate",)),
+    **dict.fromkeys(("--early-stopping", "--early-stop"), ("--patience",)),
     **dict.fromkeys(("-b", "--bs", "--batch", "--batchsize"), ("--batch-size",)),
     **dict.fromkeys(("-e", "--epoch", "--num-epochs"), ("--epochs",)),
     **dict.fromkeys(("-q", "--quantization", "--precision", "--dtype", "--bits"), ("--quantize",)),

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from modelzoo.building.memory import machine_bytes
+from modelzoo.building.memory import free_bytes, machine_bytes
 from modelzoo.data.batches import Batch, Batches
 from modelzoo.errors import RecipeError
 from modelzoo.layers.stack import TransformerStack
@@ -74,7 +74,10 @@ class Plan:
             trained = sum(math.prod(one.shape) for one in self.model.trainable_variables)
             how += f"; {trained:,} of {self.model.count_params():,} parameters are trained"
         how += "; rows have weights" if batches.row_weights is not None else ""
-        how += f"; about {self.needed / 1e9:.1f} GB of memory" if self.needed else ""
+        if self.needed is not None:
+            more, free = self.needed - _resident(), free_bytes()
+            how += f"; about {self.needed / 1e9:.1f} GB of memory"
+            how += f", and only {free / 1e9:.1f} more are free now" if more > free else ""
         rows = f"{batches.num_rows:,} rows to train on, {self.held_out:,} to validate on"
         what = f"{recipe.name} as {recipe.task}: {rows}"
         return f"{what}; steps: {self.updates:,} of {' x '.join(size)}\n{how}"

@@ -185,7 +185,7 @@ BAD = [
     ((*TRAIN, "--start", "corpus.txt"), "corpus.txt is a file", "modelzoo build"),
     (
         (*TRAIN, "--start", "gpt", "--set", "hidden_dim=16"),
-        "hidden_dim 16 here, and hidden_dim 32 there",
+        "hidden_dim is 16 here and 32 there",
         "gpt",
     ),
     ((*TRAIN, "--set", "vocab_size=100"), "vocab_size=100 is too small", "vocab_size=257"),

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import modelzoo
+from modelzoo.building.memory import free_bytes, machine_bytes
+from modelzoo.data.media import read_media_examples
 from modelzoo.errors import DataError, ModelDirectoryError, OutputError, RecipeError
 from modelzoo.optimizers.accumulation import in_parts, sum_losses
 from modelzoo.optimizers.optimizer import compile_model, freeze
@@ -124,6 +126,10 @@ def test_a_batch_that_the_memory_does_not_hold_names_the_one_that_fits(monkeypat
     assert small.listing(tmp_path) == []
     changes |= {"train.batch_size": rows, "train.accumulate": parts}
     run(tmp_path / "m", REVIEWS, name=CLASSIFIER, **changes)
+    monkeypatch.setattr(plans, "free_bytes", lambda: 1e6)
+    said = io.StringIO()
+    run(tmp_path / "l", REVIEWS, name=CLASSIFIER, said=said, **changes)
+    assert "GB of memory, and only 0.0 more are free now" in said.getvalue()
     monkeypatch.setattr(plans, "machine_bytes", lambda: 1e5)
     with pytest.raises(RecipeError) as caught:
         run(tmp_path / "n", REVIEWS, name=CLASSIFIER, **changes)
@@ -137,6 +143,10 @@ def estimate(name, rows, length, **changes) -> float:
     batch = ({"token_ids": ids}, ids if model.recipe.task == "causal-lm" else ids[:, 0], None)
     fixed, each = plans._bytes(model, batch)
     return (fixed - plans._resident() + each * rows) / 1e9
+
+
+def test_free_memory_is_less_than_there_is():
+    assert 0 < free_bytes() <= machine_bytes()
 
 
 def test_the_estimate_of_memory_is_near_what_was_measured():
@@ -278,6 +288,16 @@ def test_a_column_of_weights_counts_in_training_and_not_in_evaluation(tmp_path):
     _, _, weight = modelzoo.dataset(model, data, batch_size=24)[0]
     assert sorted(weight) == sorted([0.0, 1.0, 2.0] * 8)
     assert figures["examples"] == 1 and modelzoo.evaluate(model, data)["examples"] == 24
+
+
+def test_a_medium_may_have_a_weight_too():
+    rows = [{"image": np.zeros((2, 2, 3), "uint8"), "class": "a", "weight": "2"}]
+    (found,) = read_media_examples(rows, ("image", "label"), weighed=True)
+    assert (found["label"], found["weight"]) == ("a", 2.0)
+    assert "weight" not in read_media_examples(rows, ("image", "label"))[0]
+    columns = {"label": "clas"}
+    with pytest.raises(DataError, match="--columns label=class"):
+        read_media_examples(rows, ("image", "label"), columns)
 
 
 # === Frozen ===
@@ -432,7 +452,7 @@ def test_a_start_of_another_size_names_the_sizes(tmp_path):
     modelzoo.save(small.with_tokenizer("bert-tiny", num_layers=2), tmp_path / "bert")
     with pytest.raises(ModelDirectoryError) as caught:
         run(tmp_path / "m", REVIEWS, name=CLASSIFIER, given={"start": tmp_path / "bert"})
-    assert "num_layers 1 here, and num_layers 2 there" in caught.value.what
+    assert "num_layers is 1 here and 2 there" in caught.value.what
     assert (
         f"modelzoo train {tmp_path / 'bert'} --task text-classification" in caught.value.next_step
     )
