@@ -42,14 +42,19 @@ def examples(*lines: str) -> str:
     return "\n".join([EXAMPLES, *(f"  {line}" for line in lines)])
 
 
-def add_set(parser: argparse.ArgumentParser) -> None:
-    """Adds `--set KEY=VALUE`, repeatable; give `args.set` to `modelzoo.recipe.parse_set`."""
+def add_set(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Adds `--set KEY=VALUE`, repeatable; give `args.set` to `modelzoo.recipe.parse_set`.
+
+    Args:
+        more: what else to say of it in `--help`.
+    """
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)",
+        help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)"
+        + more,
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from modelzoo.cli.common import add_columns, add_set, add_task, examples, told_warnings
 from modelzoo.cli.elapsed import Ending, Steps
+from modelzoo.recipe.train_options import TrainOptions
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -53,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "are written in any case)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of weights, order and dropout")
-    add_set(parser)
+    add_set(parser, f"; keys of train: {', '.join(vars(TrainOptions()))}")
     parser.add_argument(
         "--start", metavar="DIR", help="start from this directory's weights and tokenizer"
     )
@@ -76,8 +77,6 @@ def run(args: argparse.Namespace) -> int:
             changes[f"train.{name}"] = getattr(args, name)
     if args.task is not None:
         changes["task"] = args.task
-    if args.columns is not None:
-        changes["train.columns"] = args.columns
     if args.epochs is not None and args.steps is None:
         changes["train.steps"] = None  # a recipe's own number of steps must not win
     recipe = registry.recipe(args.name, changes)
@@ -96,6 +95,7 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     from modelzoo import registry
     from modelzoo.building.keras_backend import need_keras
     from modelzoo.cli.data_check import check_data
+    from modelzoo.data.raw import columns_in
     from modelzoo.recipe.schema import validate_against
     from modelzoo.recipe.train_options import train_options
     from modelzoo.runtime.text.tokenizer import Tokenizer
@@ -104,7 +104,9 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     options = train_options(recipe)
     for path in (args.data, args.validation):
         if path is not None:
-            check_data(path, recipe.task, options.columns, recipe.name)
+            kept = columns_in(path, args.columns or options.columns)
+            columns = args.columns if path == args.data else None
+            check_data(path, recipe.task, columns or kept, recipe.name)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     with told_warnings(), Steps() as step:
@@ -119,6 +121,7 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
             args.output,
             stream=Ending(step),
             validation=args.validation,
+            columns=args.columns,
             start=start,
             tokenizer=tokenizer,
             force=args.force,

@@ -98,6 +98,7 @@ def train(
             run,
             ended,
             validation=validation,
+            columns=columns,
             start=start,
             tokenizer=tokenizer,
             callbacks=callbacks,
@@ -115,6 +116,7 @@ def _train(
     ended: dict | None,
     *,
     validation,
+    columns: Mapping[str, str] | None,
     start: str | os.PathLike | None,
     tokenizer: Tokenizer | None,
     callbacks: Sequence,
@@ -135,7 +137,7 @@ def _train(
     from modelzoo.training.progress import Progress
 
     # === Data ===
-    examples = readable_examples(task_of(recipe), options, data)
+    examples = readable_examples(task_of(recipe), options, data, columns)
     held_out = None
     if validation is not None:
         held_out = readable_examples(task_of(recipe), options, validation)

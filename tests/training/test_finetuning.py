@@ -251,6 +251,14 @@ def test_columns_are_kept_and_evaluate_uses_them(table, tmp_path):
     assert len(modelzoo.dataset(model, other, columns={"text": "x"}, batch_size=24)) == 1
 
 
+def test_a_column_that_is_named_wrong_is_an_error_and_one_of_before_is_not(table, tmp_path):
+    given = {"columns": {"text": "opinon", "label": "mark"}}
+    with pytest.raises(DataError, match="--columns text=opinion"):
+        run(tmp_path / "m", table, name=CLASSIFIER, given=given)
+    before = {"train.columns": {"text": "opinon"}, "train.steps": 1}  # of a training before
+    run(tmp_path / "m", REVIEWS, name=CLASSIFIER, given={"validation": REVIEWS}, **before)
+
+
 # === Weights ===
 
 
