@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.data.media import check_path
-from modelzoo.data.raw import read_examples
+from modelzoo.data.raw import read_examples, usual_columns
 from modelzoo.errors import DataError
 from modelzoo.registry import components
 
@@ -51,6 +51,7 @@ def check_data(
         except DataError as error:
             other = _task_of(path, columns)
             if other not in (None, task):
+                error.did_you_mean = None  # a name that is near, and of no use for this
                 does = components.stated(task, "does")
                 reads = " and ".join(fields[0])
                 error.next_step = (
@@ -65,13 +66,16 @@ def _of_text(fields) -> bool:
 
 
 def _task_of(path: str, columns: Mapping[str, str] | None) -> str | None:
-    """The task whose several fields the first example holds."""
+    """The task whose several fields the first example holds, perhaps by their usual names."""
     try:
         found = next(read_examples(path, columns)).keys()
     except DataError:
         return None
     for task in sorted(components.CORE["tasks"]):
         fields = components.stated(task, "fields") or ()
-        if any(len(names) > 1 and set(names) <= found for names in fields) and _of_text(fields):
+        if _of_text(fields) and any(
+            len(names) > 1 and all(n in found or usual_columns(n, found) for n in names)
+            for names in fields
+        ):
             return task
     return None

@@ -13,6 +13,7 @@ def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").write_text("text,label\na fine film,good\n", "utf-8")
     (tmp_path / "other.csv").write_text("review,stars\na fine film,5\n", "utf-8")
+    (tmp_path / "odd.csv").write_text("x,y\na,b\n", "utf-8")
     (tmp_path / "two.csv").write_text("review,comment,label\na,b,good\n", "utf-8")
     (tmp_path / "corpus.txt").write_text("a rose is a rose", "utf-8")
     return tmp_path
@@ -65,6 +66,10 @@ def test_the_columns_of_another_task_name_it(work):
         "minilm is a text-embedding model, which turns a text into a vector and is trained on "
         "text_a and text_b; these are columns of text-classification: --task text-classification"
     )
+    assert caught.value.did_you_mean is None
     with pytest.raises(DataError) as caught:
         check_data("other.csv", "text-embedding")
-    assert "task" not in caught.value.next_step
+    assert caught.value.next_step.endswith("--task text-classification")  # by its usual names
+    with pytest.raises(DataError) as caught:
+        check_data("odd.csv", "text-embedding")
+    assert "--task" not in caught.value.next_step
