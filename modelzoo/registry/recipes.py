@@ -124,7 +124,9 @@ def recipe(
 
 def _for_task(found: Recipe, overrides: Mapping[str, object] | None) -> Mapping[str, object] | None:
     """The overrides; where they change the task, over what its training begins with."""
-    task = (overrides or {}).get("task")
+    if not overrides:
+        return overrides
+    task = overrides.get("task")
     if not isinstance(task, str) or task == found.task:
         return overrides
     components.check("task", task)
