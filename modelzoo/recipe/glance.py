@@ -6,12 +6,10 @@ import re
 import tomllib
 from collections.abc import Callable
 
+from modelzoo.errors import RecipeError
 from modelzoo.plugins.catalogue import RecipeText
 from modelzoo.recipe.toml import read_lines
-from modelzoo.recipe.values import (
-    TABLES,
-    Values,
-)
+from modelzoo.recipe.values import PUBLISHED, TABLES, Values, published
 
 # A table's header at the beginning of a line, and what makes a model of several recipes.
 _HEADER = re.compile(rb"^[ \t]*\[+[ \t]*([^\].\s]*)", re.MULTILINE)
@@ -23,7 +21,7 @@ _PARTS = re.compile(rb"\brecipe\"?[ \t]*=")
 _TABLE_NAMES = frozenset(name.encode() for name in TABLES)
 
 
-_HEAD_KEYS = {"summary", "architecture", "task", "parameters", "reference", "extends"}
+_HEAD_KEYS = {"summary", "architecture", "task", "parameters", "reference", "extends", *PUBLISHED}
 
 
 def glance(
@@ -59,8 +57,12 @@ def glance(
         return None
     if _PARTS.search(raw) or not _TABLE_NAMES.issuperset(_HEADER.findall(raw)):
         return None
+    try:
+        published(values, text.place)
+    except RecipeError:
+        return None
     count = values.get("parameters", 0)
-    others = (value for key, value in values.items() if key != "parameters")
+    others = (value for key, value in values.items() if key not in ("parameters", *PUBLISHED))
     sound = values.keys() <= _HEAD_KEYS and all(type(value) is str for value in others)
     if not sound or type(count) is not int or not 0 <= count < 2**63:
         return None
@@ -70,5 +72,7 @@ def glance(
         if parent is None or parent in seen or parent == text:
             return None
         base = glance(parent, find, (*seen, text))
-        values = None if base is None else {**base, **values}
-    return values if values is not None and "architecture" in values else None
+        if base is None:
+            return None
+        values = {**{key: base[key] for key in base if key not in PUBLISHED}, **values}
+    return values if "architecture" in values else None

@@ -24,11 +24,13 @@ from modelzoo.recipe.composition import begin_afresh, renamed, resolve_parts
 from modelzoo.recipe.recipe import Recipe
 from modelzoo.recipe.toml import parse_toml, read_toml
 from modelzoo.recipe.values import (
+    PUBLISHED,
     TABLES,
     Values,
     changed,
     checked,
     merge,
+    published,
     without_rivals,
     without_stale_count,
 )
@@ -102,7 +104,8 @@ def from_values(
     if identity in (other for _, other in reading):
         circle = " -> ".join([*(other for other, _ in reading), name])
         raise RecipeError(f"recipes extend each other in a circle: {circle}", where=source)
-    own = checked(values, source)
+    weights, aliases = published(values, source)
+    own = checked({k: v for k, v in values.items() if k not in PUBLISHED}, source)
     parent = None
     token = _READING.set((*reading, (name, identity)))
     try:
@@ -119,7 +122,15 @@ def from_values(
         extends = (parent.name, *parent.extends)
         plugin = plugin or parent.plugin
     _require_architecture(own, source)
-    return Recipe(name=name, values=own, source=source, plugin=plugin, extends=extends)
+    return Recipe(
+        name=name,
+        values=own,
+        source=source,
+        plugin=plugin,
+        extends=extends,
+        weights=weights,
+        aliases=aliases,
+    )
 
 
 def override(

@@ -21,6 +21,8 @@ class Recipe:
         extends: the names it was merged from, nearest parent first.
         line: where it begins in that file.
         text: its own text, where it is a table of a catalogue and not the whole file.
+        weights: where its published weights lie, `hf://owner/name`, or `None`.
+        aliases: what the model is called elsewhere: `("gpt2", "openai-community/gpt2")`.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Recipe:
     extends: tuple[str, ...] = ()
     line: int = 1
     text: str | None = None
+    weights: str | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

@@ -12,6 +12,7 @@ from modelzoo.errors import RecipeError, nearest, parsing, shown
 from modelzoo.recipe.toml import unfit
 
 __all__ = [
+    "PUBLISHED",
     "SCALARS",
     "TABLES",
     "Values",
@@ -19,6 +20,7 @@ __all__ = [
     "checked",
     "merge",
     "parse_set",
+    "published",
     "without_rivals",
     "without_stale_count",
 ]
@@ -26,6 +28,9 @@ __all__ = [
 Values = dict[str, Any]
 
 SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extends")
+# Where the published weights lie, and other names of the model: of the file, not of the model, so
+# that neither `extends` nor a lock file hands them on.
+PUBLISHED = ("weights", "aliases")
 TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
 # What the parameter count depends on: once one of these differs, a stated count is only a guess.
 _SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
@@ -43,6 +48,7 @@ def changed(values: Values, changes: Mapping[str, Any]) -> Values:
         out.pop("task_options", None)  # those of the other task
         kept = {key: v for key, v in out.pop("train", {}).items() if key in _ANY_TRAINING}
         out |= {"train": kept} if kept else {}
+        out.pop("summary", None)  # it says what a model of the other task does
     out = without_rivals(out, changes)
     for key, value in changes.items():
         path = _override_path(key, value, out.get("model", {}))
@@ -139,7 +145,7 @@ def _listed(value: object) -> Any:
 
 def checked(values: Mapping[str, Any], source: str) -> Values:
     """A deep copy of `values` after its top level was held against what a recipe has."""
-    known = (*SCALARS, *TABLES)
+    known = (*SCALARS, *PUBLISHED, *TABLES)
     out = {}
     for key, value in values.items():
         if key not in known:
@@ -163,6 +169,33 @@ def checked(values: Mapping[str, Any], source: str) -> Values:
             raise RecipeError(f"parameters must not be negative: {value}", where=source)
         out[key] = value  # `_listed` has made it ours
     return out
+
+
+def published(values: Mapping[str, Any], source: str) -> tuple[str | None, tuple[str, ...]]:
+    """`weights` and `aliases` of a recipe: where its published weights lie, and its other names.
+
+    Raises:
+        RecipeError: they are not an address on the hub, and not a list of names.
+
+    Example:
+        >>> published({"weights": "hf://openai-community/gpt2", "aliases": ["gpt2"]}, "gpt.toml")
+        ('hf://openai-community/gpt2', ('gpt2',))
+    """
+    weights, aliases = values.get("weights"), values.get("aliases", [])
+    if weights is not None and not (isinstance(weights, str) and weights.startswith("hf://")):
+        raise RecipeError(
+            f"weights must be an address on the hub, not {shown(weights)}",
+            where=source,
+            next_step='write weights = "hf://owner/name"; weights of this disk are given when the '
+            "model is built: --weights DIR",
+        )
+    if not isinstance(aliases, list) or not all(isinstance(one, str) and one for one in aliases):
+        raise RecipeError(
+            f"aliases must be a list of names, not {shown(aliases)}",
+            where=source,
+            next_step='write aliases = ["gpt2", "openai-community/gpt2"]',
+        )
+    return weights, tuple(aliases)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Values:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelzoo import plugins
-from modelzoo.errors import ModelzooError, UnknownNameError, nearest
+from modelzoo.errors import ModelzooError, UnknownNameError, nearest, warn
 from modelzoo.plugins.catalogue import RecipeText, recipe_files
 from modelzoo.recipe import LOCK_NAME, Recipe, from_values, glance, override, read, read_lock
 from modelzoo.recipe.composition import parts_of
@@ -46,7 +46,13 @@ _registered_recipes: dict[str, Path | dict[str, object]] = {}
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list. `problem` says why the recipe cannot be used, or is `None`."""
+    """One line of the list.
+
+    Attributes:
+        problem: why the recipe cannot be used, or `None`.
+        weights: where its published weights lie, `hf://owner/name`, or `None`.
+        aliases: what the model is called elsewhere.
+    """
 
     name: str
     summary: str
@@ -56,6 +62,8 @@ class Entry:
     plugin: str | None
     source: str
     problem: str | None = None
+    weights: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,12 @@ def recipe(
     Args:
         name: `gpt-small`, `acme/tiny`, `my.toml`, or a directory that holds `recipe.lock.toml`.
             Names win over paths: write `./gpt-small` for a directory that is called like a recipe.
+            Paths win over aliases such as `gpt2`, and for an alias a warning names the recipe.
         overrides: as in `modelzoo.recipe.override`: `{"num_layers": 6}`. Another `task` brings its
             own `[train]`, for the recipe's is how its weights were made.
 
     Raises:
-        UnknownNameError: no such name and no such path, with the nearest name.
+        UnknownNameError: no such name and no such path, with the nearest name; an alias of two.
         RecipeError, ModelDirectoryError, PluginError: it is there and cannot be used.
     """
     if isinstance(name, Recipe):
@@ -168,7 +177,24 @@ def _by_name_or_path(name: str) -> Recipe:
     except UnknownNameError:
         if path.exists():
             return _by_path(path)
-        raise
+        meant = _by_alias(name)
+        if meant is None:
+            raise
+        warn(f"{name} is another name of the recipe {meant}")
+        return _by_name(meant)
+
+
+def _by_alias(name: str) -> str | None:
+    """The recipe that is called `name` elsewhere, upper or lower case, or `None`."""
+    wanted = name.lower()
+    meant = [entry for entry in names() if wanted in map(str.lower, entry.aliases)]
+    if len(meant) > 1:
+        raise UnknownNameError(
+            f"{name!r} means two recipes: {' and '.join(entry.name for entry in meant)}",
+            where=", ".join(entry.source for entry in meant),
+            next_step=f"name one of them: {meant[0].name} or {meant[1].name}",
+        )
+    return meant[0].name if meant else None
 
 
 def _by_name(name: str) -> Recipe:
@@ -223,7 +249,17 @@ def _text_entry(
     if head is None:
         return _entry(name, text.path, lambda: _read(text, name, plugin), plugin)
     task, architecture, parameters = map(head.get, ("task", "architecture", "parameters"))
-    return Entry(name, head.get("summary", ""), task, architecture, parameters, plugin, text.path)
+    return Entry(
+        name,
+        head.get("summary", ""),
+        task,
+        architecture,
+        parameters,
+        plugin,
+        text.path,
+        weights=head.get("weights"),
+        aliases=tuple(head.get("aliases", ())),
+    )
 
 
 def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | None = None) -> Entry:
@@ -239,6 +275,8 @@ def _entry(name: str, file: str, reader: Callable[[], Recipe], plugin: str | Non
         found.parameters,
         plugin or found.plugin,
         file,
+        weights=found.weights,
+        aliases=found.aliases,
     )
 
 
@@ -355,11 +393,25 @@ def find(name: str | os.PathLike[str]) -> list[Place]:
 
 def _unknown(name: str) -> UnknownNameError:
     outside = "/" in name and not name.startswith((".", "/"))
+    entries = names()
+    known = [entry.name for entry in entries]
+    if not outside:
+        known += [alias for entry in entries for alias in entry.aliases]
+    near = nearest(name, known)
+    step = plugins.hint(name) if outside else "modelzoo list shows every name"
+    if outside and near is None and _may_be_on_the_hub(name):
+        near, step = f"hf://{name}", f"hf:// names a checkpoint on the hub; for a plugin, {step}"
     return UnknownNameError(
         f"{name!r} is not a recipe, a TOML file or a model directory",
-        did_you_mean=nearest(name, [entry.name for entry in names()]),
-        next_step=plugins.hint(name) if outside else "modelzoo list shows every name",
+        did_you_mean=near,
+        next_step=step,
     )
+
+
+def _may_be_on_the_hub(name: str) -> bool:
+    """Whether it is written as `owner/name`, and no plugin or folder is called like the owner."""
+    owner, _, rest = name.partition("/")
+    return "/" not in rest.rstrip("/") and _claimant(name) is None and not Path(owner).exists()
 
 
 def where(name: str, kind: str = "recipe") -> tuple[str, int]:
