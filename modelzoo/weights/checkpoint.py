@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Checkpoint:
         tensors: name -> `Tensor`, under Hugging Face's names and in its orientation.
         tokenizer: or `None`.
         extras: other small JSON files of the directory, by name: `1_Pooling/config.json`.
+        path: the file or directory on this disk; `None` for one that lies in memory alone.
+        card: what it says about itself: `licence`, `base_model`, `name`, `organization`.
     """
 
     where: str
@@ -59,3 +62,5 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     tokenizer: TokenizerFiles | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    card: Mapping[str, str] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modelzoo.errors import WeightsError, nearest
@@ -13,6 +14,7 @@ from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.ctranslate2 import is_ctranslate2, open_ctranslate2
 from modelzoo.weights.hub.download import download, is_hub
 from modelzoo.weights.keys import check_config
+from modelzoo.weights.provenance import card_of_folder
 from modelzoo.weights.small_files import ADAPTER, ADAPTER_WEIGHTS, MODULES, SMALL, adapter
 from modelzoo.weights.tensors import open_safetensors
 from modelzoo.weights.tokenizer_files import read_tokenizer_files
@@ -54,7 +56,7 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
     where = os.fspath(source)
     path = download(where) if is_hub(where) else Path(source)
     if is_ctranslate2(path):
-        return open_ctranslate2(path)
+        return replace(open_ctranslate2(path), path=path)
     if path.suffix in _PICKLED:
         raise _pickled(path)
     if not path.exists():
@@ -64,7 +66,7 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
     if path.suffix == ".gguf":
         from modelzoo.weights.gguf.opening import open_gguf
 
-        return open_gguf(path)
+        return replace(open_gguf(path), path=path)
     if path.is_file():
         if path.suffix != ".safetensors":
             raise WeightsError(
@@ -72,13 +74,14 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
                 where=where,
                 next_step="give a directory, a .safetensors file or a .gguf file",
             )
-        return _checkpoint(where, path.parent, open_safetensors(path))
+        return _checkpoint(where, path, open_safetensors(path))
     if (path / ADAPTER).is_file():
         raise adapter(path / ADAPTER, read_json(path / ADAPTER, WeightsError))
     return _checkpoint(where, path, _tensors(path))
 
 
-def _checkpoint(where: str, folder: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
+def _checkpoint(where: str, path: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    folder = path if path.is_dir() else path.parent
     if (folder / ADAPTER).is_file():
         raise adapter(folder / ADAPTER, read_json(folder / ADAPTER, WeightsError))
     config = {}
@@ -95,7 +98,7 @@ def _checkpoint(where: str, folder: Path, tensors: Mapping[str, Tensor]) -> Chec
         if (folder / name).is_file()
     }
     tokenizer = read_tokenizer_files(folder, {**config, **_stops(extras)})
-    return Checkpoint(where, config, tensors, tokenizer, extras)
+    return Checkpoint(where, config, tensors, tokenizer, extras, path, card_of_folder(folder))
 
 
 def _stops(extras: Mapping) -> dict:

@@ -26,7 +26,6 @@ SMALL = {
 }
 NOT_READ = {
     ".gitattributes": b"",
-    "README.md": b"# a model",
     "spiece.model": b"sentencepiece",
     "pytorch_model.bin": b"pickle",
     "training_args.bin": b"pickle",
@@ -86,6 +85,15 @@ def test_the_parts_of_a_sentence_transformer_bring_their_configurations(hub):
     more = {"sentence_bert_config.json": b"{}", "vocab.txt": b"[PAD]"}
     hub.add("st/minilm", {**MODEL, **parts, **more, "1_Pooling/deep/config.json": b"{}"})
     assert files_of(download("hf://st/minilm")) == {*MODEL, *parts, *more}
+
+
+def test_a_card_comes_along_and_a_cache_without_one_serves_offline(hub, monkeypatch):
+    hub.add("acme/gpt", {**MODEL, "README.md": b"---\nlicense: mit\n---"})
+    folder = download("hf://acme/gpt")
+    assert "README.md" in hub.fetched()
+    (folder / "README.md").unlink()  # as modelzoo 0.1 left it
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert download("hf://acme/gpt") == folder
 
 
 def test_a_sentencepiece_model_comes_where_there_is_no_other_vocabulary(hub):
@@ -180,6 +188,7 @@ def test_offline_says_what_is_not_in_the_cache(hub, monkeypatch):
     for source in ("hf://acme/gpt", "hf://acme/other", "hf://acme/gpt/model.safetensors"):
         error = refused(source)
         assert "HF_HUB_OFFLINE is on" in error.what and "not in the cache" in error.what
+        assert "the cache has" in error.next_step
     assert hub.requests == []
 
 

@@ -22,6 +22,7 @@ from modelzoo.weights.gguf.names import (
     restored_shape,
 )
 from modelzoo.weights.gguf.tokenizer import read_tokenizer
+from modelzoo.weights.provenance import card_of_gguf
 
 __all__ = ["open_gguf"]
 
@@ -56,15 +57,15 @@ def open_gguf(path: str | os.PathLike, *, tokenizer: bool = True) -> Checkpoint:
     name, architecture = find_architecture(file)
     config = derive_config(file, name, architecture)
     tensors = _tensors(file, architecture, config)
+    card = card_of_gguf(file.metadata)
     if not tokenizer:
-        return Checkpoint(str(file.path), config, tensors)
+        return Checkpoint(str(file.path), config, tensors, card=card)
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list) and len(tokens) > config["vocab_size"]:
         what = f"{len(tokens)} tokens, but embeddings of {config['vocab_size']} only"
         raise WeightsError(what, where=file.path, next_step="download the file again")
-    return Checkpoint(
-        str(file.path), config, tensors, read_tokenizer(file.metadata, str(file.path))
-    )
+    tokenizer_files = read_tokenizer(file.metadata, str(file.path))
+    return Checkpoint(str(file.path), config, tensors, tokenizer_files, card=card)
 
 
 def _tensors(file: GgufFile, architecture: Architecture, config: dict) -> dict[str, Tensor]:

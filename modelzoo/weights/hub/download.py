@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from modelzoo.errors import WeightsError, nearest, require
 from modelzoo.files import read_json
 from modelzoo.weights.hub.errors import FORMS, Address, explained
+from modelzoo.weights.provenance import CARD
 from modelzoo.weights.small_files import ADAPTER, SMALL
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ def download(source: str) -> Path:
             else _directory(api, names, address, commit)
         )
         new = [name for name in wanted if not _is_held(address, commit, name)]
+        # Only along with something else: a cache that is whole without it serves offline.
+        if new and CARD in names and not wanted[0].lower().endswith(".gguf"):
+            wanted.append(CARD)
+            new += [] if _is_held(address, commit, CARD) else [CARD]
         patterns = [escape(name) for name in wanted]
         folder = Path(
             api.snapshot_download(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo.errors import ModelzooError, WeightsError, nearest
@@ -86,7 +87,7 @@ def _reason(error: BaseException, address: Address) -> tuple[str, str]:
         case errors.OfflineModeIsEnabled():
             return (
                 f"HF_HUB_OFFLINE is on, and {repo} is not in the cache {cache}, or not whole",
-                "unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE) and run it once",
+                f"unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE) and run it once; {_cached()}",
             )
         case errors.GatedRepoError():
             return (
@@ -114,7 +115,7 @@ def _reason(error: BaseException, address: Address) -> tuple[str, str]:
         case errors.HTTPError():  # pyright: ignore[reportPrivateImportUsage]
             return (
                 f"the connection to {hub} failed, and {repo} is not whole in the cache: {said}",
-                f"check the network and run it again: {_AGAIN}",
+                f"check the network and run it again: {_AGAIN}; {_cached()}",
             )
         case errors.FileMetadataError() | json.JSONDecodeError() | KeyError() | AssertionError():
             return (
@@ -129,6 +130,19 @@ def _reason(error: BaseException, address: Address) -> tuple[str, str]:
         case OSError(errno=int()):
             return f"the cache {cache} cannot be used: {error}", "set HF_HUB_CACHE to another one"
     return f"{repo} did not come whole: {said}", f"run it again: {_AGAIN}"
+
+
+def _cached(most: int = 8) -> str:
+    """Which models the cache has, whole or in part."""
+    from huggingface_hub import constants
+
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*")
+    names = {folder.parent.parent.name.removeprefix("models--") for folder in folders}
+    found = sorted(f"hf://{name.replace('--', '/')}" for name in names)
+    if not found:
+        return "the cache has no model"
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return f"the cache has {', '.join(found[:most])}{more}"
 
 
 def _status(error: HfHubHTTPError, hub: str) -> tuple[str, str]:
