@@ -55,7 +55,7 @@ def test_a_directory_gives_back_the_model(gpt, directory):
 def test_the_lock_holds_the_digest_and_the_versions(gpt, directory):
     lock = tomllib.loads((directory / LOCK_NAME).read_text("utf-8"))["lock"]
     assert lock["digest"] == gpt.recipe.digest
-    assert lock["name"] == "gpt-tiny" and lock["format_version"] == 1
+    assert lock["name"] == "gpt-tiny" and lock["format_version"] == 2
     assert (lock["modelzoo"], lock["keras"]) == (modelzoo.__version__, keras.__version__)
 
 
@@ -96,7 +96,7 @@ def test_the_same_recipe_is_built_from_a_directory(directory):
 
 
 def test_a_directory_of_a_newer_modelzoo_is_refused(directory):
-    edit(directory / LOCK_NAME, "format_version = 1", "format_version = 2")
+    edit(directory / LOCK_NAME, "format_version = 2", "format_version = 3")
     with pytest.raises(ModelDirectoryError, match="written by a newer modelzoo") as caught:
         modelzoo.load(directory)
     assert caught.value.next_step == "pip install --upgrade modelzoo-keras"

@@ -373,9 +373,9 @@ def test_a_lock_gives_back_the_recipe_and_its_versions(tmp_path, base):
 
 
 def test_a_lock_of_a_newer_modelzoo_is_refused(tmp_path, base, monkeypatch):
-    monkeypatch.setattr(lock, "FORMAT_VERSION", 2)
-    write_lock(tmp_path, base)
-    monkeypatch.setattr(lock, "FORMAT_VERSION", 1)
+    with monkeypatch.context() as newer:
+        newer.setattr(lock, "FORMAT_VERSION", lock.FORMAT_VERSION + 1)
+        write_lock(tmp_path, base, source={"weights": "random"})
     with pytest.raises(ModelDirectoryError, match=r"newer modelzoo(.|\n)*--upgrade modelzoo"):
         read_lock(tmp_path)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from modelzoo.about import VERSION
+from modelzoo.tasks.profile import said
+from modelzoo.weights.origin import card_rows, source_table
+
+_SHOWN = 20  # labels that the card lists
 
 
 def model_card(model, name: str) -> str:
     """Markdown for a model with a recipe, in a directory called `name`."""
     recipe = model.recipe
+    labels = recipe.table("task_options").get("labels")
     rows = {
         "recipe": f"`{recipe.name}`",
         "architecture": f"`{recipe.architecture}`",
@@ -16,6 +21,8 @@ def model_card(model, name: str) -> str:
         "tokenizer": "none"
         if model.tokenizer is None
         else f"`tokenizer.json`, {model.tokenizer.vocab_size:,} tokens",
+        **({"labels": _listed(labels)} if labels else {}),
+        **card_rows(source_table(model)),
         "reference": recipe.reference or "none",
         "recipe digest": f"`{recipe.digest[:16]}`",
         "written by": f"modelzoo {VERSION}",
@@ -23,7 +30,7 @@ def model_card(model, name: str) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"""# {name}
 
-{recipe.summary}
+{recipe.summary or f"A model that {said(recipe.task, 'does') or f'does the task {recipe.task}'}."}
 
 | | |
 |---|---|
@@ -43,3 +50,8 @@ model = modelzoo.load("{name}")
 Ship it: `modelzoo export {name} -o {name}.bundle --format tflite`. All values that it was made
 from are in `recipe.lock.toml`: `modelzoo show {name}`.
 """
+
+
+def _listed(labels: list) -> str:
+    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    return ", ".join(str(label).replace("|", "\\|") for label in labels[:_SHOWN]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelzoo import registry
 from modelzoo.building.keras_backend import need_keras
@@ -19,6 +19,7 @@ from modelzoo.registry.of_recipe import recipe_of
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.runtime.text.chat_template import read_source
 from modelzoo.runtime.text.tokenizer import Tokenizer
+from modelzoo.weights.origin import source_table, stamp
 
 if TYPE_CHECKING:
     from modelzoo.building.zoo_model import ZooModel
@@ -32,7 +33,8 @@ def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
     Raises:
         ModelDirectoryError: missing, incomplete, damaged, or written by a newer modelzoo.
     """
-    directory, recipe = Path(directory), _locked_recipe(directory)
+    directory, (recipe, lock) = Path(directory), _lock(directory)
+    source = lock.get("source", {})
     path = directory / MODEL_FILE
     if not path.is_file():
         raise ModelDirectoryError(f"{directory} holds no {MODEL_FILE}")
@@ -57,6 +59,7 @@ def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
                 "modelzoo.keras_registration.install",
             ) from error
     model.recipe, model.tokenizer = recipe, load_tokenizer(directory)
+    stamp(model, source)
     if (directory / CHAT_TEMPLATE).is_file():
         model.chat_template = read_source(directory / CHAT_TEMPLATE)
     if model.tokenizer is not None:
@@ -72,17 +75,18 @@ def load(directory: str | os.PathLike, *, compile: bool = True) -> ZooModel:
 
 def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
     """The tokenizer of a model directory, or `None` where it has none."""
-    table = _locked_recipe(directory).table("tokenizer")
+    table = _lock(directory)[0].table("tokenizer")
     path = Path(directory) / TOKENIZER_FILE
     if not path.is_file():
         return None
     return Tokenizer.load(path, table.get("roles"), table.get("stop_tokens", ()))
 
 
-def _locked_recipe(directory: str | os.PathLike) -> Recipe:
+def _lock(directory: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
+    """As `read_lock`; what is wrong with a file that is named instead is said."""
     path = Path(directory)
     if not path.is_file():
-        return read_lock(path)[0]
+        return read_lock(path)
     step = "modelzoo build NAME -o DIR writes one"
     folder = next((one for one in path.parents if (one / LOCK_NAME).is_file()), None)
     if folder is not None and folder != Path("."):
@@ -111,9 +115,10 @@ def fill(model, folder: Path, name: str) -> None:
 
     from modelzoo.building.card import model_card
 
-    recipe = recipe_of(model)
+    recipe, backend = recipe_of(model), keras.backend.backend()
     model.save(folder / MODEL_FILE)
-    write_lock(folder, recipe, keras=keras.__version__, backend=keras.backend.backend())
+    source = source_table(model)
+    write_lock(folder, recipe, keras=keras.__version__, backend=backend, source=source)
     if model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER_FILE)
     if getattr(model, "chat_template", None) is not None:

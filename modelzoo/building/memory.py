@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelzoo.errors import ModelzooError
 
-__all__ = ["free_bytes", "machine_bytes", "unbounded", "within_memory"]
+__all__ = ["free_bytes", "machine_bytes", "only_shapes", "unbounded", "within_memory"]
 
 _WIDTHS = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "bool": 1}
 
@@ -81,6 +81,11 @@ def unbounded() -> Iterator[None]:
         yield
     finally:
         _UNBOUNDED.reset(token)
+
+
+def only_shapes() -> bool:
+    """Whether this is inside of `unbounded()`: the weights that are made here have no values."""
+    return _UNBOUNDED.get()
 
 
 def _count_weights(step: int) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from modelzoo.errors import (
-    ModelDirectoryError,
-)
+from typing import Any
+
+from modelzoo.errors import ModelDirectoryError
+from modelzoo.weights.origin import source_table
 
 
-def take_weights(model, source, where) -> None:
-    """Copy the backbone's weights, and the head's where it is the same."""
-    into, of = model, source
+def take_weights(model, source, where) -> dict[str, Any]:
+    """Copy the backbone's weights, and the head's where it is the same.
+
+    Returns: the table `[source]` of the model then.
+    """
+    into, of, facts = model, source, source_table(source)
     if type(source) is not type(model) or _shapes(source) != _shapes(model):
         into, of = model.backbone, source.backbone
+        if facts.get("weights") != "random" and len(model.weights) > len(into.weights):
+            facts["weights"] = "partly random"
     if _shapes(into) != _shapes(of):
         _refuse_sizes(model, source, where)
     copy_weights(into, of, where)
@@ -19,6 +25,7 @@ def take_weights(model, source, where) -> None:
         model.tokenizer = source.tokenizer
     if getattr(model, "chat_template", None) is None:
         model.chat_template = getattr(source, "chat_template", None)
+    return facts
 
 
 def _refuse_sizes(model, source, where) -> None:

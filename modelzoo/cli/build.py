@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_set, add_task, exact, examples, told_warnings
+from modelzoo.cli.common import (
+    add_pretrained,
+    add_set,
+    add_task,
+    exact,
+    examples,
+    note,
+    told_warnings,
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -14,6 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "directory.",
         epilog=examples(
             "modelzoo build gpt-tiny",
+            "modelzoo build bert-base --pretrained",
             "modelzoo build gpt-small -o small --set num_layers=6 --set dropout=0",
             "modelzoo build my-recipe.toml --tokenizer tokenizer.json",
             "modelzoo build hf://HuggingFaceTB/SmolLM2-135M -o smollm2",
@@ -31,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("-o", "--output", metavar="DIR", help="where to write it (default: NAME)")
     add_task(parser)
     add_set(parser)
+    add_pretrained(parser)
     parser.add_argument(
         "--weights", metavar="SOURCE", help="take weights from a model directory or a checkpoint"
     )
@@ -43,27 +53,42 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo import registry
     from modelzoo.building.build import build
     from modelzoo.building.directory import save
+    from modelzoo.building.pretrained import published_weights
     from modelzoo.files import reserved
     from modelzoo.recipe import parse_set
     from modelzoo.registry import components
     from modelzoo.weights import is_source
     from modelzoo.weights.derive import recipe_name
+    from modelzoo.weights.origin import sentence, source_table
 
     changes = parse_set(args.set)
     if args.task is not None:
         changes["task"] = args.task
-    source = is_source(args.name) and not registry.is_name(args.name)
-    if source:
-        name = recipe_name(args.name)
-    else:
-        recipe = registry.recipe(args.name, changes)
-        components.check("task", recipe.task)
-        name = recipe.name
-    output = args.output or name.rpartition("/")[2]
-    with reserved(output, args.force):
-        with told_warnings():
-            model = build(args.name, tokenizer=args.tokenizer, weights=args.weights, **changes)
-        save(model, output, force=args.force)
-    recipe = model.recipe
+    given = args.name
+    with told_warnings():
+        if is_source(args.name) and not registry.is_name(args.name):
+            name, weights = recipe_name(args.name), None
+        else:
+            given = registry.recipe(args.name, changes)
+            components.check("task", given.task)
+            changes, name, weights = {}, given.name, given.weights
+            if args.pretrained:
+                published_weights(given)
+        output = args.output or name.rpartition("/")[2]
+        with reserved(output, args.force):
+            model = build(
+                given,
+                tokenizer=args.tokenizer,
+                weights=args.weights,
+                pretrained=args.pretrained,
+                **changes,
+            )
+            save(model, output, force=args.force)
+    recipe, source = model.recipe, source_table(model)
     print(f"{output}: {recipe.name}, {recipe.task}, {exact(model.count_params())} parameters")
+    if source.get("weights") == "random":
+        other = f"--pretrained fetches {weights}" if weights else "--weights SOURCE takes others"
+        note(f"random weights; {other}")
+    elif source:
+        note(sentence(source))
     return 0

@@ -18,6 +18,7 @@ from modelzoo.errors import RecipeError
 __all__ = [
     "EXAMPLES",
     "add_columns",
+    "add_pretrained",
     "add_set",
     "add_task",
     "add_trust",
@@ -25,6 +26,7 @@ __all__ = [
     "exact",
     "examples",
     "fitted",
+    "note",
     "print_json",
     "printable",
     "table",
@@ -55,6 +57,15 @@ def add_set(parser: argparse.ArgumentParser, more: str = "") -> None:
         metavar="KEY=VALUE",
         help="change a value of the recipe: num_layers=6, train.learning_rate=1e-3 (repeatable)"
         + more,
+    )
+
+
+def add_pretrained(parser: argparse.ArgumentParser) -> None:
+    """Adds `--pretrained`."""
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="start from the published weights of the recipe (modelzoo list shows which have some)",
     )
 
 
@@ -105,8 +116,7 @@ def told_warnings() -> Iterator[None]:
 
     def tell(message, category, *place, **more):
         if issubclass(category, UserWarning):
-            start = CLEAR_LINE if sys.stderr.isatty() else ""  # over a line that ticks
-            print(f"{start}note: {message}", file=sys.stderr, flush=True)
+            note(message)
         else:
             show(message, category, *place, **more)
 
@@ -114,6 +124,12 @@ def told_warnings() -> Iterator[None]:
         warnings.simplefilter("default", UserWarning)
         show, warnings.showwarning = warnings.showwarning, tell
         yield
+
+
+def note(message: object) -> None:
+    """One line on standard error, over a line that ticks."""
+    start = CLEAR_LINE if sys.stderr.isatty() else ""
+    print(f"{start}note: {message}", file=sys.stderr, flush=True)
 
 
 def count(number: int | None) -> str:

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from modelzoo import registry
-from modelzoo.cli.common import examples
-from modelzoo.cli.show import as_given
+from modelzoo.cli.common import examples, told_warnings
+from modelzoo.cli.show import as_given, merged
 from modelzoo.errors import OutputError
 from modelzoo.files import write_atomic
-from modelzoo.recipe import LOCK_NAME, Recipe, dumps
+from modelzoo.recipe import LOCK_NAME, Recipe
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -26,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe = registry.recipe(args.name)
+    with told_warnings():
+        recipe = registry.recipe(args.name)
     path = Path(args.file)
     if path.suffix != ".toml" or path.is_dir():
         raise OutputError(
@@ -46,4 +47,4 @@ def _editable(recipe: Recipe) -> str:
     if source.is_file() and not recipe.extends and source.name != LOCK_NAME:
         return as_given(recipe)
     origin = " -> ".join((recipe.name, *recipe.extends))
-    return f"# Every value of {origin}, merged.\n{dumps(recipe.values)}"
+    return f"# Every value of {origin}, merged.\n{merged(recipe)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from modelzoo.cli.common import examples, table
+from modelzoo.cli.common import examples, table, told_warnings
 from modelzoo.cli.elapsed import Steps
 from modelzoo.errors import RecipeError, UnknownNameError, nearest
 from modelzoo.exporting.formats.format import DEFAULT_FORMAT
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     options, quantization = settings(args.set)
     _check_format(args.format)
     output = args.output or default_output(args.model)
-    with Steps() as step:
+    with told_warnings(), Steps() as step:
         report = export_bundle(
             args.model,
             output,
@@ -75,6 +75,13 @@ def run(args: argparse.Namespace) -> int:
         )
     print(summary(report, output))
     return 0
+
+
+# What the bundle of such weights is good for.
+WARNINGS = {
+    "random": "random weights: the model was never trained, so its answers mean nothing",
+    "partly random": "its head has random weights: train the model before you use its answers",
+}
 
 
 def default_output(model: str) -> str:
@@ -125,7 +132,9 @@ def summary(report, path: str) -> str:
     head = f"{path}: {manifest['name']}, {manifest['format']}, {manifest['precision']}"
     if size is not None:
         head += f", {size:,} bytes"
-    return f"{head}\n{verdict(parity)}\n\n{figures(parity)}"
+    weights = WARNINGS.get(parity.get("weights"))
+    said = f"{verdict(parity)}\n{weights}" if weights else verdict(parity)
+    return f"{head}\n{said}\n\n{figures(parity)}"
 
 
 def verdict(parity: dict) -> str:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from modelzoo import registry
-from modelzoo.cli.common import examples, print_json, table
+from modelzoo.cli.common import examples, print_json, table, told_warnings
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -26,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    places = registry.find(args.name)
+    with told_warnings():
+        places = registry.find(args.name)
     if args.json:
         print_json([asdict(place) for place in places])
     else:

@@ -17,7 +17,8 @@ ALL = ""  # of --task without a task
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "list",
-        description="List the recipes: the core's, then those of the installed plugins.",
+        description="List the recipes: the core's, then those of the installed plugins. Those with "
+        "published weights are built with them by `modelzoo build NAME --pretrained`.",
         epilog=examples(
             "modelzoo list",
             "modelzoo list gpt",
@@ -30,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "word",
         metavar="WORD",
         nargs="?",
-        help="only the recipes with this word in their name, task or summary",
+        help="only the recipes with this word in their name, aliases, task or summary",
     )
     parser.add_argument(
         "--task",
@@ -66,23 +67,27 @@ def run(args: argparse.Namespace) -> int:
                 entry.name,
                 entry.task or "-",
                 count(entry.parameters),
+                "yes" if entry.weights else "-",
                 f"(cannot be used) {entry.summary}" if entry.problem else entry.summary,
             )
             for entry in entries
         ]
-        header = ("name", "task", "parameters", "summary")
+        header = ("name", "task", "parameters", "weights", "summary")
         print(table(header, rows, right="parameters", width=terminal_width()))
     _report_problems(entries)
     return 0
 
 
 def _with_word(entries: list[registry.Entry], word: str) -> list[registry.Entry]:
-    """The recipes that have a word in their name, their task or their summary."""
+    """The recipes that have a word in their name, an alias, their task or their summary."""
     wanted = word.lower()
     found = [
         entry
         for entry in entries
-        if any(wanted in str(text).lower() for text in (entry.name, entry.task, entry.summary))
+        if any(
+            wanted in str(text).lower()
+            for text in (entry.name, entry.task, entry.summary, *entry.aliases)
+        )
     ]
     if not found:
         raise UnknownNameError(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from modelzoo import registry
-from modelzoo.cli.common import add_set, exact, examples, print_json
+from modelzoo.cli.common import add_set, exact, examples, print_json, told_warnings
 from modelzoo.errors import RecipeError
 from modelzoo.recipe import Recipe, dumps, parse_set
 
@@ -37,7 +37,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe = registry.recipe(args.name, parse_set(args.set))
+    with told_warnings():
+        recipe = registry.recipe(args.name, parse_set(args.set))
     counted = _count(recipe) if args.count else None
     if args.json:
         facts = {
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
             "plugin": recipe.plugin,
             "extends": list(recipe.extends),
             "digest": recipe.digest,
+            "weights": recipe.weights,
+            "aliases": list(recipe.aliases),
             "values": recipe.values,
         }
         print_json(facts if counted is None else {**facts, "counted": counted})
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         print(_header(recipe, counted))
         print()
         # What --set changed is in no file.
-        print(dumps(recipe.values) if args.resolved or args.set else as_given(recipe), end="")
+        print(merged(recipe) if args.resolved or args.set else as_given(recipe), end="")
     if counted is not None and recipe.parameters not in (None, counted):
         raise RecipeError(
             f"{recipe.name} states {exact(recipe.parameters)} parameters "
@@ -80,6 +83,12 @@ def as_given(recipe: Recipe) -> str:
     if not path.is_file():
         return dumps(recipe.values)
     return path.read_text(encoding="utf-8-sig").rstrip("\n") + "\n"
+
+
+def merged(recipe: Recipe) -> str:
+    """The recipe's values as TOML, after `extends` was merged."""
+    weights = {} if recipe.weights is None else {"weights": recipe.weights}
+    return dumps({**weights, **recipe.values})
 
 
 def _header(recipe: Recipe, counted: int | None) -> str:

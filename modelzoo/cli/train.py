@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_columns, add_set, add_task, examples, told_warnings
+from modelzoo.cli.common import (
+    add_columns,
+    add_pretrained,
+    add_set,
+    add_task,
+    examples,
+    told_warnings,
+)
 from modelzoo.cli.elapsed import Ending, Steps
 from modelzoo.recipe.train_options import TrainOptions
 
@@ -55,8 +62,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of weights, order and dropout")
     add_set(parser, f"; keys of train: {', '.join(vars(TrainOptions()))}")
+    add_pretrained(parser)
     parser.add_argument(
-        "--start", metavar="DIR", help="start from this directory's weights and tokenizer"
+        "--start",
+        metavar="SOURCE",
+        help="start from the weights and tokenizer of a model directory or a checkpoint",
     )
     parser.add_argument("--tokenizer", metavar="PATH", help="a tokenizer.json to use")
     parser.add_argument("--force", action="store_true", help="replace an existing directory")
@@ -79,15 +89,31 @@ def run(args: argparse.Namespace) -> int:
         changes["task"] = args.task
     if args.epochs is not None and args.steps is None:
         changes["train.steps"] = None  # a recipe's own number of steps must not win
-    recipe = registry.recipe(args.name, changes)
+    with told_warnings():
+        recipe = registry.recipe(args.name, changes)
     start = args.start
-    if start is None and Path(recipe.source) == Path(args.name, LOCK_NAME):
+    if args.pretrained:
+        start = _published(recipe, start)
+    elif start is None and Path(recipe.source) == Path(args.name, LOCK_NAME):
         start = args.name
     with run_of(args.output, force=args.force, restart=args.restart):
         figures = _figures(args, recipe, start)
     names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
     print(f"{args.output}: {recipe.name}  {names}".rstrip())
     return 0
+
+
+def _published(recipe, start: str | None) -> str:
+    """The published weights of a recipe, to start from."""
+    from modelzoo.building.pretrained import published_weights
+    from modelzoo.errors import RecipeError
+
+    if start is not None:
+        raise RecipeError(
+            f"both the published weights of {recipe.name} and those of {start} are asked for",
+            next_step="leave --start or --pretrained out",
+        )
+    return published_weights(recipe)
 
 
 def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, float]:

@@ -69,7 +69,7 @@ _OPTIONS = {
     **dict.fromkeys(("--out", "--output-dir", "--save"), ("--output",)),
     **dict.fromkeys(("--overwrite", "-f", "--yes", "-y"), ("--force",)),
     **dict.fromkeys(("-t", "--temp"), ("--temperature",)),
-    **dict.fromkeys(("--from", "--init", "--checkpoint", "--pretrained"), ("--start", "--weights")),
+    **dict.fromkeys(("--from", "--init", "--checkpoint"), ("--start", "--weights")),
     **dict.fromkeys(("-k", "--topk"), ("--top", "--top-k")),
     "--topp": ("--top-p",),
     "--verbose": ("--debug",),

@@ -114,6 +114,7 @@ def export_bundle(
                 "model": _as_directory(model, folder / WORK),
                 "folder": str(folder),
                 "name": recipe.name,
+                "title": _title(model),
                 "format": format,
                 "quantize": quantize,
                 "options": options or {},
@@ -176,6 +177,13 @@ def _recipe_of(model):
             next_step="make it with modelzoo.build, or give a model directory",
         )
     return model.recipe
+
+
+def _title(model) -> str | None:
+    """The name of the model directory, which says more than its recipe's."""
+    if isinstance(model, str | os.PathLike) and Path(model).is_dir():
+        return Path(model).resolve().name
+    return None
 
 
 def _as_directory(model, scratch: Path) -> str:

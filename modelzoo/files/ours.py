@@ -109,6 +109,7 @@ def _locked(path: Path) -> bool:
     try:
         values = tomllib.loads(path.read_text("utf-8"))
         lock = values.pop("lock")
+        values.pop("source", None)  # no part of the recipe
         return _version(lock) and lock["digest"] == values_digest(values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False  # damaged, or another's: not a mark

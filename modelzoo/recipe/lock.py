@@ -1,4 +1,7 @@
-"""`recipe.lock.toml`: the resolved values of a recipe, with the digest that proves them."""
+"""`recipe.lock.toml`: the resolved values of a recipe, with the digest that proves them.
+
+A table `[source]` says where the weights come from; it is no part of the recipe or its digest.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,23 @@ from modelzoo.recipe.toml import dumps, read_toml
 LOCK_NAME = "recipe.lock.toml"
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # with a table [source]; without one it is 1, which every modelzoo reads
 
 
-def lock_text(recipe: Recipe, *, keras: str | None = None, backend: str | None = None) -> str:
-    """The text of the lock file: the resolved values, and a table `[lock]`."""
+def lock_text(
+    recipe: Recipe,
+    *,
+    keras: str | None = None,
+    backend: str | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of the lock file: the resolved values, a table `[source]`, and a table `[lock]`.
+
+    Args:
+        source: where the weights come from; see `weights.origin.Origin`.
+    """
     lock: Mapping[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if source else 1,
         "name": recipe.name,
         "digest": recipe.digest,
         "modelzoo": VERSION,
@@ -31,20 +44,26 @@ def lock_text(recipe: Recipe, *, keras: str | None = None, backend: str | None =
         "plugin": recipe.plugin,
     }
     known = {key: value for key, value in lock.items() if value is not None}
-    return dumps({**recipe.values, "lock": known})
+    return dumps({**recipe.values, **({"source": source} if source else {}), "lock": known})
 
 
 def write_lock(
-    directory: str | Path, recipe: Recipe, *, keras: str | None = None, backend: str | None = None
+    directory: str | Path,
+    recipe: Recipe,
+    *,
+    keras: str | None = None,
+    backend: str | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes `recipe.lock.toml` into `directory`; a reader never sees half of it."""
-    return write_atomic(
-        Path(directory) / LOCK_NAME, lock_text(recipe, keras=keras, backend=backend)
-    )
+    text = lock_text(recipe, keras=keras, backend=backend, source=source)
+    return write_atomic(Path(directory) / LOCK_NAME, text)
 
 
 def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
     """The recipe and the table `[lock]` of a model directory or bundle.
+
+    The table has the file's table `[source]` as its key `source`, where there is one.
 
     Raises:
         ModelDirectoryError: no lock file, one that a newer modelzoo wrote, or one that was edited.
@@ -60,7 +79,7 @@ def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
             f"{directory} is not a model directory: it holds no {LOCK_NAME}",
             next_step="modelzoo build NAME -o DIR writes one",
         ) from error
-    lock = values.pop("lock", None)
+    lock, source = values.pop("lock", None), values.pop("source", None)
     version = lock.get("format_version") if isinstance(lock, dict) else None
     if type(version) is not int or not isinstance(lock.get("name"), str):
         raise ModelDirectoryError("the table [lock] is missing or incomplete", where=path)
@@ -81,4 +100,8 @@ def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
             where=path,
             next_step="build the model again from its recipe",
         )
-    return recipe, lock
+    if source is None:
+        return recipe, lock
+    if not isinstance(source, dict):
+        raise ModelDirectoryError("source must be a table, [source]", where=path)
+    return recipe, {**lock, "source": source}

@@ -38,6 +38,7 @@ class TaskModel(keras.Model):
         recipe: what it was built from, or `None`.
         tokenizer: turns its text into ids and back, or `None`.
         chat_template: Jinja source that makes a conversation a text, or `None`.
+        origin: where its weights come from, or `None`; see `weights.origin`.
     """
 
     def __init__(self, backbone: keras.Model, **kwargs):
@@ -46,6 +47,7 @@ class TaskModel(keras.Model):
         self.recipe: Recipe | None = None
         self.tokenizer: Tokenizer | None = None
         self.chat_template: str | None = None
+        self.origin = None
         self._compiled = {}
 
     def processing(self) -> dict:

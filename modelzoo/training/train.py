@@ -16,8 +16,9 @@ from pathlib import Path
 
 from modelzoo import registry
 from modelzoo.building.build import build
-from modelzoo.building.directory import MODEL_FILE, fill, load_tokenizer
+from modelzoo.building.directory import MODEL_FILE, fill
 from modelzoo.building.keras_backend import need_keras
+from modelzoo.building.pretrained import begun_from
 from modelzoo.building.vocabulary import train_tokenizer_for
 from modelzoo.data.media_rows import readable_examples
 from modelzoo.errors import RecipeError
@@ -29,6 +30,8 @@ from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.tasks.profile import said
 from modelzoo.training.checkpoint import load_checkpoint
 from modelzoo.training.run_folder import RunFolder, run_of
+from modelzoo.weights.hub.download import is_hub
+from modelzoo.weights.origin import stamp
 
 
 def train(
@@ -59,7 +62,7 @@ def train(
         validation: raw data to validate on. Default: `validation_fraction` of `data`.
         columns: field -> the column of the data that holds it, `{"text": "review"}`. The model
             keeps it as `train.columns`, and `evaluate` reads its data so.
-        start: a model directory whose weights and tokenizer to start from.
+        start: a model directory or a checkpoint whose weights and tokenizer to start from.
         tokenizer: instead of one trained on the data.
         callbacks: Keras callbacks. An epoch of theirs is what lies between two checkpoints, and
             its logs hold the figures of the validation as `val_loss` and so on. One that sets
@@ -146,7 +149,7 @@ def _train(
         "recipe": recipe.values,
         "data": _digest(examples),
         "validation": _digest(held_out),
-        "start": None if start is None else str(Path(start).resolve()),
+        "start": start if start is None or is_hub(str(start)) else str(Path(start).resolve()),
         "tokenizer": None if tokenizer is None else _digest([tokenizer.to_str()]),
     }
     if ended is not None:
@@ -164,11 +167,12 @@ def _train(
         raise RecipeError("train.patience needs validation data, and validation_fraction is 0")
 
     # === Where the run stands ===
+    recipe, given, source = begun_from(recipe, start)
     goes_on = not restart and run.holds(settings)
     if goes_on and task.reads_text:
         tokenizer = Tokenizer.load(run.tokenizer, recipe.table("tokenizer").get("roles"))
-    elif tokenizer is None and start is not None:
-        tokenizer = load_tokenizer(start)
+    elif tokenizer is None:
+        tokenizer = given
     if task.reads_text:
         tokenizer = tokenizer or train_tokenizer_for(recipe, examples)
 
@@ -249,6 +253,16 @@ def _train(
         progress.close()
 
     # === Write ===
+    facts = {
+        "steps": state["done"] // options.accumulate,
+        "examples": len(examples),
+        "data_sha256": settings["data"],
+        "seed": options.seed,
+        "figures": {k: v for k, v in state["figures"].items() if math.isfinite(v)},
+    }
+    if isinstance(data, str | os.PathLike):
+        facts["data"] = Path(data).name
+    stamp(model, {**source, "weights": "trained", "training": facts})
     compile_model(model)  # a fresh optimizer: what was written is to use or to tune, not to go on
     with new_directory(output, force) as folder:
         fill(model, folder, output.name)

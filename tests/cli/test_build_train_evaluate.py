@@ -229,7 +229,7 @@ def bad(models, tmp_path_factory):
     (folder / "mute" / "tokenizer.json").unlink()
     (folder / "cut" / "model.keras").write_bytes(b"PK\x03\x04 cut off")
     lock = folder / "newer" / LOCK_NAME
-    lock.write_text(lock.read_text("utf-8").replace("format_version = 1", "format_version = 9"))
+    lock.write_text(lock.read_text("utf-8").replace("format_version = 2", "format_version = 9"))
     return folder
 
 

@@ -59,9 +59,9 @@ def test_control_characters_do_not_reach_the_terminal():
 
 def test_list_is_an_aligned_table(recipes, capsys):
     assert output(capsys, "list").splitlines() == [
-        "name       task       parameters  summary",
-        "gpt-small  causal-lm        124M  GPT-2 small: decoder-only language model",
-        "gpt-tiny   causal-lm           -  GPT-2, two layers",
+        "name       task       parameters  weights  summary",
+        "gpt-small  causal-lm        124M  -        GPT-2 small: decoder-only language model",
+        "gpt-tiny   causal-lm           -  -        GPT-2, two layers",
     ]
 
 
@@ -76,7 +76,17 @@ def test_list_as_json_has_the_exact_numbers(recipes, capsys):
         "plugin": None,
         "source": str(recipes / "gpt-small.toml"),
         "problem": None,
+        "weights": None,
+        "aliases": [],
     }
+
+
+def test_list_marks_what_has_weights_and_finds_an_alias(capsys):
+    lines = output(capsys, "list", "bert-base-uncased").splitlines()
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["bert-base", "masked-lm", "110M", "yes"],
+        ["distilbert", "masked-lm", "67M", "yes"],
+    ]
 
 
 def test_list_can_be_limited_to_a_task(recipes, capsys):

@@ -18,6 +18,7 @@ from modelzoo.runtime.bundle import MANIFEST, write_manifest
 from modelzoo.runtime.media.processing import completed
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.tasks.profile import said
+from modelzoo.weights.origin import source_table
 
 # Task options that say how an answer comes out of what the model computes.
 ANSWERING = ("problem_type", "generation")
@@ -35,11 +36,19 @@ def write_sources(folder: Path, model, source: str) -> None:
         model.tokenizer.save(folder / TOKENIZER)
     if chat_template(model) is not None:
         (folder / CHAT_TEMPLATE).write_bytes(chat_template(model).encode())
-    write_lock(folder, model.recipe, keras=keras.__version__, backend=keras.backend.backend())
+    backend, facts = keras.backend.backend(), source_table(model)
+    write_lock(folder, model.recipe, keras=keras.__version__, backend=backend, source=facts)
 
 
-def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, options) -> dict:
-    """All that is known before the file has been opened; `abilities` are all that the task has."""
+def draft_manifest(
+    model, signatures, artifact, *, name, title=None, format: Format, mode, options
+) -> dict:
+    """All that is known before the file has been opened; `abilities` are all that the task has.
+
+    Args:
+        name: of the recipe.
+        title: what the README calls the bundle. Default: `name`.
+    """
     tokenizer, recipe = model.tokenizer, model.recipe
     task_options = recipe.table("task_options")
     abilities = said(recipe.task, "abilities")
@@ -47,6 +56,7 @@ def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, o
     return {
         "modelzoo": VERSION,
         "name": name,
+        "title": title or name,
         "task": recipe.task,
         "does": said(recipe.task, "does") or f"does the task {recipe.task}",
         "abilities": None if abilities is None else list(abilities),
@@ -63,6 +73,7 @@ def draft_manifest(model, signatures, artifact, *, name, format: Format, mode, o
         "processing": {**processing(signatures, tokenizer), **media(model)},
         "options": options,
         "recipe_digest": recipe.digest,
+        "source": source_table(model) or None,
         "parameters": int(model.count_params()),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelzoo.exporting.bundle.readme_code import runtime_code
 from modelzoo.exporting.bundle.readme_media import held_out_text, media_lines, media_sizes
 from modelzoo.exporting.formats.format import Format
+from modelzoo.weights.origin import card_rows
 
 
 def readme(manifest: dict, parity: dict, format: Format) -> str:
@@ -17,7 +18,7 @@ def readme(manifest: dict, parity: dict, format: Format) -> str:
         programs = [f"What runs the format {format.name} comes with whoever wrote its exporter."]
     driving = format.driving or _driving
     parts = [
-        f"# {manifest['name']}",
+        f"# {manifest.get('title') or manifest['name']}",
         _summary(manifest, parity),
         "## Signatures\n\n" + _signatures(manifest),
         "## How to drive it\n\n" + driving(manifest),
@@ -43,6 +44,10 @@ def _summary(manifest: dict, parity: dict) -> str:
     ]
     if manifest["labels"]:
         lines.append("Labels, in the order of the logits: " + ", ".join(manifest["labels"]) + ".")
+    facts = card_rows(manifest.get("source") or {})
+    rows = [f"| {key} | {value} |" for key, value in facts.items()]
+    if rows:
+        lines.append("\n".join(["| | |", "|---|---|", *rows]))
     return "\n\n".join(lines)
 
 

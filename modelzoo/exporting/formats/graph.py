@@ -76,7 +76,8 @@ def in_float32(model: keras.Model) -> keras.Model:
     copy.set_weights(
         [keras.ops.convert_to_numpy(keras.ops.cast(w, "float32")) for w in model.weights]
     )
-    copy.recipe, copy.tokenizer = getattr(model, "recipe", None), getattr(model, "tokenizer", None)
+    for name in ("recipe", "tokenizer", "origin"):
+        setattr(copy, name, getattr(model, name, None))
     return copy
 
 

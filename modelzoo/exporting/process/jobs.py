@@ -23,6 +23,7 @@ from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
 from modelzoo.runtime.trust import seen
 from modelzoo.runtime.trust.tflite import check_litertlm
+from modelzoo.weights.origin import source_table, stamp
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +52,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     check_cache(options, mode)
     signatures = model.export_signatures(**options)
     weights = model.get_weights() if mode.quantized else None
+    source = source_table(model)
     folder = Path(job["folder"])
     scratch = folder / WORK
     scratch.mkdir(exist_ok=True)
@@ -63,6 +65,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     if mode.quantized:  # what it is held against is the model as it was
         model = _chosen(open_model(job["model"], progress), job)
         model.set_weights(weights)
+        stamp(model, source)
         signatures = model.export_signatures(**options)
     files.write_sources(folder, model, job["model"])
     manifest = files.draft_manifest(
@@ -70,6 +73,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         signatures,
         artifact,
         name=job["name"],
+        title=job.get("title"),
         format=format,
         mode=mode,
         options=options,
@@ -94,7 +98,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         found = folder / artifact.model
         raise located(error, artifact.reference, found, engine, model, mode) from error
     shutil.rmtree(scratch)
-    parity = {**artifact.facts, **_terms(format, mode), **figures}
+    parity = {**artifact.facts, **_terms(format, mode), **_weights(manifest), **figures}
     manifest = files.finish(folder, manifest, engine, parity, format)
     seen.remember_exported(manifest)
     return {"parity": parity, "manifest": manifest}
@@ -128,7 +132,7 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
         engine, tokenizer = bundle.engine, bundle.tokenizer
     figures = verify(engine, model, signatures, tokenizer, mode, progress, bundle)
     return {
-        "parity": {**facts, **_terms(format, mode), **figures},
+        "parity": {**facts, **_terms(format, mode), **_weights(manifest), **figures},
         "manifest": manifest,
     }
 
@@ -187,6 +191,12 @@ def _terms(format: Format, mode) -> dict:
             "cosine": mode.min_cosine,
         },
     }
+
+
+def _weights(manifest: dict) -> dict[str, str]:
+    """Whether the weights are random, where that is known."""
+    weights = (manifest.get("source") or {}).get("weights")
+    return {} if weights is None else {"weights": weights}
 
 
 JOBS = {"export": export_bundle, "verify": verify_bundle}
