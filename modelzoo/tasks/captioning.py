@@ -237,6 +237,7 @@ class CaptioningTask(Task):
     fields = (("image", "text"), ("image", "question", "answer"))
     media = ("image",)
     does = "writes a text about an image, or answers a question about it"
+    pipeline_tag = "image-text-to-text"
     special_tokens = ("<pad>", "<s>", "</s>")
     example = 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=20))'
     abilities = ("caption",)

@@ -151,6 +151,7 @@ class CausalLMTask(Task):
     name = "causal-lm"
     fine_tuning = {"batch_size": 8, "length": 256, "epochs": 1.0}
     does = "continues a text, one token after another"
+    pipeline_tag = "text-generation"
     special_tokens = ("<|endoftext|>",)
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'
     abilities = ("generate", "chat")

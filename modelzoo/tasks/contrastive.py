@@ -199,6 +199,7 @@ class ContrastiveTask(Task):
     compares_rows = True
     fine_tuning = {"batch_size": 64}
     does = "turns media and texts into vectors that can be compared"
+    pipeline_tag = "zero-shot-image-classification"
     special_tokens = ENCODER_TOKENS
     frame = "pair"
     abilities = ("embed", "embed_image", "embed_audio", "embed_text", "zero_shot")

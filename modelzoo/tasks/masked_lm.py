@@ -93,6 +93,7 @@ class MaskedLMTask(Task):
     name = "masked-lm"
     fine_tuning = {"length": 128}
     does = "guesses masked tokens, and turns a text into a vector"
+    pipeline_tag = "fill-mask"
     special_tokens = ENCODER_TOKENS
     frame = "pair"
     example = 'print(model.embed("In the beginning"))'

@@ -255,6 +255,7 @@ class ImageClassificationTask(MediaClassificationTask):
     name, media = "image-classification", ("image",)
     fields = (("image", "label"),)
     does = "gives an image one of its labels, and turns it into a vector"
+    pipeline_tag = "image-classification"
     example = 'print(model.classify(np.zeros((64, 64, 3), "uint8"), top=1))'
     abilities = ("classify", "embed_image")
 
@@ -266,6 +267,7 @@ class AudioClassificationTask(MediaClassificationTask):
     alone = "single_label_classification"  # probability 1, as `transformers`' pipeline answers
     fields = (("audio", "label"),)
     does = "gives a sound one of its labels, and turns it into a vector"
+    pipeline_tag = "audio-classification"
     example = 'print(model.classify((np.zeros(8000, "float32"), 16000), top=1))'
     abilities = ("classify", "embed_audio")
 
@@ -276,5 +278,6 @@ class VideoClassificationTask(MediaClassificationTask):
     name, media = "video-classification", ("video",)
     fields = (("video", "label"),)
     does = "gives a video one of its labels, and turns it into a vector"
+    pipeline_tag = "video-classification"
     example = 'print(model.classify(np.zeros((8, 64, 64, 3), "uint8"), top=1))'
     abilities = ("classify", "embed_video")

@@ -22,6 +22,7 @@ class Profile:
 
     Attributes:
         does: what a model of it does, in the third person: "writes down what is said".
+        pipeline_tag: what the Hugging Face hub calls it, in a checkpoint's card; "" for nothing.
         reads_text: whether it needs a tokenizer.
         reads_weights: whether a column `weight` says what an example counts in training.
         fine_tuning: `[train]` of a model that is changed to this task, as a literal: what differs
@@ -41,6 +42,7 @@ class Profile:
     """
 
     does = ""
+    pipeline_tag = ""
     reads_text = True
     reads_unlabelled = False
     reads_weights = False

@@ -172,6 +172,7 @@ class SpeechToTextTask(Task):
     media = ("audio",)
     fine_tuning = {"learning_rate": 1e-5}
     does = "writes down what is said"
+    pipeline_tag = "automatic-speech-recognition"
     special_tokens = ("<pad>", "<s>", "</s>")
     example = 'print(model.transcribe((np.zeros(8000, "float32"), 16000)))'
     abilities = ("transcribe",)

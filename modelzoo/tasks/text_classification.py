@@ -106,6 +106,7 @@ class TextClassificationTask(Task):
     name = "text-classification"
     fields = (("text", "label"), ("text_a", "text_b", "label"))
     does = "gives a text one of its labels"
+    pipeline_tag = "text-classification"
     reads_unlabelled = reads_weights = trims = True
     fine_tuning = {"length": 128, "checkpoint_steps": 100}
     special_tokens = ENCODER_TOKENS

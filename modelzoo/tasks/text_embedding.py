@@ -126,6 +126,7 @@ class TextEmbeddingTask(Task):
     name = "text-embedding"
     fields = (("text_a", "text_b"),)
     does = "turns a text into a vector"
+    pipeline_tag = "sentence-similarity"
     compares_rows = True
     fine_tuning = {"learning_rate": 2e-5, "batch_size": 32, "length": 128, "epochs": 1.0}
     special_tokens = ENCODER_TOKENS

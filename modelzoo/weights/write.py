@@ -12,6 +12,7 @@ from modelzoo import registry
 from modelzoo.errors import OutputError, WeightsError, require
 from modelzoo.files import new_directory, write_mark
 from modelzoo.recipe.schema import defaults
+from modelzoo.weights.hub_card import hub_card
 from modelzoo.weights.lookup import tables_of
 from modelzoo.weights.mapping import (
     check_convolutions,
@@ -22,6 +23,8 @@ from modelzoo.weights.mapping import (
     unsaid,
     weights_by_path,
 )
+from modelzoo.weights.origin import source_table
+from modelzoo.weights.small_files import MODULES
 from modelzoo.weights.table import Head, Rule, Table, nested
 from modelzoo.weights.tables import TABLES
 from modelzoo.weights.tokenizer_writing import tokenizer_config, tokenizer_json
@@ -35,7 +38,8 @@ _SHOWN = 4  # tables whose reasons a message lists
 def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False) -> Path:
     """Write `config.json`, `model.safetensors` and the tokenizer's files; nothing is pickled.
 
-    And `modelzoo.json`, which names them all: `force` replaces a folder that holds nothing else.
+    And `README.md` with the hub's metadata, as far as they are known; and `modelzoo.json`, which
+    names all files: `force` replaces a folder that holds nothing else.
 
     `transformers` opens the directory with `from_pretrained`, `modelzoo build DIR` too.
 
@@ -83,6 +87,11 @@ def write_checkpoint(model, directory: str | os.PathLike, *, force: bool = False
             frame = said(model.recipe.task, "frame")
             text = tokenizer_json(model.tokenizer, frame, config)
             (folder / "tokenizer.json").write_text(text, "utf-8")
+        library = "sentence-transformers" if MODULES in extras else "transformers"
+        does = {key: said(model.recipe.task, key) for key in ("does", "pipeline_tag")}
+        facts, title = source_table(model), Path(directory).resolve().name
+        card = hub_card(model.recipe, facts, title=title, library=library, does=does)
+        (folder / "README.md").write_text(card, "utf-8")
         if model.chat_template is not None:
             (folder / "chat_template.jinja").write_text(model.chat_template, "utf-8")
         write_mark(folder)
