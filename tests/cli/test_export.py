@@ -12,7 +12,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli, export, exporting
-from modelzoo.cli.export import settings, verdict
+from modelzoo.cli.export import settings, summary, verdict
 from modelzoo.errors import RecipeError
 from modelzoo.exporting import Report
 from tests.plugin_site import ROOT
@@ -152,6 +152,23 @@ def test_one_plain_sentence_comes_before_the_table(recorded, capsys):
         "answers as Keras does: the same text, 8 of 9 tokens",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ("random", "random weights: the model was never trained, so its answers mean nothing"),
+        (
+            "partly random",
+            "its head has random weights: train the model before you use its answers",
+        ),
+        ("trained", ""),
+    ],
+)
+def test_random_weights_are_told_after_the_verdict(weights, said):
+    manifest = {"name": "toy", "format": "tflite", "precision": "float32"}
+    report = Report("b", manifest, {"signatures": {}, "weights": weights})
+    assert summary(report, "b").splitlines()[2] == said
 
 
 @pytest.mark.parametrize(
