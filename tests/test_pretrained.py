@@ -12,9 +12,10 @@ from huggingface_hub import constants
 
 import modelzoo
 from modelzoo import cli, registry
+from modelzoo.building.pretrained import as_published
 from modelzoo.errors import ModelzooError, RecipeError, UnknownNameError, WeightsError
 from modelzoo.recipe import from_values, override, read_lock
-from modelzoo.weights import write_checkpoint
+from modelzoo.weights import open_checkpoint, write_checkpoint
 from modelzoo.weights.hub.download import is_hub
 from modelzoo.weights.origin import source_table
 from tests import small
@@ -288,6 +289,37 @@ TRAIN = "train {} --pretrained --data corpus.txt -o m"
 def test_what_cannot_be_pretrained_is_refused(work, capsys, line, said, more):
     message = refused(capsys, *line.split())
     assert said in message and more in message
+
+
+VIT = {
+    "image_size": 8,
+    "patch_size": 4,
+    "num_layers": 1,
+    "hidden_dim": 8,
+    "num_heads": 2,
+    "ffn_dim": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        ({"num_labels": 3}, ["cat", "dog", "fox"]),
+        ({"num_labels": 2}, None),  # of another head
+        ({"labels": ["x", "y", "z"]}, ["x", "y", "z"]),
+    ],
+)
+def test_the_labels_of_published_weights_come_along(tmp_path, options, labels):
+    theirs = {"task_options.num_labels": None, "task_options.labels": ["cat", "dog", "fox"]}
+    model = modelzoo.build("vit-ti16", compile=False, **VIT, **theirs)
+    checkpoint = open_checkpoint(write_checkpoint(model, tmp_path / "vit"))
+    ours = {f"task_options.{key}": value for key, value in options.items()}
+    recipe = as_published(modelzoo.read_recipe("vit-ti16", {**VIT, **ours}), checkpoint)
+    assert recipe.table("task_options").get("labels") == labels
+    other = {**VIT, "task": "text-classification"}  # another task: its options are not mixed in
+    assert "labels" not in as_published(modelzoo.read_recipe("vit-ti16", other), checkpoint).table(
+        "task_options"
+    )
 
 
 def test_a_model_of_another_shape_is_refused(hub, work):

@@ -160,10 +160,11 @@ def _take_part_weights(model) -> dict[str, Any]:
 
     Of a model that is composed itself, such as a CLIP, they are those of its part of that name.
 
-    Returns: the table `[source]`.
+    Returns: the table `[source]`; empty where a plugin's architecture may have read weights itself.
     """
+    parts = dict(parts_of(model.recipe.values))
     taken = False
-    for name, table in parts_of(model.recipe.values):
+    for name, table in parts.items():
         where = table.get("weights")
         if where is None:
             continue
@@ -173,4 +174,7 @@ def _take_part_weights(model) -> dict[str, Any]:
             of = getattr(of, name)
         copy_weights(getattr(model.backbone, name), of, where)
         taken = True
+    makers = [model.recipe.architecture, *(table["architecture"] for table in parts.values())]
+    if any("/" in maker for maker in makers):
+        return {}
     return {"weights": "partly random" if taken else "random"}

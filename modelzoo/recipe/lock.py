@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.about import UPGRADE, VERSION
-from modelzoo.errors import ModelDirectoryError, RecipeError
+from modelzoo.errors import ModelDirectoryError, RecipeError, shown
 from modelzoo.files import write_atomic
 from modelzoo.recipe.reading import from_values
 from modelzoo.recipe.recipe import Recipe
@@ -102,6 +102,32 @@ def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
         )
     if source is None:
         return recipe, lock
+    _check_source(source, path)
+    return recipe, {**lock, "source": source}
+
+
+# What `[source]` holds besides texts, and what its table `training` holds.
+_TRAINING = {"steps": int, "seed": int, "examples": int, "figures": dict}
+_KINDS = {dict: "a table", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _check_source(source: object, path: Path) -> None:
+    """Reject a table `[source]` of which a card could not be written; a licence may be added."""
     if not isinstance(source, dict):
         raise ModelDirectoryError("source must be a table, [source]", where=path)
-    return recipe, {**lock, "source": source}
+    training = source.get("training", {})
+    wanted = [("source", source, key, str) for key in source if key != "training"]
+    wanted.append(("source", {"training": training}, "training", dict))
+    if isinstance(training, dict) and training:
+        where = "source.training"
+        known = {**{key: str for key in training}, **_TRAINING}
+        wanted += [(where, training, key, kind) for key, kind in known.items()]
+        figures = training.get("figures")
+        for key in figures if isinstance(figures, dict) else ():
+            wanted.append((f"{where}.figures", figures, key, float))
+    for where, table, key, kind in wanted:
+        value = table.get(key)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ModelDirectoryError(
+                f"{where}.{key} must be {_KINDS[kind]}, not {shown(value)}", where=path
+            )

@@ -36,6 +36,8 @@ _OPTIONAL = {
     "generation": dict,
     "processing": dict,
     "tokenizer": dict,
+    "source": dict,
+    "title": str,
 }
 _IN_TOKENIZER = {"roles": dict, "stop_tokens": list}
 _OF_TEXTS = ("abilities", "labels", "stop_tokens")

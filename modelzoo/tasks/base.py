@@ -28,6 +28,7 @@ from modelzoo.tasks.shared.saved_state import (
 
 if TYPE_CHECKING:
     from modelzoo.runtime.text.tokenizer import Tokenizer
+    from modelzoo.weights.origin import Origin
 
 
 class TaskModel(keras.Model):
@@ -47,7 +48,7 @@ class TaskModel(keras.Model):
         self.recipe: Recipe | None = None
         self.tokenizer: Tokenizer | None = None
         self.chat_template: str | None = None
-        self.origin = None
+        self.origin: Origin | None = None
         self._compiled = {}
 
     def processing(self) -> dict:

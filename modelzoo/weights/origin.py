@@ -113,9 +113,11 @@ def _code(value: object) -> str:
 
 
 def _sample(model) -> tuple[bytes, ...]:
-    from keras import ops
+    """The first numbers of each weight; the states of dropout's seeds are whole numbers."""
+    from keras import backend, ops
 
     return tuple(
         ops.convert_to_numpy(ops.cast(ops.ravel(weight)[:4], "float32")).tobytes()
         for weight in model.weights
+        if backend.is_float_dtype(weight.dtype)
     )

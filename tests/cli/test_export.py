@@ -12,7 +12,7 @@ import pytest
 
 import modelzoo
 from modelzoo import cli, export, exporting
-from modelzoo.cli.export import settings, summary, verdict
+from modelzoo.cli.export import WARNINGS, settings, summary, verdict
 from modelzoo.errors import RecipeError
 from modelzoo.exporting import Report
 from tests.plugin_site import ROOT
@@ -157,7 +157,7 @@ def test_one_plain_sentence_comes_before_the_table(recorded, capsys):
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ("random", "random weights: the model was never trained, so its answers mean nothing"),
+        ("random", WARNINGS["random"]),
         (
             "partly random",
             "its head has random weights: train the model before you use its answers",

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
 import pytest
 
 import modelzoo
-from modelzoo.recipe import read_lock
+from modelzoo import registry
+from modelzoo.architectures.gpt import build as gpt
+from modelzoo.errors import ModelDirectoryError
+from modelzoo.recipe import from_values, read_lock, write_lock
 from modelzoo.weights import open_checkpoint, write_checkpoint
 from modelzoo.weights.origin import card_rows, sentence, source_table
 from modelzoo.weights.provenance import card_of_folder, card_of_gguf, front_matter, source_of
 from tests import small
+from tests.weights import small_gguf
 
 CARD = """---
 # what the hub reads
@@ -86,6 +91,14 @@ def test_a_gguf_file_says_its_name_organization_licence_and_base():
     assert card_of_gguf({"general.license": 3, "general.name": ["a", 1]}) == {}
     named = {"general.base_model.0.organization": "Acme", "general.base_model.0.name": "Base"}
     assert card_of_gguf(named) == {"base_model": "Acme Base"}
+
+
+def test_a_gguf_files_licence_comes_with_it_when_it_is_opened(tmp_path):
+    keys = {"general.license": "apache-2.0", "general.name": "Tiny", "general.organization": "Acme"}
+    checkpoint = open_checkpoint(small_gguf.write(tmp_path / "tiny.gguf", keys=keys))
+    source = source_of(checkpoint)
+    assert (source["licence"], source["name"], source["organization"]) == tuple(keys.values())
+    assert source["place"] == "tiny.gguf" and len(source["sha256"]) == 64
 
 
 def test_a_local_checkpoint_is_known_by_its_name_and_hash_and_not_by_its_path(checkpoint):
@@ -168,6 +181,13 @@ def test_weights_are_random_until_they_change(tmp_path):
     assert sentence({"weights": "trained"}) == "trained"
 
 
+def test_dropping_out_changes_no_weights():
+    model = small.build("bert-tiny", dropout=0.5)
+    x = {"token_ids": np.ones((1, 8), "int32")}
+    model(x, training=True)
+    assert source_table(model) == {"weights": "random"}
+
+
 def test_a_new_head_over_taken_weights_is_partly_random(tmp_path):
     directory = modelzoo.save(small.with_tokenizer("bert-tiny"), tmp_path / "bert")
     lock = directory / "recipe.lock.toml"
@@ -177,6 +197,47 @@ def test_a_new_head_over_taken_weights_is_partly_random(tmp_path):
     model = modelzoo.build(model.recipe, weights=directory)
     assert source_table(model) == {"weights": "partly random"}
     assert "head of random weights" in sentence(source_table(model))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[source]\nlicence = 3\n", "source.licence must be a text, not 3"),
+        ("[source]\ntraining = 3\n", "source.training must be a table, not 3"),
+        ("[source.training]\nsteps = 1\nseed = 1\n", "source.training.examples must be a whole"),
+        (
+            "[source.training]\nsteps = 1\nseed = 1\nexamples = 1\n"
+            '[source.training.figures]\nloss = "low"\n',
+            "source.training.figures.loss must be a number",
+        ),
+        ("[[source]]\na = 1\n", "source must be a table"),
+    ],
+)
+def test_a_source_that_no_card_could_show_is_refused(tmp_path, text, said):
+    path = write_lock(tmp_path, small.recipe("gpt-tiny"))
+    path.write_text(f"{path.read_text('utf-8')}\n{text}", "utf-8")
+    with pytest.raises(ModelDirectoryError) as caught:
+        read_lock(tmp_path)
+    assert said in caught.value.what
+
+
+def test_a_licence_that_was_added_by_hand_reaches_the_card(tmp_path):
+    directory = modelzoo.save(small.build("gpt-tiny"), tmp_path / "m")
+    lock = directory / "recipe.lock.toml"
+    lock.write_text(lock.read_text("utf-8").replace("[source]", '[source]\nlicence = "mit"'))
+    text = write_checkpoint(modelzoo.load(directory), tmp_path / "hf") / "README.md"
+    assert text.read_text("utf-8").startswith("---\nlicense: mit\n")
+
+
+def tiny_gpt(*, vocab_size: int = 64):
+    return gpt(vocab_size=vocab_size, num_layers=1, hidden_dim=8, num_heads=2, max_length=8)
+
+
+def test_of_a_plugin_that_may_read_weights_itself_nothing_is_claimed():
+    registry.register("mine/gpt", architecture=tiny_gpt)
+    values = {"architecture": "mine/gpt", "task": "causal-lm"}
+    model = modelzoo.build(from_values(values, name="mine/x"), compile=False)
+    assert source_table(model) == {}
 
 
 def test_of_a_directory_of_before_nothing_is_said(tmp_path):
