@@ -233,7 +233,7 @@ def tiny_gpt(*, vocab_size: int = 64):
     return gpt(vocab_size=vocab_size, num_layers=1, hidden_dim=8, num_heads=2, max_length=8)
 
 
-def test_of_a_plugin_that_may_read_weights_itself_nothing_is_claimed():
+def test_of_a_plugin_that_may_read_weights_itself_nothing_is_claimed(recipes):
     registry.register("mine/gpt", architecture=tiny_gpt)
     values = {"architecture": "mine/gpt", "task": "causal-lm"}
     model = modelzoo.build(from_values(values, name="mine/x"), compile=False)
