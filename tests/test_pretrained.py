@@ -282,8 +282,8 @@ TRAIN = "train {} --pretrained --data corpus.txt -o m"
     [
         ("build gpt-tiny --pretrained", NOT_KNOWN, "modelzoo list"),
         (TRAIN.format("gpt-tiny"), NOT_KNOWN, "modelzoo list"),
-        ("build tiny.toml --pretrained --weights x", TWICE, "leave --weights or --pretrained out"),
-        (TRAIN.format("tiny.toml --start x"), TWICE, "leave --start or --pretrained out"),
+        ("build tiny.toml --pretrained --weights x", TWICE, "leave --pretrained out, or x"),
+        (TRAIN.format("tiny.toml --start x"), TWICE, "leave --pretrained out, or x"),
     ],
 )
 def test_what_cannot_be_pretrained_is_refused(work, capsys, line, said, more):
@@ -364,8 +364,10 @@ def test_a_training_that_starts_from_a_model_directory_keeps_its_origin(hub, wor
     assert source["weights"] == "trained" and source["training"]["steps"] == 1
 
 
-def test_training_from_nothing_has_no_place(work, capsys):
-    done(capsys, "train", "tiny.toml", "--data", "corpus.txt", "-o", "m", "--steps", 1)
+def test_training_from_nothing_says_so_and_has_no_place(work, capsys):
+    words = ("--data", "corpus.txt", "-o", "m", "--steps", 1)
+    _, err = done(capsys, "train", "tiny.toml", *words)
+    assert "note: training starts from random weights; --pretrained starts from hf://acme" in err
     source = read_lock("m")[1]["source"]
     assert "place" not in source and source["training"]["steps"] == 1
     assert source_table(modelzoo.load("m"))["weights"] == "trained"

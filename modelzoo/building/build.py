@@ -124,12 +124,7 @@ def _resolve(name, weights, pretrained: bool, overrides) -> tuple[Recipe, Checkp
         return registry.recipe(recipe_of_checkpoint(checkpoint), overrides), checkpoint
     recipe = registry.recipe(name, overrides)
     if pretrained:
-        if weights is not None:
-            raise RecipeError(
-                f"both the published weights of {recipe.name} and those of {weights} are asked for",
-                next_step="leave --weights or --pretrained out",
-            )
-        checkpoint = open_checkpoint(published_weights(recipe))
+        checkpoint = open_checkpoint(published_weights(recipe, weights))
         return as_published(recipe, checkpoint), checkpoint
     if weights is None or not is_source(weights):
         return recipe, None

@@ -17,16 +17,24 @@ from modelzoo.weights.provenance import source_of
 __all__ = ["as_published", "begun_from", "published_weights", "tokenizer_of", "with_roles"]
 
 
-def published_weights(recipe: Recipe) -> str:
+def published_weights(recipe: Recipe, given: str | os.PathLike | None = None) -> str:
     """Where the published weights of a recipe lie.
 
+    Args:
+        given: other weights that were asked for as well; there must be none.
+
     Raises:
-        RecipeError: the recipe does not say it.
+        RecipeError: the recipe does not say it, or other weights were asked for.
 
     Example:
         >>> published_weights(modelzoo.read_recipe("gpt-small"))
         'hf://openai-community/gpt2'
     """
+    if given is not None:
+        raise RecipeError(
+            f"both the published weights of {recipe.name} and those of {given} are asked for",
+            next_step=f"leave --pretrained out, or {given}",
+        )
     if recipe.weights is not None:
         return recipe.weights
     having = [entry.name for entry in registry.names() if entry.weights]

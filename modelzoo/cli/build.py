@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             components.check("task", given.task)
             changes, name, weights = {}, given.name, given.weights
             if args.pretrained:
-                published_weights(given)
+                published_weights(given, args.weights)
         output = args.output or name.rpartition("/")[2]
         with reserved(output, args.force):
             model = build(

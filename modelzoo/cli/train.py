@@ -10,6 +10,7 @@ from modelzoo.cli.common import (
     add_set,
     add_task,
     examples,
+    note,
     told_warnings,
 )
 from modelzoo.cli.elapsed import Ending, Steps
@@ -27,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo train my-bert --task text-classification --data my.csv -o sentiment",
             "modelzoo train my-bert --task text-classification --data my.csv -o sentiment "
             "--columns text=review,label=stars --patience 3 --set train.class_weights=balanced",
+            "modelzoo train smollm2-135m --pretrained --data corpus/ -o tuned",
             "modelzoo train vit-tiny --data photos/ -o my-vit --set train.on_bad_file=skip",
         ),
     )
@@ -93,27 +95,18 @@ def run(args: argparse.Namespace) -> int:
         recipe = registry.recipe(args.name, changes)
     start = args.start
     if args.pretrained:
-        start = _published(recipe, start)
+        from modelzoo.building.pretrained import published_weights
+
+        start = published_weights(recipe, start)
     elif start is None and Path(recipe.source) == Path(args.name, LOCK_NAME):
         start = args.name
+    if start is None and recipe.weights:
+        note(f"training starts from random weights; --pretrained starts from {recipe.weights}")
     with run_of(args.output, force=args.force, restart=args.restart):
         figures = _figures(args, recipe, start)
     names = "  ".join(f"{key} {value:,.4g}" for key, value in figures.items())
     print(f"{args.output}: {recipe.name}  {names}".rstrip())
     return 0
-
-
-def _published(recipe, start: str | None) -> str:
-    """The published weights of a recipe, to start from."""
-    from modelzoo.building.pretrained import published_weights
-    from modelzoo.errors import RecipeError
-
-    if start is not None:
-        raise RecipeError(
-            f"both the published weights of {recipe.name} and those of {start} are asked for",
-            next_step="leave --start or --pretrained out",
-        )
-    return published_weights(recipe)
 
 
 def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, float]:
