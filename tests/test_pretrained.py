@@ -362,6 +362,10 @@ def test_a_training_that_starts_from_a_model_directory_keeps_its_origin(hub, wor
     source = read_lock("n")[1]["source"]
     assert source["place"] == "hf://acme/gpt" and source["revision"] == hub.commit
     assert source["weights"] == "trained" and source["training"]["steps"] == 1
+    further = modelzoo.load("n")
+    further.fit(modelzoo.dataset(further, small.TEXTS), epochs=1, verbose=0)
+    source = source_table(further)  # the figures were of the weights before
+    assert source["place"] == "hf://acme/gpt" and "training" not in source
 
 
 def test_training_from_nothing_says_so_and_has_no_place(work, capsys):

@@ -37,7 +37,8 @@ def stamp(model, table: Mapping[str, Any]) -> None:
 def source_table(model) -> dict[str, Any]:
     """The table `[source]` of a model; `{}` where nothing is known.
 
-    Weights that changed since it was noted, by `fit()` or by hand, are "trained".
+    Weights that changed since it was noted, by `fit()` or by hand, are "trained", and what was
+    measured before is left out.
 
     Example:
         >>> source_table(modelzoo.build("gpt-tiny", num_layers=1, vocab_size=300))
@@ -46,10 +47,10 @@ def source_table(model) -> dict[str, Any]:
     origin = getattr(model, "origin", None)
     if origin is None:
         return {}
-    table = dict(origin.table)
-    if table and table.get("weights") != "trained" and origin.sample != _sample(model):
-        table["weights"] = "trained"
-    return table
+    if not origin.table or origin.sample == _sample(model):
+        return dict(origin.table)
+    kept = {key: value for key, value in origin.table.items() if key != "training"}
+    return {**kept, "weights": "trained"}
 
 
 def sentence(table: Mapping[str, Any]) -> str:
