@@ -36,7 +36,7 @@ def fill(folder: Path) -> None:
     text = "In the beginning God created heaven and earth.\n"
     for name in ("corpus.txt", "held-out.txt"):
         (folder / name).write_text(text * 40, "utf-8")
-    (folder / "reviews.csv").write_text("text,label\na fine film,good\na dull one,bad\n" * 5)
+    (folder / "reviews.csv").write_text("text,label\n" + "a fine film,good\na dull one,bad\n" * 5)
     media.write_picture(folder / "photo.jpg", media.picture("red"))
     for label, colour in (("cat", "red"), ("dog", "blue")):
         media.write_picture(folder / "photos" / label / "1.png", media.picture(colour))
