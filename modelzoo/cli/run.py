@@ -19,6 +19,7 @@ _GENERATION = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
     *("when_full", "speculate"),
 )
+_CHATS = "note: this model was trained to chat; here it continues the text. To ask it, add --chat"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -142,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         return chat(model, args)
     if is_table and of_text(able):
         return _run_table(model, of_text(able)[0], args)
+    if able[0] == "generate" and _was_trained_to_chat(model):
+        print(_CHATS, file=sys.stderr)
     streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
     several = args.input in (None, "-")
     for number, text in enumerate(inputs(args)):
@@ -160,6 +163,11 @@ def run(args: argparse.Namespace) -> int:
                 answer = answer[: args.top]
             _write(_shown(ability, item, answer, args.json, number if several else None))
     return 0
+
+
+def _was_trained_to_chat(model) -> bool:
+    """Whether a bundle, or a model of a directory, has a chat template."""
+    return "chat" in getattr(model, "abilities", ()) or bool(getattr(model, "chat_template", None))
 
 
 def _shown(ability: str, item, answer, as_lines: bool, number: int | None) -> str:

@@ -153,8 +153,13 @@ class CausalLMTask(Task):
     does = "continues a text, one token after another"
     pipeline_tag = "text-generation"
     special_tokens = ("<|endoftext|>",)
-    example = 'print(model.generate("In the beginning", max_new_tokens=20))'
     abilities = ("generate", "chat")
+
+    @staticmethod
+    def example(abilities) -> str:
+        if "chat" in abilities:
+            return 'print(model.chat("Who wrote Hamlet?", max_new_tokens=40))'
+        return 'print(model.generate("In the beginning", max_new_tokens=20))'
 
     def __init__(self, *, generation: dict | None = None):
         self.generation = generation

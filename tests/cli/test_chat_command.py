@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 import modelzoo
 from modelzoo import cli
+from modelzoo.about import WHEEL
+from modelzoo.exporting.bundle.readme_chat import chat_section
 from modelzoo.runtime.generation.session import ChatSession
 from tests import small
 from tests.core import randomise
@@ -222,10 +225,48 @@ def test_system_without_chat_and_models_that_cannot_are_refused(directory, folde
 # === A bundle at a real terminal ===
 
 
-def test_a_conversation_at_a_real_terminal(directory, folder):
+@pytest.fixture(scope="module")
+def bundle(directory, folder):
+    return modelzoo.export(
+        directory, folder / "chat.bundle", quantize="float32", max_length=128
+    ).path
+
+
+def test_a_bundle_says_how_it_chats(bundle):
+    page = (bundle / "README.md").read_text("utf-8")
+    section = page[page.index("## Chat") : page.index("## Verified")]
+    ids = re.findall(r"^[\d, ]+$", section, re.M)[0]
+    encoder = modelzoo.runtime.load(bundle).chat_session()._encoder
+    assert [int(id) for id in ids.split(", ")] == encoder.encode([user("Who wrote Hamlet?")])
+    assert "<|im_start|>user\nWho wrote Hamlet?<|im_end|>\n" in section
+    for stop in encoder.tokenizer.stop_tokens:
+        assert f"`{encoder.tokenizer.id_to_token(stop)}` ({stop})" in section
+    assert f'pip install "{WHEEL}[chat]"' in page
+    assert 'print(model.chat("Who wrote Hamlet?", max_new_tokens=40))' in page
+    assert "date of the day" not in section
+
+
+def test_a_template_that_rejects_a_question_is_reported_in_the_readme(bundle, tmp_path):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (tmp_path / "tokenizer.json").write_bytes((bundle / "tokenizer.json").read_bytes())
+    (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('tools only') }}")
+    assert "could not render one question of a user: " in chat_section(tmp_path, manifest)
+    (tmp_path / "chat_template.jinja").write_text("{{ strftime_now('%Y') }}")
+    assert "The template writes the date of the day." in chat_section(tmp_path, manifest)
+
+
+def test_run_without_chat_notes_that_the_model_chats(bundle, directory, folder, capsys):
+    for path in (bundle, directory):
+        assert cli.main(["run", str(path), "a", *FEW]) == 0
+        assert "note: this model was trained to chat" in capsys.readouterr().err
+        assert cli.main(["run", str(path), "a", "--chat", *FEW]) == 0
+        assert "note:" not in capsys.readouterr().err
+    assert cli.main(["run", str(folder / "gpt-tiny"), "a", *FEW]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_a_conversation_at_a_real_terminal(bundle):
     pty = pytest.importorskip("pty")
-    bundle = folder / "chat.bundle"
-    modelzoo.export(directory, bundle, quantize="float32", max_length=128)
     assert "chat" in modelzoo.runtime.load(bundle).abilities
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -8,8 +8,12 @@ from modelzoo.exporting.formats.format import Format
 from modelzoo.weights.origin import card_rows
 
 
-def readme(manifest: dict, parity: dict, format: Format) -> str:
-    """Markdown, from nothing but the manifest, the figures and the format's own programs."""
+def readme(manifest: dict, parity: dict, format: Format, chat: str = "") -> str:
+    """Return Markdown, made of the manifest, the figures and the format's own programs alone.
+
+    Args:
+        chat: the section about chat, of `readme_chat`.
+    """
     own = format.readme(manifest) if format.readme else ""
     programs = [part for part in (runtime_code(manifest), own) if part]
     if programs:
@@ -22,6 +26,7 @@ def readme(manifest: dict, parity: dict, format: Format) -> str:
         _summary(manifest, parity),
         "## Signatures\n\n" + _signatures(manifest),
         "## How to drive it\n\n" + driving(manifest),
+        *([chat] if chat else []),
         "## Verified\n\n" + _figures(manifest, parity),
         "## Run it",
         *programs,

@@ -49,9 +49,10 @@ def runtime_code(manifest: Mapping) -> str:
     if engine is None:
         return ""
     call = manifest.get("example") or _RUN_BY_NAME
+    wheel = f'"{WHEEL}[chat]"' if ".chat(" in call else WHEEL
     code = ("import numpy as np\n" if "np." in call else "") + _PYTHON.replace("<CALL>", call)
     how = (
-        f"`pip install {WHEEL}` (numpy, tokenizers and {engine.package}; no Keras). "
+        f"`pip install {wheel}` (numpy, tokenizers and {engine.package}; no Keras). "
         "`python -m build --wheel` in a checkout of modelzoo writes that file."
     )
     return program("Python, with modelzoo", "python", code, manifest, how)
