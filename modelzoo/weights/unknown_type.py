@@ -36,8 +36,8 @@ APART: dict[str, tuple[str, str]] = {
 def unknown_type(config: Mapping, where: str) -> WeightsError:
     """The error for a configuration whose `model_type` has no table.
 
-    It names the plugin that has the type and cannot be used, or the table that reads most of the
-    configuration, with the keys that it does not read.
+    It names the plugin that has the type and cannot be used; or the table that reads most of the
+    configuration, with the keys that it does not read, and a plugin's architecture of that name.
 
     Example:
         >>> print(unknown_type({"model_type": "olmo", "n_embd": 8, "n_head": 2}, "here").what)
@@ -57,6 +57,8 @@ def unknown_type(config: Mapping, where: str) -> WeightsError:
     if table is not None:
         apart = apart or f"the nearest is {_difference(table, config)}"
     next_step = f"choose one of {', '.join(known_types())}, or install a plugin that brings {kind}"
+    if alike := _architecture_of_a_plugin(kind):
+        next_step = f"{alike}, which a recipe may name; or {next_step}"
     if plugins.VARIABLE in os.environ:
         seen = os.environ[plugins.VARIABLE]
         next_step += f"; {plugins.VARIABLE}={seen!r} limits which plugins are seen"
@@ -66,6 +68,23 @@ def unknown_type(config: Mapping, where: str) -> WeightsError:
         did_you_mean=near,
         next_step=next_step,
     )
+
+
+def _architecture_of_a_plugin(kind: str) -> str | None:
+    """Which plugin has an architecture of the model type's name, whatever its case and punctuation.
+
+    `modelzoo-kerashub 0.2.0 has the architecture kerashub/FalconBackbone` for `falcon`.
+    """
+    wanted = _letters(kind)
+    for plugin in plugins.discover():
+        for name in plugin.architectures if plugin.usable else ():
+            if _letters(name).removesuffix("backbone") == wanted:
+                return f"{plugin.title} has the architecture {plugin.namespace}/{name}"
+    return None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def nearest_table(config: Mapping) -> Table | None:

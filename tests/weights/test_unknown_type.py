@@ -7,6 +7,7 @@ import pytest
 from modelzoo.plugins import discovery
 from modelzoo.weights.tables import TABLES
 from modelzoo.weights.unknown_type import nearest_table, unknown_type
+from tests.plugin_site import acme
 from tests.weights.test_keys import LLAMA
 from tests.weights.test_plugin_tables import add
 
@@ -67,3 +68,23 @@ def test_plugins_that_a_variable_hides_are_mentioned(monkeypatch):
     monkeypatch.setenv(discovery.VARIABLE, "none-such")
     error = unknown_type({"model_type": "acme_moe"}, "x")
     assert "MODELZOO_PLUGINS='none-such' limits which plugins are seen" in error.next_step
+
+
+def test_an_architecture_of_a_plugin_with_the_name_is_mentioned(site, monkeypatch):
+    entry_points = {
+        "modelzoo.plugins": {"acme": "modelzoo_acme"},
+        "modelzoo.architectures": {"FalconMambaBackbone": "modelzoo_acme.moe:build"},
+    }
+    acme(site, entry_points=entry_points)
+    monkeypatch.syspath_prepend(str(site.path))
+    monkeypatch.delenv(discovery.VARIABLE)
+    discovery._discover.cache_clear()
+    steps = {
+        kind: unknown_type({"model_type": kind}, "x").next_step
+        for kind in ("falcon_mamba", "falcon")
+    }
+    discovery._discover.cache_clear()
+    assert steps["falcon_mamba"].startswith(
+        "modelzoo-acme 0.2.1 has the architecture acme/FalconMambaBackbone, which a recipe may name"
+    )
+    assert "acme/" not in steps["falcon"]
