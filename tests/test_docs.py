@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from modelzoo.plugins import GROUPS, moved
+from modelzoo.runtime.media.processing import _NEEDED, DEFAULTS
+from modelzoo.tasks.shared.saved_state import KEPT
 from modelzoo.testing import plan
 from tests.plugin_site import ROOT
 
@@ -131,3 +133,15 @@ def test_the_changelog_names_every_module_that_moved():
     for new in found.values():
         path = ROOT.joinpath("modelzoo", *new.split("."))
         assert path.is_dir() or path.with_suffix(".py").is_file(), new
+
+
+def test_the_page_has_every_key_of_processing_and_every_attribute_that_survives():
+    section = PAGE[PAGE.index("### What a model is given") : PAGE.index("### What must survive")]
+    shown = dict(re.findall(r"^\| `processing(\S+)` \| ([^|]+) \|", section, re.M))
+    known = {f'["{kind}"]["{key}"]': "needed" for kind, keys in _NEEDED.items() for key in keys}
+    for kind, defaults in DEFAULTS.items():
+        known |= {f'["{kind}"]["{key}"]': value for key, value in defaults.items()}
+    assert shown.keys() == {*known, '["image"]["fill"]'}
+    for key, default in known.items():
+        assert shown[key].strip('`"') == str(default)
+    assert all(f"`{name}`" in PAGE for name in KEPT)
