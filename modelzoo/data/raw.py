@@ -355,7 +355,7 @@ def missing_column(
     """
     near, field = nearest(column, map(str, record)), field or column
     return DataError(
-        f"there is no column {column!r}; there are {', '.join(map(str, record))}",
+        f"there is no column {column!r}; the columns are {', '.join(map(str, record))}",
         where=where,
         did_you_mean=near,
         next_step=f"name the column that holds it: --columns {field}={near or 'COLUMN'} "
@@ -386,10 +386,15 @@ def as_label(value: object, where: str) -> int | str:
         return int(value)
     if isinstance(value, int):
         return int(value)
+    none = value is None or isinstance(value, str) or (isinstance(value, float) and value != value)
     raise DataError(
         f"a label must be a name or a whole number, not {describe(value)}",
         where=where,
-        next_step="leave out the examples that have no label",
+        next_step="leave out the examples that have no label"
+        if none
+        else "write numbers as classes, such as low and high: regression cannot be trained"
+        if isinstance(value, float)
+        else "give each example one label: several at once (multi-label) cannot be trained",
     )
 
 

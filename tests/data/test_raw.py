@@ -300,6 +300,16 @@ def test_label_that_is_none_is_named(label):
         list(read_examples(raw, fields=CLASSIFICATION))
 
 
+@pytest.mark.parametrize(
+    ("label", "step"),
+    [(0.73, "regression"), (["x", "y"], "multi-label"), (float("nan"), "leave out"), ("", "leave")],
+)
+def test_what_cannot_be_trained_is_named(label, step):
+    with pytest.raises(DataError) as caught:
+        list(read_examples([{"text": "a", "label": label}]))
+    assert step in caught.value.next_step
+
+
 def test_labels_are_names_or_whole_numbers():
     labels = [1, "a", 2.0, np.int64(3), True]
     raw = [("x", label) for label in labels]
