@@ -215,7 +215,7 @@ def parsing(
     try:
         yield
     except BaseException as problem:
-        # A Rust library that gives up raises PanicException, which is no Exception.
+        # A Rust library that gives up raises PanicException, which is not an Exception.
         panics = type(problem).__module__ == "pyo3_runtime"
         wrong = isinstance(problem, Exception) and not isinstance(problem, (ModelzooError, *_BUGS))
         if not (panics or wrong):

@@ -41,7 +41,7 @@ def build(
         max_length: tokens of a caption and its prompt; the image takes none of them.
         image_positions: tell the places of the image apart by a trained vector each, as a
             convolution needs it whose map says what is there and not where.
-        image_summary: so many vectors more, each a projection of all places side by side.
+        image_summary: number of further vectors, each a projection of all places side by side.
 
     Returns: a `Captioner`. Inputs `images` (B, H, W, 3), `token_ids` and `padding_mask` (B, T);
     output (B, T, hidden_dim).

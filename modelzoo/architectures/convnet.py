@@ -22,7 +22,7 @@ def build(
 
     Args:
         image_size: a side, or (H, W).
-        widths: channels behind each convolution, which halves the image.
+        widths: channels after each convolution, which halves the image.
         norm_momentum: of what batch normalisation remembers.
         resize, resize_to, interpolation: how other images are brought to this size; see
             `architectures.vit`.

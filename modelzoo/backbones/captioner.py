@@ -25,10 +25,10 @@ class Captioner(MemoryDecoder, Fusion):
     Args (the others as in `architectures.captioner.build`):
         image: a backbone whose `sequence` (B, P, D) the text attends to.
         image_positions: add a trained vector to each of the P places.
-        image_summary: so many vectors more, each made of all places side by side.
+        image_summary: number of further vectors, each made of all places side by side.
 
     Attributes:
-        image_vectors: S, so many vectors of the image the text attends to.
+        image_vectors: S, the number of the image's vectors that the text attends to.
 
     On a device `encode` reads the image once, and `step` runs tokens over what came of it.
     """

@@ -18,7 +18,7 @@ class ConvNet(Backbone):
 
     Args:
         image_size: a side, or (H, W).
-        widths: channels behind each convolution; each has batch normalisation and SiLU.
+        widths: channels after each convolution; each has batch normalisation and SiLU.
         norm_momentum: of what batch normalisation remembers.
 
     Call: `{"images": (B, H, W, 3)}` or the images alone, uint8 or float, 0 to 255 -> `sequence`

@@ -32,9 +32,9 @@ class PrefixDecoder(Fusion):
     optional -> hidden states (B, T, hidden_dim) of the tokens.
 
     Attributes:
-        image_tokens: P, so many positions of the window an image takes.
+        image_tokens: P, the positions of the window that an image takes.
 
-    On a device `prefill_image` writes an image into the cache, and `step` goes on behind it.
+    On a device `prefill_image` writes an image into the cache, and `step` goes on after it.
     """
 
     PARTS = ("image", "decoder")

@@ -23,7 +23,7 @@ class BandScale(keras.layers.Layer):
     """A trained factor and offset for each band. Call: (B, T, M) -> the same.
 
     HTSAT normalises bands by statistics of the batch. On a device these are constants, which this
-    takes in; in training it keeps rows of a batch apart, so that shards and chunks of a batch give
+    reads; in training it keeps rows of a batch apart, so that shards and chunks of a batch give
     the whole batch's gradients.
     """
 
@@ -43,7 +43,7 @@ class SwinAudio(Backbone):
 
     Args:
         mel: a `MelConfig`, whose columns are stretched to `side * ratio`, where `side = ratio *
-            num_mels`: so many stretches of time lie one below the other in the square.
+            num_mels`, the stretches of time that lie one below the other in the square.
         depths, num_heads: blocks and heads of each stage; the width doubles between them.
         side: of the square, in bins.
 

@@ -26,7 +26,7 @@ def array_bytes(cache: int, available: int | None) -> int:
 
 
 def read_bandwidth(threads: int, seconds: float = 0.25, size: int | None = None) -> float:
-    """Bytes a second that so many threads read together: the best pass of at least five.
+    """Bytes a second that a number of threads read together: the best pass of at least five.
 
     Each thread looks for the largest byte of a part of its own, which costs one vector
     instruction a load; numpy lets go of the interpreter meanwhile. The best pass, because other

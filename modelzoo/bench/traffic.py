@@ -98,7 +98,7 @@ def _constant(schema, model, graph, tensor, one_row: bool) -> Iterator[tuple[int
 
 
 def state_bytes(signatures: Mapping, positions: float) -> int:
-    """Bytes of state that a `decode` call must read when so many positions are in the cache.
+    """Bytes of state that a `decode` call must read when that many positions are in the cache.
 
     A key/value cache counts by its live slots, whatever the window; recurrent state and what an
     encoder provides are read as a whole.

@@ -85,7 +85,7 @@ def build(
         check_vocabulary(tokenizer, vocabulary_of(recipe)[0])
     if compile:
         train_options(recipe)
-    need_keras()  # what could be wrong without it has been told by now
+    need_keras()  # what could be wrong without it has been reported by now
     from modelzoo.layers.dense import blank_weights
 
     registry.import_for(recipe)

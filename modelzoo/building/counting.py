@@ -56,7 +56,7 @@ def _count_all(recipes: list[Recipe]) -> list[int]:
 
 
 def _count_here(recipe: Recipe) -> int:
-    """Counts in this process, and leaves variables without values behind."""
+    """Counts in this process, and leaves variables without values."""
     import keras
 
     from modelzoo.building.build import build

@@ -1,4 +1,4 @@
-"""Weights that this machine has no room for are refused before they are made."""
+"""Weights that this machine has no room for are rejected before they are made."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def within_memory(name: str, error: type[ModelzooError]) -> Iterator[None]:
 
 @contextmanager
 def unbounded() -> Iterator[None]:
-    """Within it nothing is refused: for variables that get a shape and no values."""
+    """Within it nothing is rejected: for variables that get a shape and no values."""
     token = _UNBOUNDED.set(True)
     try:
         yield

@@ -59,7 +59,7 @@ def build(
     """Build a small decoder (Touvron et al. 2023, LLaMA; Ainslie et al. 2023, GQA).
 
     The keyword arguments are the schema of a recipe's table `[model]`: a wrong name or type is
-    refused before Keras is imported. Any `keras.Model` may be returned; a decoder out of
+    rejected before Keras is imported. Any `keras.Model` may be returned; a decoder out of
     modelzoo's own parts generates, and exports with a key/value cache, without more code.
 
     Returns: a decoder. Inputs `token_ids` and `padding_mask` (batch, time); output

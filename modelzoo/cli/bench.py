@@ -25,9 +25,9 @@ _COLUMNS = {
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "bench",
-        description="Measure a bundle: load time, size, memory, tokens a second beside what this "
-        "machine's memory bandwidth allows, and latency. Each number of threads is measured in a "
-        "process of its own.",
+        description="Measure a bundle: load time, size, memory, tokens a second compared with what "
+        "this machine's memory bandwidth allows, and latency. Each number of threads is measured "
+        "in a process of its own.",
         epilog=examples(
             "modelzoo bench gpt.bundle",
             "modelzoo bench gpt.bundle --threads 4 --prompt-tokens 256 --new-tokens 64",
@@ -39,8 +39,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--threads", type=int, metavar="N", help="measure 1 to N threads (the cores, 4 at most)"
     )
-    parser.add_argument("--prompt-tokens", type=int, default=128, metavar="N", help="(128)")
-    parser.add_argument("--new-tokens", type=int, default=32, metavar="N", help="(32)")
+    parser.add_argument(
+        "--prompt-tokens",
+        type=int,
+        default=128,
+        metavar="N",
+        help="tokens of the prompt (default: 128)",
+    )
+    parser.add_argument(
+        "--new-tokens", type=int, default=32, metavar="N", help="tokens to generate (default: 32)"
+    )
     parser.add_argument(
         "--chart",
         metavar="FILE.png",

@@ -28,7 +28,7 @@ def converse(
     Args:
         session: a `ChatSession`.
         args: of `modelzoo run`; an INPUT is the only turn.
-        name: what a person at a terminal is told she talks with.
+        name: the model's name, as a person at a terminal sees it.
         options: of the sampling.
         write: prints text, made safe for a terminal.
 

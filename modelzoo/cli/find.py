@@ -1,4 +1,4 @@
-"""modelzoo find: file and line of a recipe and of the code behind it."""
+"""modelzoo find: file and line of a recipe and of its code."""
 
 from __future__ import annotations
 

@@ -27,11 +27,10 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "run",
-        description="Run text, or a file, through a model: continue it, translate it, classify it, "
-        "fill its masks, embed it, say what is in a picture, write down what is said, whatever the "
-        "model does. Of a model for pictures or sounds INPUT is a file's path. With --chat, talk "
-        "with it: one line is one turn, /clear begins a new conversation, /exit or Ctrl-D ends, "
-        "Ctrl-C stops a reply.",
+        description="Run a text or a file through a model: continue, translate or classify a text, "
+        "fill its masks, embed it, describe a picture, write down speech. INPUT is a text, or the "
+        "path of a picture or a sound. With --chat, talk with the model: each line is a turn, "
+        "/clear starts a new conversation, /exit or Ctrl-D ends it, Ctrl-C stops a reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
@@ -58,17 +57,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--label",
         action="append",
         metavar="TEXT",
-        help="choose for a file between labels that no training named (repeatable)",
+        help="a label to choose from, without training (repeatable)",
     )
     parser.add_argument(
-        "--template", metavar="TEXT", help='of a label, with {} in its place ("a photo of a {}")'
+        "--template", metavar="TEXT", help='a sentence around each label: "a photo of a {}"'
     )
     parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
-    parser.add_argument("--top", type=int, metavar="N", help="only the N likeliest answers")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="only the N likeliest answers (default: all)"
+    )
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text, or a sound, that is too long"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for bundles")
     parser.add_argument(
         "--weight-cache",
         metavar="DIR",
@@ -93,7 +94,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
     group = parser.add_argument_group("chat")
     group.add_argument("--chat", action="store_true", help="a conversation; INPUT is its one turn")
-    group.add_argument("--system", metavar="TEXT", help="what the model is told before it begins")
+    group.add_argument(
+        "--system", metavar="TEXT", help="instructions for the model, before the first turn"
+    )
     group.add_argument(
         "--set",
         action="append",
@@ -102,18 +105,37 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
 
     group = parser.add_argument_group("generation")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="(64; in a chat 512)")
-    group.add_argument("--temperature", type=float, metavar="X", help="0 is greedy (0)")
-    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens")
-    group.add_argument("--top-p", type=float, metavar="P", help="draw from probability P's worth")
     group.add_argument(
-        "--repetition-penalty", type=float, metavar="X", help="above 1 repeats less (1)"
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        help="maximum tokens to generate (default: 64; 512 with --chat)",
     )
-    group.add_argument("--seed", type=int, metavar="N", help="of the random numbers (0)")
+    group.add_argument(
+        "--temperature",
+        type=float,
+        metavar="X",
+        help="randomness; 0 takes the likeliest token (default: 0)",
+    )
+    group.add_argument(
+        "--top-k", type=int, metavar="K", help="draw from the K likeliest tokens (default: all)"
+    )
+    group.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="draw from the smallest set of tokens with total probability P",
+    )
+    group.add_argument(
+        "--repetition-penalty", type=float, metavar="X", help="above 1, repeats less (default: 1)"
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the random numbers (default: 0)"
+    )
     group.add_argument(
         "--when-full",
         choices=("stop", "slide"),
-        help="at the end of the model's window stop, or leave out the beginning and go on (stop)",
+        help="at the end of the window, stop, or drop the beginning and go on (default: stop)",
     )
     group.add_argument(
         "--speculate",
@@ -125,13 +147,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--stop",
         action="append",
         metavar="TEXT",
-        help=r"end there; \n is a line break (repeatable)",
+        help=r"end at this text; \n is a line break (repeatable)",
     )
     group.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="show text as it is generated (on a terminal)",
+        help="show text as it is generated (default: on a terminal)",
     )
     return parser
 
@@ -251,7 +273,7 @@ def chat(model, args: argparse.Namespace) -> int:
 def open_model(
     path: str, threads: int | None, weight_cache: str | None = None, trust: bool = False
 ) -> tuple[Any, tuple[str, ...]]:
-    """The model behind a bundle or a model directory, and all that it can do.
+    """The model of a bundle or a model directory, and all that it can do.
 
     Raises:
         ModelzooError: it cannot be loaded, or does nothing with text or files.
@@ -285,7 +307,7 @@ def open_model(
 
 
 def options_for(ability: str, args: argparse.Namespace) -> dict:
-    """The given options that fit; those that do not are refused, not ignored."""
+    """The given options that fit; those that do not are rejected, not ignored."""
     generation = {name: getattr(args, name) for name in _GENERATION}
     generation = {name: value for name, value in generation.items() if value is not None}
     if args.stop:

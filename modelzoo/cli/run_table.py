@@ -85,7 +85,7 @@ def _columns(record: dict, args: argparse.Namespace) -> tuple[str, ...]:
         return wanted
     missing = args.column or "text"
     raise DataError(
-        f"there is no column {missing!r}; there are {', '.join(map(str, record))}",
+        f"there is no column {missing!r}; the columns are {', '.join(map(str, record))}",
         where=args.input,
         did_you_mean=nearest(missing, map(str, record)),
         next_step=f"--column {nearest(missing, map(str, record)) or next(iter(record), 'NAME')}",

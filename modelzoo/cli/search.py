@@ -37,7 +37,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--in", dest="path", metavar="PATH", required=True, help="a folder, or a file of texts"
     )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="so many passages (5)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="N", help="passages to show (default: 5)"
+    )
     parser.add_argument(
         "--index",
         metavar="FILE.npz",
@@ -52,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         default="raise",
         help="a picture or sound that cannot be read ends the search, or is reported and left out",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (bundles)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, for bundles")
     add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -102,7 +104,7 @@ def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tupl
 
 
 def _check(args: argparse.Namespace) -> None:
-    """What can be told before a model is loaded."""
+    """What can be checked before a model is loaded."""
     if not args.query.strip():
         raise ModelzooError("the query is empty", next_step="say what to look for")
     if args.top < 1:
@@ -131,7 +133,7 @@ def _check(args: argparse.Namespace) -> None:
 def open_embedder(
     path: str, threads: int | None = None, trust: bool = False
 ) -> tuple[Any, tuple[str, ...]]:
-    """The model behind a bundle or a model directory, and what it can do.
+    """The model of a bundle or a model directory, and what it can do.
 
     Raises:
         ModelzooError: it cannot be loaded, or does not embed.
@@ -178,7 +180,7 @@ def fits_in(model) -> Callable[[str], bool]:
 
 
 def as_line(hit, width: int | None = None, text: bool = True) -> str:
-    """Score, place, and the first line of the passage, unless that is no text."""
+    """Score, place, and the first line of the passage, unless that is not text."""
     if not text:
         return printable(f"{hit.score:.4f}  {hit.passage.where}")
     first = hit.passage.text.strip().split("\n", 1)[0].strip()

@@ -42,7 +42,7 @@ def search_media(args: argparse.Namespace, model, kinds: list[str]) -> tuple[lis
         passages,
         media_embedder(model, files, len(query), bad),
         known,
-        # A file that could not be read is tried again, and told of again.
+        # A file that could not be read is tried again, and reported again.
         keep=keep and (lambda kept: keep({key: v for key, v in kept.items() if v.any()})),
         progress=Progress("files"),
     )

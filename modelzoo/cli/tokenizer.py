@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--kind", default="bpe", choices=KINDS, metavar="KIND", help=", ".join(KINDS)
     )
     train.add_argument(
-        "--vocab-size", type=int, metavar="N", help="at most this many tokens (default 32000)"
+        "--vocab-size", type=int, metavar="N", help="at most this many tokens (default: 32,000)"
     )
     train.add_argument(
         "--task",

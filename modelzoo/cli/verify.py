@@ -11,7 +11,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "verify",
         description="Check a bundle: the hash of each file, the signatures, and a run of each. "
-        "With --against, hold all its answers against the Keras model as the export did.",
+        "With --against, compare all its answers with the Keras model, as the export did.",
         epilog=examples(
             "modelzoo verify gpt.bundle", "modelzoo verify gpt.bundle --against runs/gpt"
         ),

@@ -41,7 +41,7 @@ class Batches:
         seed: with the step it decides everything that is random.
         shuffle: whether each epoch has its own order; else the rows come as they stand.
         num_tokens: tokens that one evaluation predicts, if it makes sense to count them.
-        num_bytes: UTF-8 bytes of the text behind these tokens.
+        num_bytes: UTF-8 bytes of the text of these tokens.
         labels: class names by number, of a classification.
         unlabelled: whether the examples have no labels: only `predict` can use them.
         predicted: what `tasks.shared.scores.predictions` found last: answers and right ones.
@@ -142,7 +142,7 @@ class Batches:
         Args:
             start_step: the global step of the first batch. After e complete epochs of `fit`,
                 element i is the batch of step `start_step + e * steps + i`. (With `steps=1` on
-                JAX, Keras' look at the first batch cannot be told from an epoch: take more.)
+                JAX, Keras' look at the first batch looks like an epoch: take more.)
             steps: batches in an epoch of Keras; `len(self)` if not given.
             evaluation: instead, the evaluation batches, each epoch the same: for
                 `validation_data` and `model.evaluate`.
@@ -178,7 +178,7 @@ def class_weights_by_number(weights: Mapping, labels: tuple[str, ...] | None) ->
     """The weight of each class by its number, 1 where none is given.
 
     Raises:
-        DataError: the data has no classes, or not this one; a weight that is no number above 0.
+        DataError: the data has no classes, or not this one; a weight that is not a number above 0.
     """
     if labels is None:
         raise DataError(

@@ -35,7 +35,7 @@ def caption_batches(
     workers: int | None = None,
     cache: bool | int = True,
 ) -> Batches:
-    """Images, and texts that are learned behind prompts that are not.
+    """Images, and texts that are learned after prompts that are not.
 
     Args:
         examples: `image` and `text`, or `image`, `question` and `answer`, as

@@ -22,7 +22,7 @@ __all__ = ["READERS", "Record", "read_lines", "reader_of"]
 Record = tuple[dict, str]
 
 _BOM = b"\xef\xbb\xbf"
-# csv refuses fields above 128 KiB unless told otherwise; a document may be longer.
+# csv rejects fields above 128 KiB by default; a document may be longer.
 _MAX_FIELD = 2**31 - 1
 _MAX_LINES = 1000  # of a field in a .tsv
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
@@ -37,7 +37,8 @@ def reader_of(path: Path) -> Callable[[Path, Collection[str]], Iterator[Record]]
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise DataError(
-            f"no reader for {suffix or 'files without a suffix'}; there are {', '.join(READERS)}",
+            f"no reader for {suffix or 'files without a suffix'}; "
+            f"choose one of {', '.join(READERS)}",
             where=path,
             did_you_mean=nearest(suffix, READERS) if suffix else None,
             next_step="rename plain text to .txt; write records as .jsonl, one object a line",

@@ -29,7 +29,7 @@ def masked_lm_batches(
     mask_rate: float = 0.15,
     next_sentence: bool = True,
 ) -> Batches:
-    """Rows "[CLS] A [SEP] B [SEP]" of whole sentences, masked anew at each step.
+    """Rows "[CLS] A [SEP] B [SEP]" of whole sentences, masked again at each step.
 
     A and B are neighbours in a document; in half the rows, at random, B comes from another document
     instead. (From elsewhere in the same one, where there is only one.) Of the tokens, `mask_rate`

@@ -85,7 +85,7 @@ def read_media_examples(
 
 
 def check_path(path: str | os.PathLike) -> None:
-    """Refuse a path with nothing to read behind it, before anything slow begins.
+    """Reject a path with nothing to read, before anything slow begins.
 
     Raises:
         DataError: no such file or folder, or an empty one.

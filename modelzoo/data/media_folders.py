@@ -129,7 +129,7 @@ def captioned_files(folder: Path, kinds: Sequence[str]) -> Iterator[Found]:
             raise DataError(
                 f"{first.name} has no caption",
                 where=first,
-                next_step=f"write one into {caption.name} beside it, "
+                next_step=f"write one into {caption.name} next to it, "
                 f"or name files and captions in {folder / 'metadata.csv'}",
             )
         try:

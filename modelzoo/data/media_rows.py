@@ -129,7 +129,7 @@ class MediaRows:
         return out[0] if self._single else tuple(out)
 
     def load(self) -> None:
-        """Decode all that is to be kept, if it is: whatever is wrong with a file is told now.
+        """Decode all that is to be kept, if it is: whatever is wrong with a file is reported now.
 
         Raises:
             DataError: a file that cannot be read, by name.
@@ -190,7 +190,7 @@ def without_bad_files(
 ) -> tuple[list[Mapping], list[DataError]]:
     """The examples whose media can all be read, and what is wrong with each of the others.
 
-    Every file is decoded once; the others are told of in one warning.
+    Every file is decoded once; the others are reported in one warning.
 
     Raises:
         DataError: none can be read.

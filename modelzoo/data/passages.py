@@ -142,7 +142,9 @@ def _records(path: Path) -> Iterator[tuple[str, str, None]]:
         text = record.get("text")
         if not isinstance(text, str):
             has = (
-                "is not text" if "text" in record else f"is missing; there are {', '.join(record)}"
+                "is not text"
+                if "text" in record
+                else f"is missing; the columns are {', '.join(record)}"
             )
             raise DataError(
                 f"the column 'text' {has}",

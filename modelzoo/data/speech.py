@@ -30,7 +30,7 @@ def speech_batches(
     workers: int | None = None,
     cache: bool | int = True,
 ) -> Batches:
-    """Sounds, each of one window, and what is said in them, learned behind the model's prompt.
+    """Sounds, each of one window, and what is said in them, learned after the model's prompt.
 
     Args:
         examples: `audio` and `text`, as `read_media_examples` gives them.

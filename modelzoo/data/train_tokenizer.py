@@ -64,7 +64,7 @@ def train_tokenizer(
     """
     if kind not in KINDS:
         raise TokenizerError(
-            f"no such kind of tokenizer: {kind}; there are {', '.join(KINDS)}",
+            f"no such kind of tokenizer: {kind}; choose one of {', '.join(KINDS)}",
             did_you_mean=nearest(kind, KINDS),
         )
     specials = list(specials)

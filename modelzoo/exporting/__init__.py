@@ -161,7 +161,7 @@ def verify_bundle(
 
 
 def _recipe_of(model):
-    """The recipe behind a model, a model directory or a name."""
+    """The recipe of a model, a model directory or a name."""
     from modelzoo import registry
     from modelzoo.runtime.bundle import is_bundle
 

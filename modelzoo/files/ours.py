@@ -1,4 +1,4 @@
-"""What modelzoo wrote, told by marks with a digest inside: only that may be replaced.
+"""What modelzoo wrote, recognised by marks with a digest inside: only that may be replaced.
 
 A model directory has a lock file with the digest of its values. A bundle has one too, and a
 manifest with the sha256 of every file. A checkpoint has `modelzoo.json`. Each mark says which files

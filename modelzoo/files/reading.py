@@ -14,7 +14,7 @@ __all__ = ["check_file", "check_json", "parse_json", "read_file", "read_json"]
 
 MOST_BYTES = 64 << 20  # of a JSON file; the largest vocabularies have a tenth of it
 MOST_LEVELS = 64  # of lists and tables within each other
-_MOST_BITS = 1024  # of a whole number: above, it is no float either
+_MOST_BITS = 1024  # of a whole number: above, it is not a float either
 
 
 def check_file(path: str | os.PathLike, error: type[ModelzooError], title: str = "the file") -> int:
@@ -115,10 +115,10 @@ def check_json(
     """Reject what JSON text can say and nothing here can hold.
 
     These are lists and tables nested too deeply, whole numbers beyond those of a float, and
-    half a surrogate pair, which is no text. `text` is what `value` was read from.
+    half a surrogate pair, which is not text. `text` is what `value` was read from.
     """
     if "\\ud" in text or "\\uD" in text:  # an escape of half a pair, or of a whole one
-        with parsing(where, error, f"{title} holds a character that is no text"):
+        with parsing(where, error, f"{title} holds a character that is not text"):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     level, depth = [value], 0  # level by level: what is too deep for recursion is looked for
     while level:

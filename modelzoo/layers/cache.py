@@ -1,4 +1,4 @@
-"""The key/value cache of a decoder: what a token leaves behind for those after it.
+"""The key/value cache of a decoder: what a token leaves for those after it.
 
 Slot equals position. Keys are (B, kv_heads, S, head_dim), values (B, kv_heads, head_dim, S): each
 is read along its last axis when one token attends, and no layer's cache is copied for another's.

@@ -48,7 +48,7 @@ class TransformerConfig:
         gated: multiply the activation with a second projection (GLU variants, Shazeer 2020).
         attention_key_bias: of the keys' projection, which softmax makes of no effect (Whisper has
             none). Default: `attention_bias`.
-        attention_output_bias: of the projection behind attention. Default: `attention_bias`.
+        attention_output_bias: of the projection after attention. Default: `attention_bias`.
         attention_extra_token: a trained key and value beside the tokens' (ImageBind); for stacks
             that see all of a sequence without padding.
         attention_scale: factor on the scores. Default: `head_dim ** -0.5`; T5 takes 1.

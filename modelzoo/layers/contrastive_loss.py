@@ -55,7 +55,7 @@ def contrastive_loss(
         loss: `"softmax"`, both ways' mean of the cross-entropy over the batch (Radford et al.
             2021), or `"sigmoid"`, a yes or no for each combination (Zhai et al. 2023).
         weight: (B,), how much each row counts; 0 for none.
-        ignore_equal: rows that share an image, a caption or a sound are no wrong answers for each
+        ignore_equal: rows that share an image, a caption or a sound are not wrong answers for each
             other.
 
     Example:
@@ -110,7 +110,7 @@ class _Rows:
         )
 
     def hidden(self, kind: str):
-        """(B, G): 1 for rows that are no answer, right or wrong."""
+        """(B, G): 1 for rows that are neither a right nor a wrong answer."""
         hidden = 1.0 - self.candidates[kind]
         if self.twins is not None:
             hidden = ops.maximum(hidden, self.twins)
@@ -123,7 +123,7 @@ def in_batch_nll(questions, answers, candidates, hidden, factor) -> Tensor:
     Args:
         questions, answers: (B, E) of length 1; row i of both belongs together.
         candidates: (G, E), the answers among them.
-        hidden: (B, G), 1 for candidates that are no answer, right or wrong.
+        hidden: (B, G), 1 for candidates that are neither a right nor a wrong answer.
         factor: what makes logits of cosines.
     """
     own = factor * ops.sum(questions * answers, axis=-1)

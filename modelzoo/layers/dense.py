@@ -30,7 +30,7 @@ def projection(units: int, stddev: float, **kwargs) -> keras.layers.Dense:
 
 @contextmanager
 def blank_weights() -> Iterator[None]:
-    """Layers that are made here get their values later, so drawing random ones is no use."""
+    """Layers that are made here get their values later, so drawing random ones is of no use."""
     token = _BLANK.set(True)
     try:
         yield

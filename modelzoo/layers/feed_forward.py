@@ -13,7 +13,7 @@ from modelzoo.signature import Tensor
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function behind a name of `layers.config.ACTIVATIONS`."""
+    """The function of a name in `layers.config.ACTIVATIONS`."""
     return {
         "gelu": lambda x: ops.gelu(x, approximate=False),
         "gelu_tanh": lambda x: ops.gelu(x, approximate=True),

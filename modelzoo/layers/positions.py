@@ -27,7 +27,7 @@ class LearnedPositions(keras.layers.Layer):
     """A trained vector a position (Gehring et al. 2017).
 
     Args:
-        max_length: positions that can be told apart.
+        max_length: number of different positions.
         hidden_dim: width of a vector.
         offset: rows before position 0 (BART keeps 2).
 

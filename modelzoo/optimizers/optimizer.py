@@ -107,7 +107,7 @@ class Ours:
         return ops.where(as_it_was, rate * ops.cast(rise, rate.dtype), rate)
 
     # Vectors, which are norms and biases, do not decay (as in BERT and GPT). A part of the class,
-    # because Keras does not save what `exclude_from_weight_decay` was told.
+    # because Keras does not save the arguments of `exclude_from_weight_decay`.
 
     def _use_weight_decay(self, variable):
         return len(variable.shape) > 1 and super()._use_weight_decay(variable)

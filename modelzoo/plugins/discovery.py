@@ -94,7 +94,7 @@ def _readable_entry_points(metadata: ModuleType) -> tuple[list, list[Plugin]]:
 
 
 def _plugins_of(entries: list) -> Iterator[Plugin]:
-    """What one distribution claims; one problem of it is told, the first."""
+    """What one distribution claims; only its first problem is reported."""
     distribution = entries[0].dist
     name, version, requires, problem, advice = distribution.name or "?", "", None, None, None
     try:

@@ -75,7 +75,7 @@ def main(namespace: str) -> int:
 
 
 def import_all(namespace: str) -> None:
-    """Import the package and everything behind the plugin's entry points.
+    """Import the package and everything that the plugin's entry points name.
 
     What it prints meanwhile goes where it would in the author's own script.
 

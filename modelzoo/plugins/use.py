@@ -68,7 +68,7 @@ def load(group: str, name: str) -> Any:
 
 
 def target_of(group: str, name: str) -> tuple[Plugin, str]:
-    """The plugin behind a full name and the `module:attribute` it stands for. Raises as `load`."""
+    """The plugin of a full name and the `module:attribute` it stands for. Raises as `load`."""
     namespace, _, short = name.partition("/")
     plugin = get(namespace)
     targets = getattr(plugin, group) if plugin else {}
@@ -166,7 +166,7 @@ _FORMS = {
 
 
 def _guarded(plugin: Plugin, name: str, entry_point: str, build: Callable) -> Callable:
-    """The architecture, its signature as it is, and its failures told as the plugin's."""
+    """The architecture, its signature as it is, and its failures reported as the plugin's."""
     known = _guards.get((plugin.title, entry_point))
     if known is not None and known[0] is build:
         return known[1]

@@ -40,7 +40,7 @@ def resolve_parts(values: Values, resolve: Callable, source: str) -> Values:
         resolve: gives the recipe of a name.
 
     Raises:
-        RecipeError: `recipe` is no name.
+        RecipeError: `recipe` is not a name.
         UnknownNameError: there is no such recipe.
     """
     named = [name for name, table in parts_of(values) if "recipe" in table]
@@ -61,7 +61,7 @@ def resolve_parts(values: Values, resolve: Callable, source: str) -> Values:
 
 
 def renamed(changes: Mapping[str, Any]) -> Values:
-    """What changes such as `{"image.recipe": "vit-small"}` name anew, as recipe's values."""
+    """What changes such as `{"image.recipe": "vit-small"}` name newly, as recipe's values."""
     keys = (key.removeprefix("model.").split(".") for key in changes)
     return {"model": {key[0]: {"recipe": ""} for key in keys if key[1:] == ["recipe"]}}
 

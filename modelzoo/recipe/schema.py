@@ -1,7 +1,7 @@
 """The schema of a recipe's table is the signature of the function that it is for.
 
 An architecture is `build(*, num_layers: int, dropout: float = 0.0, ...)`: keyword-only, annotated,
-no `**kwargs`. So a wrong key, type or choice is refused before Keras is imported.
+no `**kwargs`. So a wrong key, type or choice is rejected before Keras is imported.
 """
 
 from __future__ import annotations

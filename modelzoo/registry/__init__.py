@@ -2,7 +2,7 @@
 
 recipes       the recipe of a name, a TOML file or a model directory; the list of all
 components    architectures, tasks and exporters by name
-of_recipe     the recipe behind a model, the task behind a recipe
+of_recipe     the recipe of a model, the task of a recipe
 definitions   file and line of a function, read from its source text
 """
 

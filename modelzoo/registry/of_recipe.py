@@ -1,4 +1,4 @@
-"""The recipe behind a model, and the task behind a recipe."""
+"""The recipe of a model, and the task of a recipe."""
 
 from __future__ import annotations
 

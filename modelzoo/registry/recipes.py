@@ -373,7 +373,7 @@ def _register_recipe(name: str, given: Mapping[str, object] | str | os.PathLike[
 
 
 def find(name: str | os.PathLike[str]) -> list[Place]:
-    """The recipe of `name`, and the architecture and task behind it, each with file and line.
+    """The recipe of `name`, and its architecture and task, each with file and line.
 
     `name` may also be an architecture, task or exporter. Nothing is imported.
     """

@@ -95,7 +95,7 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
     """Read a bundle's manifest and check every file that it names.
 
     Raises:
-        BundleError: no bundle there; a manifest that is no JSON, lacks a field, is of a newer
+        BundleError: no bundle there; a manifest that is not JSON, lacks a field, is of a newer
             format or names files outside; a file that is missing or whose sha256 differs.
 
     Example:

@@ -269,7 +269,7 @@ class Model(
 
         Raises:
             OverflowTextError: longer than the model's window, and `when_full` is not "slide".
-            DataError: malformed messages, or such as the template refuses.
+            DataError: malformed messages, or messages that the template rejects.
             ModelzooError: a wrong option, or a bundle that does not chat.
 
         Example:
@@ -309,7 +309,7 @@ class Model(
         Args:
             text: a text, a pair of texts (a tuple), or a list of either; for a model that reads
                 media an image, a sound or a video (see `MediaAbilities`), or a list of them.
-            top: only so many labels.
+            top: only this number of labels.
             truncate: cut a text, or a sound, that is too long.
 
         Returns:
@@ -374,7 +374,7 @@ class Model(
         """What may stand where the mask token does, the likeliest first.
 
         Args:
-            text: holds the tokenizer's mask token, "[MASK]" for one, once or several times.
+            text: holds the tokenizer's mask token, "[MASK]" for example, once or several times.
 
         Returns:
             [(token's text, probability)]; for several masks one such list each; for a list of
@@ -517,7 +517,7 @@ def is_one_text(text) -> bool:
 
 
 def many_texts(texts) -> list:
-    """A list of texts; refused here if it is none, by name and not by its first odd use."""
+    """A list of texts; rejected here if it is none, by name and not by its first odd use."""
     if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise ModelzooError(f"a text, or a list of texts, not {type(texts).__name__}")
     return list(texts)

@@ -274,7 +274,7 @@ class Task(Profile):
         return found
 
     def completed(self, recipe, examples) -> Recipe:
-        """The recipe with what only the data can tell: the names of the classes, for one."""
+        """The recipe with what only the data can tell: the names of the classes, for example."""
         return recipe
 
     def check_backbone(self, backbone, needs: str) -> None:

@@ -99,7 +99,7 @@ class CaptionModel(TaskModel):
     # === Steps ===
 
     def first_tokens(self) -> list[int]:
-        """What a text without a prompt begins behind, the image aside."""
+        """What precedes a text without a prompt, the image aside."""
         return framed(self.frame(), [], image=False)
 
     def media_stepper(self, source, prompt: list[int], sampling: Sampling) -> KerasStepper:
@@ -206,7 +206,7 @@ class CaptionModel(TaskModel):
 
 
 class ImageStepper(KerasStepper):
-    """A `KerasStepper` that takes in images as tokens; see `runtime.generation.loop.Stepper`."""
+    """A `KerasStepper` that reads images as tokens; see `runtime.generation.loop.Stepper`."""
 
     def __init__(self, backbone, steps, batch_size, max_length, prefill_length, look):
         super().__init__(backbone, steps, batch_size, max_length, prefill_length)
@@ -251,7 +251,7 @@ class CaptioningTask(Task):
     ):
         from modelzoo.data.augment import augmenter
 
-        augmenter("image", augment, workers=1)  # refused now, and not with the first batch
+        augmenter("image", augment, workers=1)  # rejected now, and not with the first batch
         self.template, self.augment, self.generation = template, augment, generation
 
     def examples(self, raw, columns=None) -> list[dict]:
@@ -292,7 +292,7 @@ class CaptioningTask(Task):
 def text_scores(model, batches: Sequence) -> dict[str, float]:
     """Figures of the texts that count, exact whatever the batches.
 
-    `exact_match` is the share of texts whose every token is the likeliest behind those before it:
+    `exact_match` is the share of texts whose every token is the likeliest after those before it:
     just the texts that greedy generation writes, to the end and no further.
     """
 

@@ -85,7 +85,7 @@ class CausalLM(TaskModel):
 
         Raises:
             OverflowTextError: longer than the model's window.
-            DataError: malformed messages, or such as the model's template refuses.
+            DataError: malformed messages, or messages that the model's template rejects.
             ModelzooError: no chat template, or a wrong option.
         """
         if self._chat is None or not fits(self._chat, self):

@@ -179,7 +179,7 @@ class ContrastiveTask(Task):
         loss: `"softmax"` (CLIP) or `"sigmoid"` (SigLIP, for a backbone with a bias).
         pairs: what is compared, `["image-text", "image-audio"]` to bind all to the image. Default:
             each kind with each other.
-        ignore_equal: rows with the same caption, image or sound are no wrong answers for each
+        ignore_equal: rows with the same caption, image or sound are not wrong answers for each
             other.
         chunk_size: rows that are embedded at once, so that a batch needs the memory of a chunk and
             gives the gradients of the whole (Gao et al. 2021); it divides `train.batch_size`.

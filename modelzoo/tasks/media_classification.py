@@ -62,7 +62,7 @@ class MediaClassifier(MediaAnswers, TaskModel):
         if projection_dim is not None:
             self.projector = projection(projection_dim, 0.02, dtype=policy, name="projector")
         self.dropout = keras.layers.Dropout(dropout, dtype=policy)
-        # A name of its own where there are two, as a weight table tells the heads apart by it.
+        # A name of its own where there are two, as a weight table finds the heads by it.
         name = "class_classifier" if distilled else "classifier"
         self.classifier = projection(num_labels, 0.02, dtype=policy, name=name)
         if distilled:
@@ -144,7 +144,7 @@ class MediaClassificationTask(Task):
 
     Args:
         labels: their names in the order of the logits; empty takes the data's, sorted.
-        num_labels: their number, where nobody has named them yet: of published weights, for one.
+        num_labels: their number, where nobody has named them yet: those of published weights.
         dropout, norm_epsilon, projection_dim, distilled: see `MediaClassifier`.
         problem_type: what answers mean; see `tasks.shared.checkpoints.ProblemType`.
         augment: how training alters what it sees; see `data.augment.augmenter`.
@@ -177,7 +177,7 @@ class MediaClassificationTask(Task):
             raise RecipeError(f"projection_dim must be 1 or more, not {projection_dim}")
         from modelzoo.data.augment import augmenter
 
-        augmenter(self.kind, augment, workers=1)  # refused now, and not with the first batch
+        augmenter(self.kind, augment, workers=1)  # rejected now, and not with the first batch
         self.labels, self.num_labels, self.dropout = labels, num_labels, dropout
         self.norm_epsilon, self.augment = norm_epsilon, augment
         self.projection_dim, self.distilled = projection_dim, distilled

@@ -18,7 +18,7 @@ ENCODER_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Profile:
-    """What `modelzoo.tasks.base.Task` says by default, and so does a task that is no subclass.
+    """What `modelzoo.tasks.base.Task` says by default, and so does a task that is not a subclass.
 
     Attributes:
         does: what a model of it does, in the third person: "writes down what is said".

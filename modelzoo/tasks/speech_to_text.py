@@ -31,7 +31,7 @@ class SpeechToText(TaskModel):
     Args:
         language: what a model of several languages writes, "en" or "zh"; `None` for one that has
             one language.
-        suppress_tokens: ids that are never written: names of noises, for one.
+        suppress_tokens: ids that are never written: names of noises, for example.
         begin_suppress_tokens: ids that no text begins with.
 
     Call: `{"audio": (B, N), "token_ids": (B, T), "padding_mask": (B, T)}` -> logits
@@ -97,7 +97,7 @@ class SpeechToText(TaskModel):
         )
 
     def first_tokens(self) -> list[int]:
-        """What every text begins behind."""
+        """What precedes every text."""
         return prompt_of(self.need_tokenizer(), self.language)
 
     def media_stepper(self, source, prompt: list[int], sampling: Sampling) -> KerasStepper:

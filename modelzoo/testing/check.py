@@ -24,7 +24,7 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Skipped:
-    """What a check gives where it does not apply and pytest is not there to be told."""
+    """What a check gives where it does not apply and pytest is not there."""
 
     reason: str
 

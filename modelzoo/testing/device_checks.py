@@ -134,7 +134,7 @@ def export_together(pairs: Sequence[tuple[Subject, str]]) -> None:
                     "folder": str(folder / "bundle"),
                     "name": subject.name,
                     "format": format,
-                    "quantize": "float32",  # the answers are held to the last digits
+                    "quantize": "float32",  # the answers are compared to the last digits
                     "options": _options(subject),
                     "quantization": {},
                     "registrations": child.registrations(subject.small, format),

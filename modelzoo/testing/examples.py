@@ -10,7 +10,7 @@ _SENTENCES = (
     "a rose is a rose",
     "the fox likes the rose, and the rose likes nobody",
     "the dog likes the fox",
-    "a dog is no fox. 狐狸不是狗。",
+    "a dog is not a fox. 狐狸不是狗。",
 )
 
 

@@ -53,7 +53,7 @@ def padding_mask(subject: Subject) -> None:
 
 
 def length_invariance(subject: Subject) -> None:
-    """More padding behind a row changes nothing."""
+    """More padding after a row changes nothing."""
     x = _masked(subject)
     longest = getattr(getattr(subject.model, "backbone", subject.model), "max_length", None)
     longer = dict(x)

@@ -82,7 +82,7 @@ def _imported(plugin: Plugin, options: dict) -> dict:
 
 
 class _Key:
-    """The arguments behind a cache entry, which is the plugin's."""
+    """The arguments of a cache entry, which is the plugin's."""
 
     def __init__(self, plugin: Plugin, options: dict):
         self.plugin, self.options = plugin, options

@@ -41,7 +41,7 @@ def parameters(plugin: Plugin, name: str, others: tuple[str, ...]) -> None:
         not_applicable(f"{name} names no task, and a count is that of the model with its head")
     counted = _counts(others).get(name)
     if counted is None:
-        counted = count_parameters(found)  # alone, so that its own error is told
+        counted = count_parameters(found)  # alone, so that its own error is reported
     if counted != found.parameters:
         fail(
             f"{name} states {found.parameters:,} parameters, and its model has {counted:,}",

@@ -144,7 +144,7 @@ class Subject:
         """The model that all checks share: leave its weights as they are.
 
         Raises:
-            NotApplicable: it does not build, which the check `build` tells.
+            NotApplicable: it does not build, which the check `build` reports.
         """
         if isinstance(self._model, BaseException):
             not_applicable(f"it does not build: see build:{self.name}")
@@ -201,8 +201,8 @@ class Subject:
         raw = guessed(self.task, self.model)
         if raw is None:
             not_applicable(
-                f"nobody told the kit what data the task {self.task.name} reads: give it a method "
-                f"sample_data(), or pass plugin_checks(..., data={{{self.name!r}: [...]}})"
+                f"the kit does not know what data the task {self.task.name} reads: give it a "
+                f"method sample_data(), or pass plugin_checks(..., data={{{self.name!r}: [...]}})"
             )
         return raw, True
 
@@ -221,7 +221,7 @@ class Subject:
             inputs = None
         if not inputs:
             not_applicable(
-                f"{self.name} has no task, and its model does not say what it takes in: a "
+                f"{self.name} has no task, and its model does not say what it reads: a "
                 "functional keras.Model does, and a recipe with a task"
             )
         sizes = (BATCH, *[LENGTH] * 8)

@@ -24,7 +24,7 @@ from modelzoo.testing.check import fail, not_applicable
 def wheel(plugin: Plugin, options: dict) -> None:
     """A wheel built from the project has its recipes, each of them readable, and its entry points.
 
-    Where the project is not to be found, the installed files are held against pip's record.
+    Where the project is not to be found, the installed files are compared with pip's record.
     """
     folder = _project(plugin, options.get("project"))
     if folder is None:

@@ -91,6 +91,6 @@ class Keeper(keras.callbacks.Callback):
         raise ModelzooError(
             f"the training diverged before step {step:,}: the loss is {loss}",
             where=self.run.path,
-            next_step="lower train.learning_rate or raise train.warmup, and begin again with "
-            "--restart",
+            next_step="lower train.learning_rate or raise train.warmup, and begin again "
+            "with --restart",
         )

@@ -12,7 +12,7 @@ class Progress(keras.callbacks.Callback):
     """A bar on a terminal, else a line every half minute; figures for TensorBoard as well.
 
     Args:
-        total: batches of the whole training; `done` of them are behind.
+        total: batches of the whole training; `done` of them are over.
         work: (number, unit) of a batch, for the speed: (4096, "tokens").
         log_dir: of the TensorBoard events, or `None`.
         accumulate: batches of an update: steps are counted in updates.
@@ -35,7 +35,7 @@ class Progress(keras.callbacks.Callback):
         self._since, self._since_done = time.monotonic(), self.done
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
-        if self.writer is not None:  # afterwards the optimizer tells the next step's
+        if self.writer is not None:  # afterwards the optimizer has the next step's
             self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch, logs=None) -> None:

@@ -1,7 +1,7 @@
 """Whisper as CTranslate2 keeps it: `model.bin`, with queries, keys and values in one matrix.
 
 A directory holds `model.bin`, `config.json` with the tokens that are not to be said, and maybe
-`tokenizer.json`. What is read here is in float32 or float16; 8-bit files are refused.
+`tokenizer.json`. What is read here is in float32 or float16; 8-bit files are rejected.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def open_checkpoint(source: str | os.PathLike) -> Checkpoint:
     if path.is_file():
         if path.suffix != ".safetensors":
             raise WeightsError(
-                f"{path.name} is no checkpoint",
+                f"{path.name} is not a checkpoint",
                 where=where,
                 next_step="give a directory, a .safetensors file or a .gguf file",
             )

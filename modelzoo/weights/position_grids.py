@@ -23,8 +23,8 @@ def fit_grids(
 ) -> dict[str, Tensor]:
     """The tensors, with those that a rule calls a grid brought to the model's own.
 
-    Only what can be told is changed: a checkpoint's grid is a square. All else is left as it is,
-    for the check of shapes to refuse.
+    Only what is certain is changed: a checkpoint's grid is a square. All else is left as it is,
+    for the check of shapes to reject.
 
     Args:
         values, weights: of the model; see `mapping`.

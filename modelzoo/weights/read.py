@@ -161,7 +161,7 @@ def _check_values(table, checkpoint, names, values, recipe_name) -> None:
         different = _different(values, unsaid(table.architecture, values, said))
     if different:
         raise WeightsError(
-            f"the checkpoint is no {recipe_name}: {'; '.join(different)}",
+            f"the checkpoint is not a {recipe_name}: {'; '.join(different)}",
             where=checkpoint.where,
             next_step="modelzoo build SOURCE takes the recipe from the checkpoint",
         )

@@ -110,7 +110,7 @@ def sentence_transformers_files(
     Args:
         task_options: of the task text-embedding; what is not there is its default.
         max_length: the tokens at which texts are cut.
-        width: numbers of a vector, which sentence-transformers' Pooling wants to be told.
+        width: numbers of a vector, which sentence-transformers' Pooling asks for.
 
     Example:
         >>> files = sentence_transformers_files({"pooling": "last"}, 512)
@@ -121,7 +121,7 @@ def sentence_transformers_files(
     ours = {own: flag for flag, own in _POOLINGS.values() if own is not None}
     if pooling not in ours:
         raise WeightsError(
-            f"there is no pooling {pooling!r}; there are {', '.join(ours)}",
+            f"pooling {pooling!r} is not supported; choose one of {', '.join(ours)}",
             did_you_mean=nearest(str(pooling), ours),
         )
     kinds = _MODULES if task_options.get("normalize", True) else _MODULES[:2]
@@ -158,7 +158,7 @@ def _modules(content: object) -> list[tuple[str, str]]:
         name = kind.rpartition(".")[2]
         if name not in _MODULES:
             raise WeightsError(
-                f"the module {name} ({kind}) is not supported; there are {', '.join(_MODULES)}",
+                f"the module {name} ({kind}) is not supported; supported are {', '.join(_MODULES)}",
                 where="modules.json",
                 next_step="take a checkpoint without it: its vectors would not be the same",
             )
@@ -182,7 +182,7 @@ def _pooling(config: Mapping[str, Any], place: str) -> str:
         several = " together" if len(on) > 1 else ""
         raise WeightsError(
             f"pooling by {' and '.join(map(str, on))}{several} is not supported; "
-            f"there are {', '.join(can)}, one at a time",
+            f"choose one of {', '.join(can)}",
             where=place,
             next_step="take another checkpoint",
         )

@@ -223,7 +223,7 @@ def marian(family: Any, folder: Path, settings: Settings) -> tokenizers.Tokenize
     unknown = min(scores.values()) - 10  # as SentencePiece counts what it does not know
     scored = [(t if t in known else _MARK + t, scores.get(t, unknown)) for t in tokens]
     backend = _backend(pieces, scored, ids["<unk>"])
-    # A text says its language, so these are no control tokens.
+    # A text says its language, so these are not control tokens.
     backend.add_tokens([tokenizers.AddedToken(one, normalized=False) for one in languages])
     backend.decoder = decoders.Sequence([decoders.Replace(_MARK, ""), backend.decoder])
     return backend

@@ -12,7 +12,7 @@ from modelzoo.errors import WeightsError, require
 from modelzoo.weights.checkpoint import Tensor
 
 # The format's names and numpy's. Integers are counters and position ids of old files, which a
-# table either ignores or refuses by name.
+# table either ignores or rejects by name.
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 _DTYPES |= {"I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
 

@@ -45,7 +45,7 @@ def tokenizer_config(tokenizer: Tokenizer, max_length: int, config: Mapping) -> 
 
 
 def _segments(config: Mapping) -> bool:
-    """Whether the model tells the second text of a pair from the first."""
+    """Whether the model distinguishes the second text of a pair from the first."""
     return config.get("type_vocab_size", 0) > 1
 
 

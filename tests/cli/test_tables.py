@@ -103,7 +103,7 @@ def test_run_reads_each_line_of_a_text_file_and_generates(work, models, capsys):
         (["new.csv", "--out", "no/o.csv"], "there is no folder no\n  next: mkdir -p no"),
         (["a text", "--out", "o.csv"], "--out is for a table of texts"),
         (["new.csv", "--pair", "b"], "--pair does not fit: new.csv is a table"),
-        (["new.csv", "--column", "txt"], "there is no column 'txt'; there are id, text\n"),
+        (["new.csv", "--column", "txt"], "there is no column 'txt'; the columns are id, text\n"),
         (["none.csv"], "no such file"),
         (["empty.csv"], "there is no row in the file"),
         (["hole.csv"], "the column 'text' holds no text here\n  in: hole.csv:2"),

@@ -152,7 +152,7 @@ def test_a_missing_column_and_an_empty_cell_are_told_apart(photos):
     with pytest.raises(DataError, match="'text' is empty: this example has no text") as error:
         read_media_examples(photos / "x.csv", CAPTIONED)
     assert error.value.where.endswith("x.csv:2")
-    with pytest.raises(DataError, match="no column 'label'; there are image, text"):
+    with pytest.raises(DataError, match="no column 'label'; the columns are image, text"):
         read_media_examples(photos / "x.csv", LABELLED)
 
 

@@ -128,7 +128,7 @@ def test_bad_input_is_refused_and_the_bundle_goes_on(bundles):
         bundle.caption(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ModelzooError, match="no `?generate|cannot `generate`"):
         bundle.generate("In the beginning")
-    with pytest.raises(ModelzooError, match="takes in no image at positions 22 to 25"):
+    with pytest.raises(ModelzooError, match="reads no image at positions 22 to 25"):
         stepper = bundle.engine.stepper()
         stepper.prefill_image(image[None], np.arange(22, 26, dtype=np.int32)[None])
     with pytest.raises(ModelzooError, match="shape"):

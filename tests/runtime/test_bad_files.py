@@ -312,7 +312,7 @@ def test_postscript_starts_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a program was started"))
     text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / "a.png").write_bytes(text)
-    with pytest.raises(DataError, match="no image, or of no known format"):
+    with pytest.raises(DataError, match="not an image, or its format is unknown"):
         open_image(tmp_path / "a.png")
 
 

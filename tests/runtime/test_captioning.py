@@ -70,8 +70,8 @@ def test_a_template_puts_its_text_around_the_image_and_the_prompt():
         ("{prompt}{image}", 4, "holds {image} and then {prompt}"),
         ("{image}{image}{prompt}", 4, "holds {image} and then {prompt}"),
         ("a{image} yes{prompt}", 4, "has text before the image, which comes first"),
-        ("{image}{prompt}", 4, "no token behind the image"),
-        ("{prompt}", 0, "no token behind the image"),
+        ("{image}{prompt}", 4, "no token after the image"),
+        ("{prompt}", 0, "no token after the image"),
     ],
 )
 def test_a_template_that_cannot_be_is_refused(template, count, message):

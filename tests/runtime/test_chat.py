@@ -54,7 +54,7 @@ def test_gemma_puts_the_system_message_into_the_first_turn():
 
 
 def test_what_a_template_refuses_is_told_in_its_own_words():
-    with pytest.raises(DataError, match="refuses these messages: Conversation roles must alt"):
+    with pytest.raises(DataError, match="rejects these messages: Conversation roles must alt"):
         template("gemma").render([user("a"), user("b")])
 
 
@@ -88,8 +88,8 @@ def test_keys_that_hold_none_are_left_out():
 @pytest.mark.parametrize(
     "source, message",
     [
-        ("one\n{% if %}", r"is no Jinja: (.|\n)*in: here, line 2"),
-        ("one\n{{ messages", r"is no Jinja(.|\n)*line 2"),
+        ("one\n{% if %}", r"is not valid Jinja: (.|\n)*in: here, line 2"),
+        ("one\n{{ messages", r"is not valid Jinja(.|\n)*line 2"),
         ("{{ 'a' | nofilter }}", "nofilter"),
         ("\n\n{{ foo.bar }}", r"fails: UndefinedError: 'foo' is undefined(.|\n)*line 3"),
         ("{{ 1 + messages[0].content }}", "fails: TypeError"),

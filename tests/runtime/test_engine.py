@@ -219,7 +219,7 @@ def test_the_smallest_window_that_holds_a_chunk_is_taken():
     assert [taken(p, 32) for p in (1, 224, 225)] == ["prefill_32_256"] * 2 + ["prefill_32"]
     assert taken(300, now=2) == "decode" and taken(5, now=1) == "decode_256"  # it stays
     assert taken(0, now=2) == "decode_64"  # a new text
-    with pytest.raises(ModelzooError, match="no signature takes in 7 tokens at a time"):
+    with pytest.raises(ModelzooError, match="no signature reads 7 tokens at a time"):
         taken(1, 7)
     assert (plan.max_length, plan.vocab_size, plan.batch_size) == (1024, 99, 1)
     ids = {n: TensorInfo((1, 1), "int32") for n in ("token_ids", "positions")}

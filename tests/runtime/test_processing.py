@@ -50,7 +50,7 @@ def test_what_is_completed_prepares_as_what_is_not():
         ({"audio": {"num_samples": 5}}, "audio is wrong: it has no 'sample_rate'"),
         ({"audio": {"sample_rate": 8, "num_samples": True}}, "num_samples must be a number from"),
         ({"audio": {"sample_rate": 8, "num_samples": 5, "padding": "zero"}}, "padding 'zero'"),
-        ({"video": {"num_frames": 5}}, "there is no 'image' beside it"),
+        ({"video": {"num_frames": 5}}, "it needs an 'image' too"),
     ],
 )
 def test_what_no_device_could_do_is_refused(processing, says):

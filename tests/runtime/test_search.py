@@ -313,7 +313,7 @@ def test_texts_that_cannot_be_searched_are_refused(tmp_path):
         "blank.txt": "there is no text in it",
         "nul.txt": "this is a binary file",
         "latin.txt": "not UTF-8",
-        "a.jsonl": "'text' is missing; there are txt",
+        "a.jsonl": "'text' is missing; the columns are txt",
         "b.jsonl": "'text' is not text",
         "c.jsonl": "not JSON",
         "blank.tx": "no such file or folder",

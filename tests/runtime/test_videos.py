@@ -116,5 +116,5 @@ def test_a_damaged_note_in_an_animation_is_a_clear_error():
     frames[0].save(file, "PNG", save_all=True, append_images=frames[1:])
     data = file.getvalue()
     note = b"\0\0\0\3tEXta\0b\0\0\0\0"  # its checksum is wrong
-    with pytest.raises(DataError, match="no image, or of no known format"):
+    with pytest.raises(DataError, match="not an image, or its format is unknown"):
         open_video(data[:33] + note + data[33:])

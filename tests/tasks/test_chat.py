@@ -207,7 +207,7 @@ def test_what_a_model_lacks_to_chat_is_said():
     with pytest.raises(ModelzooError, match=r"no chat template(.|\n)*next: .*chat"):
         model.chat("Hi")
     model.chat_template = "{% if %}"
-    with pytest.raises(WeightsError, match="is no Jinja"):
+    with pytest.raises(WeightsError, match="is not valid Jinja"):
         model.chat("Hi")
     model.tokenizer = None
     with pytest.raises(TokenizerError, match="no tokenizer"):

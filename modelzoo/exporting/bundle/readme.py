@@ -106,7 +106,7 @@ def _driving(manifest: dict) -> str:
         lines += [
             "- What is input and output of a signature under one name is state. It begins as "
             "zeros. Pass one buffer as both: it is updated in place.",
-            f"- `prefill_*` takes in all tokens of the prompt but the last, {chunks} a call, at "
+            f"- `prefill_*` reads all tokens of the prompt but the last, {chunks} a call, at "
             "consecutive `positions` that start at 0; what is left over in the last call gets "
             "the token id -1. Then `decode` takes one token at its position, and gives the logits "
             "of the next.",
@@ -126,13 +126,13 @@ def _driving(manifest: dict) -> str:
         if manifest["max_length"]:
             lines.append(
                 f"- Positions end at {manifest['max_length'] - 1}. A call that would pass the end "
-                "must start earlier and take in the same tokens again; the device does not check."
+                "must start earlier and read the same tokens again; the device does not check."
             )
     if "caption" in manifest["processing"]:
         lines += _captions(signatures, manifest["processing"]["caption"])
     elif "token_ids" in signatures.get("encode", {}).get("inputs", {}):
         lines.append(
-            "- `encode` reads the source once (with the eos token behind it, padded with the pad "
+            "- `encode` reads the source once (with the eos token after it, padded with the pad "
             "token, `padding_mask` 1 for tokens and 0 for padding). Its outputs and its "
             "`padding_mask` are inputs of the other signatures."
         )
@@ -162,7 +162,7 @@ def _captions(signatures: dict, frame: dict) -> list[str]:
     name = next(key for key in signatures if key.startswith("prefill_image"))
     return [
         f"- `{name}` writes the image into the state, at {frame['image_tokens']} consecutive "
-        f"`positions` from {len(before)} on. Before it go the tokens {before}; behind it "
+        f"`positions` from {len(before)} on. Before it go the tokens {before}; after it "
         f"{between}, the prompt's tokens, and {after}. Nothing may be written to its positions "
         "again."
     ]
@@ -211,7 +211,7 @@ def _figures(manifest: dict, parity: dict) -> str:
 
 
 def _litert_lm(figures: dict) -> str:
-    """What LiteRT-LM itself wrote, beside Keras."""
+    """What LiteRT-LM itself wrote, compared with Keras."""
     text = (
         f"LiteRT-LM {figures['version']} ran this file: {figures['equal']} of {figures['texts']} "
         "greedy texts are Keras', letter by letter"

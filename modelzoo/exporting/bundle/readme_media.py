@@ -64,13 +64,13 @@ def _of_sounds(how: dict, counted: bool) -> str:
     count = "; `num_samples` says how many are the sound's own" if counted else ""
     return (
         f"- `audio` are {how['num_samples']:,} samples between -1 and 1, "
-        f"{how['sample_rate']:,} a second, one channel; behind a shorter sound stand {rest}"
+        f"{how['sample_rate']:,} a second, one channel; a shorter sound is followed by {rest}"
         f"{count}. The model computes the spectrogram itself."
     )
 
 
 def held_out_text(figures: dict) -> str:
     """What quantization cost, in a sentence."""
-    found = f"{figures['bundle']:.4g} beside {figures['float32']:.4g} in float32."
+    found = f"{figures['bundle']:.4g} compared with {figures['float32']:.4g} in float32."
     where = f"{figures['of']} made for the test" if "of" in figures else "held-out English text"
     return f"On {where}, {figures['metric']}: {found}"

@@ -29,7 +29,7 @@ class Artifact:
         model: the file or directory, relative to the bundle's folder.
         facts: figures for `parity.json`: operations, bytes, expected bytes.
         reference: of a quantized file, the same in float32 among what is only needed on the way:
-            it tells which layer differs first.
+            it shows which layer differs first.
         engine: `engine(bundle) -> engine` that verifies the bundle, for a format that
             `modelzoo.runtime` does not run; it must offer what `runtime.engines.base` describes.
         signatures: what went into the file, where it is not all that the exporter was given.

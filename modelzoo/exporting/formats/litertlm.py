@@ -310,14 +310,14 @@ def _driving(manifest: Mapping) -> str:
         f"- LiteRT-LM does it all: `{manifest['model']}` holds the graph, the tokenizer, the "
         "chat template and the tokens that end a text.\n"
         f"- A text has {manifest['max_length']} tokens at most. The caches have slots to spare "
-        "behind that, for the filling of a prompt's last chunk."
+        "after that, for the filling of a prompt's last chunk."
     )
 
 
 _PYTHON = """
 import litert_lm
 
-# With a directory as cache_dir, the next start is faster; else it writes beside the model.
+# With a directory as cache_dir, the next start is faster; else it writes next to the model.
 engine = litert_lm.Engine("<MODEL>", cache_dir=":nocache")
 greedy = litert_lm.SamplerConfig(top_k=1)
 """

@@ -28,7 +28,7 @@ def compare_text(path: Path, model, engine, window: int, mode: Mode) -> dict:
 
     Args:
         engine: runs the graph inside the file. Where rounding decides between two tokens, its
-            choice is as right as Keras': `verify` holds the two against each other.
+            choice is as right as Keras': `verify` compares the two.
         window: S.
 
     Returns:
@@ -62,7 +62,7 @@ def compare_text(path: Path, model, engine, window: int, mode: Mode) -> dict:
         equal += found == right
         if found != right:
             same = tokenizer.decode(_generate(engine.stepper(), ids, sampling))
-            _refuse(f"behind {prompt!r}", found, right, same)
+            _refuse(f"after {prompt!r}", found, right, same)
     figures = {"version": answer["version"], "texts": len(prompts), "equal": equal}
     if chat:
         figures["chat"] = compare_chat(model, engine, answer["chat"], chat)
@@ -167,7 +167,7 @@ def answer(job: dict) -> dict:
             `question` (or None) and `max_new_tokens` of the reply.
 
     Returns:
-        `version`, `tokens` a text, `texts` behind each prompt, `chat`: the reply, or None.
+        `version`, `tokens` a text, `texts` after each prompt, `chat`: the reply, or None.
     """
     from importlib.metadata import version
 

@@ -84,8 +84,8 @@ def convert(directory: Path, names: list[str], mode: Mode) -> bytes:
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=names)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    # A norm's factor multiplied into the matrix behind it saves nothing, and makes a second table
-    # of one that is tied. Should this switch vanish, check_stored_once tells.
+    # A norm's factor multiplied into the next matrix saves nothing, and makes a second table
+    # of one that is tied. Should this switch vanish, check_stored_once fails.
     converter._experimental_disable_fuse_mul_and_fc = True
     _CONFIGURE[mode.name](converter)
     try:
@@ -110,7 +110,7 @@ _CONFIGURE = {"float32": _float32, "float16": _float16, "int8": _float32, "int4"
 
 
 def _explained(error) -> ExportError:
-    """The converter's error as the operations that it refused, each with its layers."""
+    """The converter's error as the operations that it rejected, each with its layers."""
     places: dict[str, list[str]] = {}
     for one in getattr(error, "errors", None) or []:
         operation = one.operator.name.removeprefix("tf.")

@@ -162,7 +162,7 @@ def _with_tables(products: list[Product]) -> tuple[Product, ...]:
 
 
 def layer_path(name: str, layers: Collection[str]) -> str:
-    """The layer behind a tensor's name, as far as the name tells.
+    """The layer that a tensor's name points to, as far as it does.
 
     TensorFlow numbers a scope that it enters again.
 

@@ -183,7 +183,7 @@ def _fill_in_swift(group) -> str:
 
 
 _CPP_HOW = (
-    "LiteRT's C++ library. `Duplicate` makes a second handle of the same buffer. The code behind "
+    "LiteRT's C++ library. `Duplicate` makes a second handle of the same buffer. The code after "
     "the includes goes into a function that returns `litert::Expected<void>`."
 )
 _CPP = """
@@ -232,8 +232,8 @@ def _fill_in_cpp(group) -> str:
 
 
 _JS_HOW = (
-    "`npm install @litertjs/core`, and its folder `wasm/` served beside the page. State comes back "
-    "as new tensors: pass them to the next call, and `delete()` the old ones."
+    "`npm install @litertjs/core`, and its folder `wasm/` served next to the page. State comes "
+    "back as new tensors: pass them to the next call, and `delete()` the old ones."
 )
 _NOT_IN_JS = (
     "### JavaScript (browser)\n\nLiteRT.js cannot load this bundle: its cache is int8. Export it "

@@ -1,4 +1,4 @@
-"""What the child does: turn a model into a bundle, or hold a bundle against a model."""
+"""What the child does: turn a model into a bundle, or compare a bundle with a model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         prepare(model, mode, quantization_of(model))
     progress(f"converting to {format.name}")
     artifact = registry.exporter(format.name)(model, signatures, folder, mode=mode, scratch=scratch)
-    if mode.quantized:  # what it is held against is the model as it was
+    if mode.quantized:  # it is compared with the model as it was
         model = _chosen(open_model(job["model"], progress), job)
         model.set_weights(weights)
         stamp(model, source)

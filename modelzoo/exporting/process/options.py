@@ -11,7 +11,7 @@ from modelzoo.recipe.schema import validate_against
 
 
 def export_options(model, given: dict) -> dict:
-    """The recipe's `[export]` table under what was given, held against the model.
+    """The recipe's `[export]` table under what was given, checked against the model.
 
     Raises:
         RecipeError: an option that the model does not have (with the nearest), or of a wrong type.

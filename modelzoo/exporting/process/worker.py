@@ -75,7 +75,7 @@ def _named(error: BaseException) -> ModelzooError:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     # TensorFlow writes files in native code, and says so in words only.
     if full or "No space left on device" in str(error):
-        return OutputError("the disk is full", next_step="free some space; nothing was left behind")
+        return OutputError("the disk is full", next_step="free some space; no file is left")
     if isinstance(error, MemoryError):
         return ExportError("there is not enough memory for the conversion")
     first = str(error).strip().partition("\n")[0]

@@ -1,7 +1,7 @@
 """Activations made ready for 8 bits, from what a model computes over a sample of text.
 
 On a device each token's activations share one 8-bit scale, so a channel far larger than
-the others leaves them nothing. `smooth` moves it into the weights behind, which changes no output
+the others leaves them nothing. `smooth` moves it into the next weights, which changes no output
 (Xiao et al. 2022, SmoothQuant; here by the channels' energy and not by their largest numbers, which
 a single token decides).
 """

@@ -20,13 +20,13 @@ class Mode:
 
     Attributes:
         name: as in `--quantize` and in the manifest.
-        bytes_per_weight: what a weight takes in the file.
+        bytes_per_weight: what a weight occupies in the file.
         max_error: largest absolute error of an output against Keras, as long as the output's
             numbers stay small.
         relative: beyond that, the share of the output's largest number that an error may be.
         min_cosine: between an output and Keras'.
         same_text: whether greedy generation must give Keras' tokens, one by one.
-        quantized: weights are whole numbers; a task's metric is then held against float32 too.
+        quantized: weights are whole numbers; a task's metric is then compared with float32 too.
         max_loss: how much the perplexity of held-out text may grow, as a share.
         max_drop: how much less of held-out texts may get the right label or neighbour.
     """

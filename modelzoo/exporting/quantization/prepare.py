@@ -22,7 +22,7 @@ def prepare(model, mode: Mode, how: Quantization) -> None:
     """Change a model's weights in place: for int8 no answer of it, for int4 to what 4 bits hold.
 
     Both: what enters the language-model head is rotated, so that 8 bits suffice for it.
-    int8: channels of activations are evened out, and what is behind a gate is rotated.
+    int8: channels of activations are evened out, and what follows a gate is rotated.
     int4: each matrix becomes 16 levels a block, with a scale and an offset.
     """
     from modelzoo.exporting.quantization.calibrate import blocks_of, smooth

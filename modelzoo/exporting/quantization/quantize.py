@@ -12,7 +12,7 @@ fully connected layers, convolutions (8 bits at least) and tables hold, except w
     "head" = "float32"
 
 A layer with the attribute `keep_float32 = True` says so itself: what turns sound into a
-spectrogram, whose constants are no weights.
+spectrogram, whose constants are not weights.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def precision_of(product: Product, mode: Mode, how: Quantization) -> str:
 
 
 def minimum_bytes(file: File, mode: Mode, how: Quantization) -> int:
-    """What the constants of a float32 file take in this mode at least, scales and all."""
+    """What the constants of a float32 file occupy in this mode at least, scales and all."""
     total, seen = file.constant_bytes, set()
     for product in file.products:
         if product.buffer in seen:

@@ -3,7 +3,7 @@
 8 bits for all of a token's activations are few where one is far larger than the rest. An orthogonal
 matrix before a product and its inverse in the weights change no answer, and spread every
 activation over its whole block (Ashkboos et al. 2024, QuaRot). It costs a product with a matrix of
-64 x 64, so it stands only where it pays: behind a gate, whose product of two numbers makes the
+64 x 64, so it stands only where it pays: after a gate, whose product of two numbers makes the
 largest activations of a transformer, and before the head.
 """
 

@@ -23,7 +23,7 @@ class Difference:
         cosine: between the two as vectors; 1 where both are all zeros.
         largest: the largest number of the right result.
         finite: no nan and no infinity in either.
-        state: what goes back into the model, a cache for one, and is no answer by itself.
+        state: what goes back into the model, a cache for example, and not an answer by itself.
     """
 
     max_abs_error: float

@@ -19,7 +19,7 @@ def held_out_texts() -> Iterator[str]:
 
 
 def calibration_texts() -> Iterator[str]:
-    """Those of the modules behind."""
+    """Docstrings of the modules that follow."""
     return _texts(_HELD_OUT, None)
 
 

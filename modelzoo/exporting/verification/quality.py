@@ -1,4 +1,4 @@
-"""What quantization costs the task: the bundle beside float32, on text that neither was made for.
+"""What quantization costs the task: the bundle against float32, on text that neither was made for.
 
 The text is English prose, the docstrings of this Python's library; for media see `held_out_media`.
 The figures say how far two models are apart, so it need not be what they were trained on.
@@ -28,7 +28,7 @@ def passages(count: int = PASSAGES) -> list[str]:
 
 
 def language_model(generation, tokenizer, mode: Mode) -> dict:
-    """Perplexity of a text token by token through the state, beside Keras' on the whole text.
+    """Perplexity of a text token by token through the state, against Keras' on the whole text.
 
     A model that writes about an image or a sound is given what it writes itself.
 
@@ -69,7 +69,7 @@ def _prose(generation, tokenizer) -> list[int]:
 def encoder(bundle, model, mode: Mode) -> dict | None:
     """How often labels agree; or how well a passage's first half finds its second.
 
-    Of a model with several towers, the one that lost most; the `others` beside it.
+    Of a model with several towers, the one that lost most; the `others` against it.
 
     Args:
         bundle: a `runtime.Model`.
@@ -112,7 +112,7 @@ def complaint(figures: dict) -> str | None:
     change, allowed = figures["change"], figures["allowed"]
     if (change > allowed) if allowed > 0 else (change < allowed):
         return (
-            f"held-out {figures['metric']}: {figures['bundle']:.4g} beside "
+            f"held-out {figures['metric']}: {figures['bundle']:.4g} against "
             f"{figures['float32']:.4g} in float32, a change of {change:+.2%}; "
             f"{allowed:+.0%} is allowed"
         )

@@ -114,7 +114,7 @@ def signature_calls(
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The calls that a verification makes: (signature, inputs), to be answered with outputs.
 
-    A generator: send it each call's outputs, which later signatures of the same round take in. A
+    A generator: send it each call's outputs, which later signatures of the same round read. A
     round with half-empty inputs is followed by one with full ones.
     """
     for first, share in enumerate((0.6, 1.0)):

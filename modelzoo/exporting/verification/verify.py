@@ -203,7 +203,7 @@ class Generation:
         source: what the model looks at while it writes: the inputs of `encode`, or those of
             `prefill_image` without the state.
         kept: positions that an image takes, before those of the tokens that are compared.
-        window: tokens that fit behind them.
+        window: tokens that fit after them.
     """
 
     def __init__(self, engine, model, samples: Samples, tokenizer, mode: Mode):
@@ -377,7 +377,7 @@ class Generation:
         """Compare the likeliest tokens, one text after another.
 
         Where two tokens are as likely as the allowed error can tell, either is right, and the
-        comparison goes on behind Keras' choice.
+        comparison goes on after Keras' choice.
         """
         counts = {"compared": 0, "equal": 0, "ties": 0}
         for first, (length, new) in enumerate(GREEDY):

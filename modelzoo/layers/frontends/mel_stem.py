@@ -37,7 +37,7 @@ class MelStem(keras.layers.Layer):
         mel: how the spectrogram is computed.
         num_columns: T of the spectrogram; even.
         hidden_dim: width D.
-        activation_name: behind each convolution.
+        activation_name: after each convolution.
 
     Call: audio (B, N) of `num_columns * mel.hop` samples -> (B, T / 2, D).
     """
@@ -87,6 +87,6 @@ class MelStem(keras.layers.Layer):
         x = self.spectrogram(ops.reshape(audio, (-1, self.num_samples)))
         x = ops.cast(x, self.compute_dtype)
         for convolution in (self.first, self.second):
-            # A column of zeros at both ends: "same" would put both behind at stride 2.
+            # A column of zeros at both ends: "same" would put both at the end at stride 2.
             x = self.activation(convolution(ops.pad(x, ((0, 0), (1, 1), (0, 0)))))
         return x + ops.cast(self.positions, x.dtype)

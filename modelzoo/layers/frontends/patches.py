@@ -25,8 +25,8 @@ class PatchEmbedding(keras.layers.Layer):
     Args:
         patch_size: P.
         hidden_dim: D.
-        frames: of a kernel that sees so many frames of a film at once; a still image counts as that
-            many equal ones (ImageBind, Girdhar et al. 2023).
+        frames: of a film, that a kernel sees at once; a still image is repeated as often
+            (ImageBind, Girdhar et al. 2023).
 
     Call: images (B, H, W, channels), H and W static -> (B, h * w, D), row by row.
 

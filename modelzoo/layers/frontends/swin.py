@@ -87,7 +87,7 @@ class PatchMerging(keras.layers.Layer):
 
 
 def rolled(x, by: int) -> Tensor:
-    """(B, H, W, D) moved down and right by so many, what falls out coming in at the other end."""
+    """(B, H, W, D) moved down and right, what falls out coming in at the other end."""
     for axis in (1, 2) if by else ():
         size = x.shape[axis]
         low, high = ops.split(x, [-by % size], axis=axis)

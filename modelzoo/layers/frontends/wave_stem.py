@@ -18,7 +18,7 @@ _EPSILON = 1e-5
 
 
 def conv_lengths(num_samples: int) -> list[int]:
-    """Columns behind each convolution.
+    """Columns after each convolution.
 
     >>> conv_lengths(16_000)
     [249, 81, 40]

@@ -72,7 +72,7 @@ def frame_of(
         if start is None:
             raise RecipeError(
                 "the tokenizer has no token that a caption could begin with (bos, pad or eos)",
-                next_step='give task_options.template, "{image}Caption: {prompt}" for one',
+                next_step='give task_options.template, for example "{image}Caption: {prompt}"',
             )
         parts = {"before": [], "between": [start], "after": []}
     else:
@@ -84,7 +84,7 @@ def frame_of(
             "after": parts["after"],
         }
     if not parts["between"] and not parts["after"]:
-        raise RecipeError(f"the template {template!r} has no token behind the image to begin with")
+        raise RecipeError(f"the template {template!r} has no token after the image to begin with")
     if image_tokens and image_token is None and parts["before"]:
         raise RecipeError(
             f"the template {template!r} has text before the image, which comes first in this model",
@@ -129,7 +129,7 @@ def framed(frame: Mapping, prompt: Sequence[int], image: bool = True) -> list[in
     """A prompt's ids in their frame, with the image's positions in front or in their place.
 
     Args:
-        image: False leaves the image's positions out, for who counts from behind them.
+        image: False leaves the image's positions out, for callers that count from their end.
 
     >>> frame = {"before": [1], "image_tokens": 2, "image_token": 9, "between": [], "after": [4]}
     >>> framed(frame, [7, 8])
@@ -236,7 +236,7 @@ class CaptionAbility(Ability, Captions):
 
 
 def take_in(stepper, prompts: list[list[int]], frame: Mapping, images: np.ndarray) -> None:
-    """Put images (B, H, W, 3) in their place in a fresh state, behind what stands before them.
+    """Put images (B, H, W, 3) in their place in a fresh state, after what is before them.
 
     Only for a model whose images are tokens. The stepper's `kept` then says how many positions
     hold what no token could write again.
@@ -275,7 +275,7 @@ def captions(
     Returns: a str for one image, for a list a list of str.
 
     Raises:
-        DataError: a file that is no image, or damaged.
+        DataError: a file that is not an image, or damaged.
         OverflowTextError: the prompt is longer than the window.
         ModelzooError: an empty list, or another number of prompts than images.
     """

@@ -1,6 +1,6 @@
 """Images, sounds and videos through a bundle: from a file, its bytes or an array to an answer.
 
-Which medium a signature reads is told by the name of its input, and how a file becomes that input
+Which medium a signature reads follows from the name of its input, and how a file becomes that input
 by the manifest's `processing`: the same functions prepare it for training.
 """
 
@@ -58,7 +58,7 @@ def is_one_medium(medium) -> bool:
 
 
 def many_media(media) -> list:
-    """A list of media; refused here if it is none."""
+    """A list of media; rejected here if it is none."""
     if isinstance(media, Mapping) or not isinstance(media, Iterable):
         raise ModelzooError(
             f"a file, its bytes, an array, or a list of these, not {type(media).__name__}"
@@ -106,7 +106,7 @@ def _prepared(kind: str, source, processing: Mapping, truncate: bool) -> dict[st
 
 
 class MediaAbilities(Ability, Embeds, EmbedsMedia, ZeroShot):
-    """What `runtime.Model` does with media: mixed into it, and told from its signatures.
+    """What `runtime.Model` does with media: mixed into it, as its signatures allow.
 
     A medium is a path, a file's bytes, an array or a Pillow image; of a sound also (samples, sample
     rate). A list of them gives a list of answers, and many go through a signature at once where it
@@ -281,7 +281,7 @@ def _prepared_ahead(kind: str, items: Sequence, processing: Mapping, truncate: b
 
 
 def _calls(signatures: Mapping, base: str, key: str, count: int) -> list[tuple[str, int]]:
-    """(signature, rows) of the calls that take in `count` media; the last may not be full."""
+    """(signature, rows) of the calls that read `count` media; the last may not be full."""
     rows_of = {
         name: info.inputs[key].shape[0]
         for name, info in signatures.items()

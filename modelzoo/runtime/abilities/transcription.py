@@ -208,7 +208,7 @@ def has_spaces(language: str | None, before: str, after: str) -> bool:
 
 
 def prompt_of(tokenizer, language: str | None = None) -> list[int]:
-    """The ids that a text begins behind: start, language and task where given, no timestamps.
+    """The ids that precede a text: start, language and task where given, no timestamps.
 
     A tokenizer without Whisper's control tokens begins with its start, bos or pad token.
 
@@ -245,7 +245,7 @@ class Restrained:
     """A stepper that gives no chance to what is not to be said.
 
     That is the model's own list, every control token but those that end a text, and ids that the
-    tokenizer does not know; behind the prompt also what a text must not begin with.
+    tokenizer does not know; after the prompt also what a text must not begin with.
 
     Args:
         first: the position of the prompt's last token.

@@ -58,11 +58,11 @@ class Window:
 
     Attributes:
         slots: positions that the state has room for; None for a state that does not grow.
-        calls: T -> signature that takes in T tokens; 1 is `decode`, whose logits a prefill leaves
+        calls: T -> signature that reads T tokens; 1 is `decode`, whose logits a prefill leaves
             unread: for a few tokens that is cheaper than a padded chunk.
         state: names and shapes of what is carried over.
-        image: signature that takes in an image whose vectors are tokens, where there is one.
-        drafts: T -> signature that takes in T tokens and gives the logits behind each.
+        image: signature that reads an image whose vectors are tokens, where there is one.
+        drafts: T -> signature that reads T tokens and gives the logits after each.
     """
 
     slots: int | None
@@ -96,11 +96,11 @@ class Window:
         return self.drafts[length]
 
     def holds(self, position: int, length: int = 1) -> bool:
-        """Whether a chunk of `length` tokens that ends at `position` can be taken in here."""
+        """Whether a chunk of `length` tokens that ends at `position` can be read here."""
         return length in self.calls and (self.slots is None or position < self.slots)
 
     def filled(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The state's tensors: what is kept of a smaller window, and zeros behind it."""
+        """The state's tensors: what is kept of a smaller window, and zeros after it."""
         arrays = {name: np.zeros(info.shape, info.dtype) for name, info in self.state.items()}
         for name, array in kept.items():
             arrays[name][tuple(slice(size) for size in array.shape)] = array
@@ -144,14 +144,14 @@ class StepPlan:
             if window.image and fits and (window.slots or 0) >= (now.slots or 0):
                 return window, window.image
         raise ModelzooError(
-            f"this model takes in no image at positions {int(positions.min())} to {last}",
+            f"this model reads no image at positions {int(positions.min())} to {last}",
             next_step="put less text before the image, or export with other windows",
         )
 
     def window_for(self, positions: np.ndarray, now: Window) -> Window:
         """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
 
-        A text that begins anew, at position 0, begins in the first window that there is.
+        A text that begins again, at position 0, begins in the first window that there is.
 
         Raises:
             ModelzooError: the chunk passes the end of the last window. The device would write it
@@ -168,7 +168,7 @@ class StepPlan:
             if (window.slots or 0) >= smallest and window.holds(last, length):
                 return window
         raise ModelzooError(
-            f"no signature takes in {length} tokens at a time; there is "
+            f"no signature reads {length} tokens at a time; choose one of "
             f"{', '.join(map(str, self.prefill_lengths))}"
         )
 
@@ -235,7 +235,7 @@ def _is_keys(name: str) -> bool:
 
 
 def checked_inputs(name: str, info: SignatureInfo, inputs: Mapping) -> dict[str, np.ndarray]:
-    """The inputs of one call as arrays of the signature's dtypes; refused if they do not fit."""
+    """The inputs of one call as arrays of the signature's dtypes; rejected if they do not fit."""
     for key in inputs:
         if key not in info.inputs:
             raise ModelzooError(

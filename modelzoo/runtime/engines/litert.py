@@ -312,7 +312,7 @@ def _environment():
 def _return_free_memory() -> None:
     """What was freed goes back to the system, where the C library would keep it for later (glibc).
 
-    Loading and each window leave tens of megabytes behind that nothing asks for again.
+    Loading and each window leave tens of megabytes that nothing asks for again.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:

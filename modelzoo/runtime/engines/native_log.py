@@ -96,7 +96,7 @@ def quiet_tensorflow() -> Iterator[None]:
 
 
 def mute_exit() -> None:
-    """Native code tells what it tears down after Python is gone; Python's own messages stay."""
+    """Native code reports what it tears down after Python is gone; Python's own messages stay."""
     if sys.stderr is not None and sys.stderr is sys.__stderr__:
         _flush()
         sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding)

@@ -47,7 +47,7 @@ def sizes_of(signatures: Mapping[str, SignatureInfo], base: str) -> tuple[Size, 
 
 
 def plan_calls(sizes: Sequence[Size], lengths: Sequence[int]) -> list[tuple[Size, list[int]]]:
-    """(size, texts) of the calls that take in texts of so many tokens, none longer than all sizes.
+    """(size, texts) of the calls that read texts of these lengths, none longer than all sizes.
 
     Each text goes through the shortest that holds it. Of several that need the same length, as
     many as there are rows go together; a call is filled up only where nothing smaller is left.

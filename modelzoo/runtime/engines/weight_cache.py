@@ -3,7 +3,7 @@
 XNNPACK, which computes for LiteRT, trusts its cache file: with damaged bytes inside it answers
 wrongly, and on a full disk it ends the process. So it never writes to the disk here. It packs into
 memory, that is copied to a file of another name, and the file is renamed when it is whole. Beside
-it lies a `.json` with its size, time and a checksum; where they differ, weights are packed anew.
+it lies a `.json` with its size, time and a checksum; where they differ, weights are packed again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TypeVar
 from modelzoo.errors import BundleError, warn
 from modelzoo.files import read_json
 
-MEMORY = ":memory:"  # LiteRT's name for a cache that signatures share and that is no file
+MEMORY = ":memory:"  # LiteRT's name for a cache that signatures share and that is not a file
 
 _BLOCK, _BLOCKS = 1 << 14, 64
 _MOST_FACTS = 1 << 12  # bytes of the file beside it
@@ -112,7 +112,7 @@ def cpu_kind() -> str:
 
 
 def _load_from(file: Path, load: Callable[[str], T]) -> T:
-    """With a whole file, which LiteRT maps; one that it refuses or rewrites is removed."""
+    """With a whole file, which LiteRT maps; one that it rejects or rewrites is removed."""
     before = file.stat()
     try:
         model = load(str(file))
@@ -174,7 +174,7 @@ def _copy(memory: int, part: Path) -> None:
 
 
 def _publish(part: Path, file: Path) -> None:
-    """Give a whole file its name. Between the two renames others find no match and pack anew."""
+    """Give a whole file its name. Between the two renames others find no match and pack again."""
     status = part.stat()
     content = {"size": status.st_size, "time": status.st_mtime_ns, "checksum": checksum(part)}
     with _part(file) as facts:

@@ -11,7 +11,7 @@ the row's end. Every token is chosen from the logits of its own place by the row
 drafts change how many passes a text takes, and no token of it. Only a single row drafts: in a batch
 the passes are those of its slowest row, and more tokens cost it more.
 
-A row that slides is taken in anew while the others stand still: for them each chunk holds what is
+A row that slides is read again while the others stand still: for them each chunk holds what is
 in those slots already. So a row of a batch gets what it gets alone.
 """
 
@@ -42,7 +42,7 @@ class Stepper(Protocol):
         max_length: positions that the state has room for, or None (recurrent: no limit).
         vocab_size: ids V.
         prefill_length: tokens T of a `prefill` call. A stepper that accepts several has
-            `prefill_lengths` too, a tuple of them. One that has taken in an image has `kept`: so
+            `prefill_lengths` too, a tuple of them. One that has read an image has `kept`: so
             many positions at the beginning that no token of a prompt could write again. One that
             checks drafts is a `DraftStepper`.
     """
@@ -81,7 +81,7 @@ class DraftStepper(Stepper, Protocol):
 
 
 class ImageStepper(Stepper, Protocol):
-    """A stepper that can also take in images, where the model has a signature for them."""
+    """A stepper that can also read images, where the model has a signature for them."""
 
     kept: int
 
@@ -93,7 +93,7 @@ class Generation:
     """An iterator over (row, token) that also says how each row ended.
 
     Args:
-        start: the stepper's state already holds so many of the prompts' first tokens; of a prompt
+        start: the stepper's state already holds that many of the prompts' first tokens; of a prompt
             that is longer than a window that slides, those that are not left out.
 
     Attributes:
@@ -216,7 +216,7 @@ class Generation:
         return logits
 
     def _slide(self, positions: list[int]) -> None:
-        """Take in anew the rows whose next position lies outside the window."""
+        """Read the rows again whose next position lies outside the window."""
         histories = [p + t for p, t in zip(self.prompts, self.tokens, strict=True)]
         full = [row for row, place in enumerate(positions) if place == self._stepper.max_length]
         rows = [self._window(history) for history in histories]
@@ -379,7 +379,7 @@ def generate_text(
 
 
 def encode_prompt(tokenizer, text: str) -> list[int]:
-    """A text's ids, behind those that the tokenizer puts before every text (Gemma's bos).
+    """A text's ids, after those that the tokenizer puts before every text (Gemma's bos).
 
     For an empty text the bos role, else eos, that a model starts from.
     """

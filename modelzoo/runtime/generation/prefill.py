@@ -1,4 +1,4 @@
-"""Prompts are taken in by chunks of static length. numpy only."""
+"""Prompts are read in chunks of static length. numpy only."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def prefill(stepper, prompts: list[list[int]], start: int = 0, end: int | None =
 
     Args:
         start: the state already holds the tokens before this position.
-        end: what lies at this position and behind it need not be taken in; where a chunk reaches
+        end: what lies at this position and after it need not be read; where a chunk reaches
             beyond, it holds the prompts' own tokens.
 
-    What a stepper says that it has `kept`, an image at the beginning, is not taken in again.
+    What a stepper says that it has `kept`, an image at the beginning, is not read again.
     """
     sizes = getattr(stepper, "prefill_lengths", (stepper.prefill_length,))
     kept = getattr(stepper, "kept", 0)
@@ -57,10 +57,10 @@ def left_out(length: int, max_length: int | None) -> int:
 def plan_chunks(
     length: int, sizes: Sequence[int], max_length: int | None, start: int = 0, kept: int = 0
 ) -> list[tuple[int, int]]:
-    """(start, size) of the prefill calls that take in the tokens from `start` to `length`.
+    """(start, size) of the prefill calls that read the tokens from `start` to `length`.
 
     The size that costs least for each useful token is taken each time. A chunk that would pass the
-    end of the window starts earlier instead, and takes in again what is already there; but no chunk
+    end of the window starts earlier instead, and reads again what is already there; but no chunk
     begins before `kept`.
 
     >>> plan_chunks(10, [4], max_length=11)

@@ -42,9 +42,9 @@ class Sampling:
 
     Args:
         max_new_tokens: tokens to generate at most; None goes on to the end of the window.
-        when_full: what happens at the end of the model's window. "stop" ends the row, and refuses
+        when_full: what happens at the end of the model's window. "stop" ends the row, and rejects
             a prompt that is longer. "slide" leaves out the beginning, half a window at a time:
-            the rest is taken in anew from position 0, so that the next token is the one that the
+            the rest is read again from position 0, so that the next token is the one that the
             rest alone, given as a prompt, is continued with.
         temperature: 0 takes the most likely token (the lowest id of equals); above 0, logits are
             divided by it and a token is drawn.

@@ -1,4 +1,4 @@
-"""A conversation's state: what an earlier turn has put into the KV cache is not taken in again.
+"""A conversation's state: what an earlier turn has put into the KV cache is not read again.
 
 A slot of the state is a position, so it stays right as long as the tokens up to it are the same.
 """
@@ -36,8 +36,8 @@ class Session:
     Args:
         new_stepper: `new_stepper(length)`, a fresh state of one row with room for `length`
             positions or more, up to the model's window; `None` where the model has no window.
-        max_length: the model's window; `None` for a recurrent model, whose state is no list of
-            slots: each prompt is then taken in from its start.
+        max_length: the model's window; `None` for a recurrent model, whose state is not a list of
+            slots: each prompt is then read from its start.
         stamp: differs from what it was when the model's weights do; then nothing is reused.
 
     Attributes:
@@ -67,7 +67,7 @@ class Session:
         self._turn = 0
 
     def generate(self, ids: Sequence[int], sampling: Sampling | None = None) -> Generation:
-        """Continue `ids`: what the state already holds of their beginning is not taken in again.
+        """Continue `ids`: what the state already holds of their beginning is not read again.
 
         The next call ends this one's `Generation`, if it still runs.
 
@@ -137,7 +137,7 @@ class _Turn:
                 "this reply was ended by a later one of the same session",
                 next_step="read a stream to its end first, or take another session for it",
             )
-        # Padding goes over the slots behind: those are lost, and if the call is interrupted its
+        # Padding goes over the next slots: those are lost, and if the call is interrupted its
         # own as well.
         del session.tokens[int(positions[0, 0]) :]
         result = call(token_ids, positions)
@@ -146,7 +146,7 @@ class _Turn:
 
 
 class ChatSession:
-    """Conversations with a model, one at a time; each turn takes in only what is new.
+    """Conversations with a model, one at a time; each turn reads only what is new.
 
     Args:
         session: the model's state.
@@ -203,7 +203,7 @@ class ChatSession:
 
         Raises:
             OverflowTextError: longer than the model's window, and that is not to slide.
-            DataError: malformed messages, or such as the template refuses.
+            DataError: malformed messages, or messages that the template rejects.
             ModelzooError: a wrong option, or a template that fails.
         """
         sampling, variables = self._split(options)

@@ -198,7 +198,7 @@ def explained(where: str) -> Iterator[None]:
         raise _too_large("far more", where) from error
     except pillow.UnidentifiedImageError as error:
         raise DataError(
-            "this is no image, or of no known format",
+            "this is not an image, or its format is unknown",
             where=where,
             next_step="check the file; PNG, JPEG, WebP, GIF, BMP, TIFF and PPM are read",
         ) from error

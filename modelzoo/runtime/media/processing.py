@@ -61,7 +61,7 @@ def completed(processing: Mapping | None) -> dict[str, Any]:
             if not _is(table[key], kinds[key]):
                 raise _wrong(name, f"{key} must not be {shown(table[key])}")
     if "video" in found and "image" not in found:
-        raise _wrong("video", "there is no 'image' beside it, which says how a frame is made")
+        raise _wrong("video", "it needs an 'image' too, which says how a frame is made")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the pixels in an image file: notes, profiles, other programs' data.
+"""What an image file holds besides the pixels: notes, profiles, other programs' data.
 
 A decoder gives up on a file when one of them is damaged, and the pixels are whole all the same.
 """

@@ -54,11 +54,14 @@ def open_sound(source, sample_rate: int) -> np.ndarray:
     if samples.ndim == 2:
         axis = int(np.argmin(samples.shape))
         if samples.shape[axis] > _MOST_CHANNELS:
-            raise DataError(f"samples of shape {samples.shape} are no sound", where=where)
+            raise DataError(
+                f"expected at most {_MOST_CHANNELS} channels, got samples of shape {samples.shape}",
+                where=where,
+            )
         samples = samples.mean(axis=axis, dtype=np.float64)
     if samples.ndim != 1:
         raise DataError(
-            f"samples of shape {samples.shape} are no sound",
+            f"expected samples of shape (n,) or (n, channels), got {samples.shape}",
             where=where,
             next_step="give (n,) for one channel, or (n, channels)",
         )
@@ -71,8 +74,8 @@ def prepare_sound(source, processing: Mapping, truncate: bool = False) -> tuple[
 
     Args:
         source: as `open_sound`.
-        processing: `sample_rate`, `num_samples` N, and `padding`: "zeros" behind, or "repeat": as
-            often as it fits whole, then zeros.
+        processing: `sample_rate`, `num_samples` N, and `padding`: "zeros" after the sound, or
+            "repeat": as often as it fits whole, then zeros.
         truncate: keep the beginning of what is too long.
 
     Returns: (N,) float32 and an int.
@@ -161,7 +164,9 @@ def _decoded(data: bytes, where: str) -> tuple[np.ndarray, int]:
     ):
         _check_rate(file.samplerate, where)
         if file.channels > _MOST_CHANNELS:
-            raise DataError(f"a sound of {file.channels} channels is no sound", where=where)
+            raise DataError(
+                f"expected at most {_MOST_CHANNELS} channels, got {file.channels}", where=where
+            )
         _check_length(file.frames, where)
         samples, length = np.empty(file.frames, np.float32), 0  # not in memory until written
         while len(part := file.read(_PART // file.channels, dtype="float32", always_2d=True)):

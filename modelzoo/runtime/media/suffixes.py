@@ -1,4 +1,4 @@
-"""Which medium a file holds, told by its suffix. Standard library only."""
+"""Which medium a file holds, by its suffix. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = {"image": IMAGES, "audio": SOUNDS, "video": VIDEOS}
 
 
 def kind_of_file(path: object) -> str | None:
-    """ "image" or "audio" by a path's suffix; `None` for others, and for what is no path.
+    """ "image" or "audio" by a path's suffix; `None` for others, and for what is not a path.
 
     >>> kind_of_file("a/photo.JPG"), kind_of_file("hello.wav"), kind_of_file("hello")
     ('image', 'audio', None)

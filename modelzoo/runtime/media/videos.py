@@ -1,6 +1,6 @@
 """Videos as frames: an animation, a folder of images, an array, a list of images.
 
-Films (.mp4) need a decoder that is no small thing: ffmpeg makes a folder of images of them.
+Films (.mp4) need a decoder that is large: ffmpeg makes a folder of images of them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _of_array(frames: np.ndarray, where) -> list:
 
 def _of_animation(source: Path | bytes) -> list:
     image_module = require("PIL.Image", "media")
-    open_image(source)  # whatever is wrong with the file is told in one way
+    open_image(source)  # whatever is wrong with the file is reported in one way
     import io
 
     frames = []

@@ -111,7 +111,7 @@ def vectors_of(
         known: vectors of an earlier time.
         keep: is given all vectors at the end, if any is new or gone; and what there is of them,
             those of `known` too, if it ends early.
-        progress: is told (done, all) of the texts that have to be embedded.
+        progress: is called with (done, all) of the texts that have to be embedded.
     """
     known = dict(known or {})
     wanted = {digest(passage.text): passage.text for passage in passages}
@@ -165,7 +165,7 @@ def write_vectors(path: str | os.PathLike, model: str, vectors: Known) -> None:
 
 
 def read_vectors(path: str | os.PathLike, model: str) -> dict[bytes, np.ndarray]:
-    """Vectors that `write_vectors` wrote; none where there is no file. Nothing is unpickled.
+    """Vectors that `write_vectors` wrote, or none where there is no file. Pickles are never loaded.
 
     Raises:
         DataError: damaged, no index, or of another model or a newer modelzoo.
@@ -176,7 +176,7 @@ def read_vectors(path: str | os.PathLike, model: str) -> dict[bytes, np.ndarray]
     with open_arrays(path, DataError, "the index cannot be read", _AGAIN) as file:
         arrays = dict(file) if file.keys() == _ARRAYS else {}
     if not arrays or arrays["version"].dtype.kind != "i" or arrays["version"].shape:
-        raise _refused(path, "is no index of modelzoo search")
+        raise _refused(path, "is not an index of modelzoo search")
     if int(arrays["version"]) != FORMAT_VERSION:
         raise _refused(path, f"has format {arrays['version']}, and this modelzoo reads 1")
     if str(arrays["model"]) != model:

@@ -80,7 +80,7 @@ def media_embedder(
     Args:
         model: offers `embed_image`, `embed_audio`.
         width: D.
-        bad: is told of a file that cannot be read, whose vector then is zeros and which no query
+        bad: called with a file that cannot be read, whose vector then is zeros and which no query
             finds. Without it, such a file is an error.
     """
     by_text = {file.passage.text: file for file in files}

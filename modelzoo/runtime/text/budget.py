@@ -79,7 +79,7 @@ class Budget:
         self._bytes -= count
 
     def need(self, count: int) -> None:
-        """Raise unless so many bytes are left; they are not paid for."""
+        """Raise unless this number of bytes is left; they are not paid for."""
         if count > self._bytes:
             raise TooMuch(f"it makes more than {MAX_BYTES:,} bytes of text and lists")
 

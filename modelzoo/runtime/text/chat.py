@@ -1,6 +1,6 @@
 """A conversation as token ids.
 
-What the template writes and what people wrote are told apart: a control token's literal in a
+What the template writes and what people wrote are kept apart: a control token's literal in a
 message stays the text that it is, so nobody can end his turn, or speak as the system, by typing it.
 Everything else is tokenized exactly as the whole rendered text would be.
 """
@@ -34,7 +34,7 @@ def encode_chat(
         messages, **variables: as `ChatTemplate.render` takes them.
 
     Raises:
-        DataError: malformed messages, or such as the template refuses.
+        DataError: malformed messages, or messages that the template rejects.
         WeightsError: the template fails, or writes nothing.
 
     Example:
@@ -69,7 +69,7 @@ class ChatEncoder:
 
     Control tokens are the tokenizer's special ones, and those added ones that the template's source
     names: not every checkpoint marks what opens a turn as special. A reply of the model may hold
-    the latter, `<think>` for one, and has them as tokens again.
+    the latter, `<think>` for example, and has them as tokens again.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate):
@@ -111,7 +111,7 @@ class ChatEncoder:
     ) -> tuple[list[dict], dict[str, Any], dict[str, str]]:
         """Control tokens' literals in messages, broken: each one's first character becomes another.
 
-        Only the first: the text keeps its length, and what is no literal is what it was.
+        Only the first: the text keeps its length, and other text stays what it was.
 
         Returns:
             The messages, the variables, and character that stands in -> character.

@@ -49,7 +49,7 @@ class ChatTemplate:
         variables: the other names that it reads: `tools`, `enable_thinking`.
 
     Raises:
-        WeightsError: it is no Jinja; the line is named.
+        WeightsError: it is not Jinja; the line is named.
         MissingDependencyError: jinja2 is missing, or too old to be safe.
 
     Example:
@@ -70,10 +70,10 @@ class ChatTemplate:
             self._template = self._sandbox.compile_template(source, FILE)
             self.variables = self._sandbox.names_in(source) - _GIVEN - set(self.tokens)
         except jinja2.TemplateSyntaxError as error:
-            raise self._wrong(f"is no Jinja: {error.message}", error.lineno) from error
+            raise self._wrong(f"is not valid Jinja: {error.message}", error.lineno) from error
         except TooMuch as error:
             raise self._wrong(f"is too large: {error}") from error
-        except Exception as error:  # too deep for Python's own compiler, for one
+        except Exception as error:  # too deep for Python's own compiler, for example
             raise self._wrong(f"cannot be compiled: {error}") from error
 
     def render(
@@ -119,7 +119,7 @@ class ChatTemplate:
         """The variables as plain data of their own.
 
         Raises:
-            DataError: one that the template does not read, or that is no plain data.
+            DataError: one that the template does not read, or that is not plain data.
         """
         for name in variables:
             if name not in self.variables:
@@ -154,7 +154,7 @@ class ChatTemplate:
                 return self._template.render(values)
             except Refused as error:
                 raise DataError(
-                    f"the chat template refuses these messages: {error}",
+                    f"the chat template rejects these messages: {error}",
                     where=self._where,
                     next_step="change the order or the roles of the messages",
                 ) from error
@@ -197,7 +197,7 @@ def checked_messages(messages: str | Sequence[Mapping]) -> list[dict]:
     str, a list of parts, or missing beside tool calls.
 
     Raises:
-        DataError: none at all, no role or content, or values that are no plain data.
+        DataError: none at all, no role or content, or values that are not plain data.
     """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]

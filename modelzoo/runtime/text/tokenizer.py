@@ -51,7 +51,7 @@ _CJK += "\U00020000-\U0003ffff"
 _SPACE_IN_CJK = re.compile(
     f"(?<=[{_CJK}]) (?=[{_CJK}])|(?<=[{_PUNCTUATION}]) | (?=[{_PUNCTUATION}])"
 )
-# Whisper's added tokens for seconds. They are not marked special, and are no part of the text.
+# Whisper's added tokens for seconds. They are not marked special, and are not part of the text.
 _TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
 _HEARS = "<|startoftranscript|>"
 _CHARSMAP = re.compile(r'"precompiled_charsmap"\s*:\s*"([A-Za-z0-9+/=\\]*)"')

@@ -106,13 +106,13 @@ def _check_graph(data: np.ndarray) -> None:
 
 
 def _buffer_sizes(file: Flatbuffer, buffers: np.ndarray) -> np.ndarray:
-    """Bytes of each buffer, (B,): inside the flatbuffer, or behind it at a place of its own."""
+    """Bytes of each buffer, (B,): inside the flatbuffer, or after it at a place of its own."""
     behind, size = _behind(file, buffers, 1, "a buffer is outside of the file")
     return np.where(behind, size, file.places(buffers, 0)[1])
 
 
 def _behind(file: Flatbuffer, at: np.ndarray, field: int, what: str) -> tuple:
-    """Which tables name a place behind the flatbuffer, in two fields, and its size in bytes."""
+    """Which tables name a place after the flatbuffer, in two fields, and its size in bytes."""
     offset, size = (file.numbers(at, one, "<u8") for one in (field, field + 1))
     behind, total = offset > 1, np.uint64(file.size)
     _need(~behind | (offset <= total) & (size <= total - np.minimum(offset, total)), what)

@@ -8,7 +8,7 @@ from modelzoo.runtime.generation.session import ChatSession, Session
 from modelzoo.runtime.text.chat import ChatTemplate, no_template, template_tokens
 from modelzoo.tasks.shared.stepper import KerasStepper, compiled, power_of_two
 
-LEAST_SLOTS = 256  # of a conversation's state; it grows by doubling, and starts anew then
+LEAST_SLOTS = 256  # of a conversation's state; it grows by doubling, and starts again then
 PREFILL_LENGTHS = (16, 64, 256)
 
 _AS_INTEGERS = {"float64": "int64", "float32": "int32", "float16": "int16", "bfloat16": "int16"}
@@ -20,7 +20,7 @@ def chat_session(model) -> ChatSession:
     Raises:
         TokenizerError: no tokenizer.
         ModelzooError: no chat template.
-        WeightsError: a template that is no Jinja.
+        WeightsError: a template that is not Jinja.
     """
     tokenizer = model.need_tokenizer()
     if model.chat_template is None:

@@ -76,7 +76,7 @@ def encoder_signatures(
                 suffix += f"x{rows}" if rows > 1 else ""
                 spec = TensorSpec((rows, length), "int32")
                 inputs = {"token_ids": spec, "padding_mask": spec}
-                if getattr(backbone, "num_segments", 0) > 1:  # one alone (RoBERTa) is no choice
+                if getattr(backbone, "num_segments", 0) > 1:  # one alone (RoBERTa): no choice
                     inputs["segment_ids"] = spec
                 signatures[name + suffix] = Signature(function, inputs)
     return signatures

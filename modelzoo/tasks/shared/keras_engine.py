@@ -17,7 +17,7 @@ from modelzoo.tasks.shared.stepper import compiled
 
 
 def with_rows(signature: Signature, rows: int) -> Signature:
-    """The signature for so many rows at once."""
+    """The signature for a number of rows at once."""
     inputs = {
         key: TensorSpec((rows, *spec.shape[1:]), spec.dtype)
         for key, spec in signature.inputs.items()

@@ -120,7 +120,7 @@ def recall_ranks(
 
 
 def _loss(questions, answers, factor: float, bias: float, loss: str) -> float:
-    """The mean over questions; rows that hold the same are no wrong answers."""
+    """The mean over questions; rows that hold the same are not wrong answers."""
     (ours, asking), (theirs, asked) = questions, answers
     total = 0.0
     for start in range(0, len(ours), _ROWS):

@@ -171,7 +171,7 @@ def all_windows(max_length: int | None, windows: Sequence[int] | None = None) ->
 
 
 def _over(step: Callable, state: tuple[str, ...]) -> dict[str, Callable]:
-    """The functions behind `prefill` and `decode`, from a dict of tensors to a dict of tensors."""
+    """The functions of `prefill` and `decode`, from a dict of tensors to a dict of tensors."""
 
     def run(inputs):
         cache = {name: inputs[name] for name in state}

@@ -1,4 +1,4 @@
-"""A Keras model behind the generation loop that the device runtime runs too."""
+"""A Keras model in the generation loop that the device runtime runs too."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class KerasStepper:
         steps: from `compile_steps`.
         batch_size: rows.
         max_length: slots of the cache; `None` where the model has no window.
-        prefill_length: tokens taken in at once.
+        prefill_length: tokens read at once.
         context: what each step reads besides: an encoder's memory and its mask.
     """
 

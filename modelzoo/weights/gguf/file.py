@@ -115,7 +115,7 @@ def read_file(path: str | os.PathLike) -> GgufFile:
     """Opens a GGUF file and reads its header.
 
     Raises:
-        WeightsError: there is no such file, it is no GGUF file, it is cut off or damaged, or it
+        WeightsError: there is no such file, it is not a GGUF file, it is cut off or damaged, or it
             holds a quantization that is not read here.
         MissingDependencyError: the package `gguf` is not installed.
     """

@@ -121,14 +121,14 @@ def _parse(source: str) -> Address:
     found = _ADDRESS.fullmatch(source.rstrip("/"))
     path = found["file"] if found else None
     if not found or (path and any(part in ("", ".", "..") for part in path.split("/"))):
-        raise WeightsError(f"{source!r} is no address on the hub", next_step=FORMS)
+        raise WeightsError(f"{source!r} is not an address on the hub", next_step=FORMS)
     revision = unquote(found["revision"]) if found["revision"] else None
     address = Address(source, found["repo"], revision, path)
     if path and path.lower().endswith(_PICKLED):
         raise _pickled(address, path)
     if path and not path.lower().endswith(_WEIGHTS):
         raise WeightsError(
-            f"{path} is no .safetensors or .gguf file", where=source, next_step=FORMS
+            f"{path} is not a .safetensors or .gguf file", where=source, next_step=FORMS
         )
     return address
 

@@ -67,7 +67,7 @@ def explained(address: Address) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What stands behind the two errors that only add that the cache was of no help either."""
+    """The cause of the two errors that only add that the cache did not help either."""
     from huggingface_hub import errors
 
     while isinstance(error, errors.LocalEntryNotFoundError | errors.RevisionResolutionError):
@@ -111,7 +111,7 @@ def _reason(error: BaseException, address: Address) -> tuple[str, str]:
         case errors.HfHubHTTPError():
             return _status(error, hub)
         case errors.HFValidationError():
-            return f"{repo} is no name of a repository: {error}", FORMS
+            return f"{repo} is not the name of a repository: {error}", FORMS
         case errors.HTTPError():  # pyright: ignore[reportPrivateImportUsage]
             return (
                 f"the connection to {hub} failed, and {repo} is not whole in the cache: {said}",

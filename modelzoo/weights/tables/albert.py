@@ -1,4 +1,4 @@
-"""ALBERT: one layer for all, behind narrow embeddings."""
+"""ALBERT: one layer for all, after narrow embeddings."""
 
 from modelzoo.errors import WeightsError
 from modelzoo.weights.table import (
