@@ -12,11 +12,15 @@ name = "$distribution"
 version = "0.1.0"
 description = "Models for modelzoo, as $namespace/..."
 readme = "README.md"
+# license = "Apache-2.0"  # yours, with its text in a file LICENSE; pip and the hub show it
 requires-python = ">=3.11"
 dependencies = ["$modelzoo>=$minimum,<1"]
 
 [project.optional-dependencies]
 test = ["hatchling", "$modelzoo[tensorflow]", "pytest"]
+
+# [project.urls]
+# Source = "where its code is"
 
 # These two tables are the whole contract: no base class, no decorator, nothing to call.
 [project.entry-points."modelzoo.plugins"]

@@ -24,27 +24,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "new-plugin",
         description="Write a plugin: a project with one architecture, two recipes, tests, "
         "README and CI.",
-        epilog=examples("modelzoo new-plugin modelzoo-acme --name acme"),
+        epilog=examples(
+            "modelzoo new-plugin modelzoo-acme", "modelzoo new-plugin models/mine --name acme"
+        ),
     )
     parser.add_argument("directory", metavar="DIR", help="a new or empty directory")
     parser.add_argument(
-        "--name", required=True, metavar="NAME", help="the namespace it claims: acme -> acme/..."
+        "--name",
+        metavar="NAME",
+        help="the namespace it claims: acme -> acme/... (default: from DIR, without modelzoo-)",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    if not _NAME.fullmatch(args.name) or args.name == "modelzoo":
-        raise ModelzooError(
-            f"{args.name!r} cannot be a namespace: a-z, 0-9, - and _, a letter first",
-            next_step=f"modelzoo new-plugin {args.directory} --name {_near(args.name)}",
-        )
     directory = Path(args.directory)
+    name = directory.resolve().name.removeprefix("modelzoo-") if args.name is None else args.name
+    if not _NAME.fullmatch(name) or name == "modelzoo":
+        raise ModelzooError(
+            f"{name!r} cannot be a namespace: a-z, 0-9, - and _, a letter first",
+            next_step=f"modelzoo new-plugin {args.directory} --name {_near(name)}",
+        )
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise OutputError(f"{directory} exists and is not empty", next_step="choose a new one")
-    _write(directory, _files(args.name))
+    _write(directory, _files(name))
     print(
-        f"{directory}: a plugin that claims {args.name}/...\n"
+        f"{directory}: a plugin that claims {name}/...\n"
         f'  next: pip install -e "{directory}[test]" && modelzoo list && pytest {directory}'
     )
     return 0

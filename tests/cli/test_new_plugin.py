@@ -50,6 +50,18 @@ def test_the_project_is_complete_and_states_its_contract(tmp_path, capsys):
         assert "$" not in text, file
 
 
+@pytest.mark.parametrize(
+    ("folder", "namespace"), [("modelzoo-acme", "acme"), ("my-models", "my-models")]
+)
+def test_the_name_is_by_default_that_of_the_folder(tmp_path, capsys, folder, namespace):
+    assert cli.main(["new-plugin", str(tmp_path / folder)]) == 0
+    assert f"a plugin that claims {namespace}/..." in capsys.readouterr().out
+    stated = tomllib.loads((tmp_path / folder / "pyproject.toml").read_text())["project"]
+    assert list(stated["entry-points"]["modelzoo.plugins"]) == [namespace]
+    assert cli.main(["new-plugin", str(tmp_path / "Ünï")]) == 2
+    assert "--name " in capsys.readouterr().err
+
+
 def test_an_empty_directory_is_filled(tmp_path, capsys):
     assert cli.main(["new-plugin", str(tmp_path), "--name", "acme"]) == 0
     assert (tmp_path / "pyproject.toml").is_file()
