@@ -59,7 +59,7 @@ def test_our_own_mistakes_and_errors_pass_as_they_are(problem):
         (b'{"a":' * 66 + b"1" + b"}" * 66, "levels deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"a": ' + b"9" * 4000 + b"}", "a number of 13288 bits"),
-        (b'{"a": "\\ud800"}', "no text"),
+        (b'{"a": "\\ud800"}', "not text"),
         (b"\xff", "'utf-8' codec"),
         (b"{", "cannot be read"),
         (b"[]", "must hold a table, not list"),

@@ -386,7 +386,7 @@ def test_an_empty_column_is_passed_over_for_another_that_holds_text():
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ('{"text": "\\ud800"}', "no text"),
+        ('{"text": "\\ud800"}', "not text"),
         ('{"text": ' + "9" * 5000 + "}", "digits"),
         ('{"text": ' + "[" * 100_000, "nested too deeply"),
         ('{"text": ' + "[" * 70 + "]" * 70 + "}", "levels deep"),

@@ -127,7 +127,7 @@ def test_a_bundle_that_misses_is_refused_with_the_layer_that_differs_first(expor
 def test_what_it_costs_the_task_is_in_the_readme(exports):
     held_out = exports["gpt", "int8"]["parity"]["held_out"]
     text = (exports.bundle("gpt", "int8") / "README.md").read_text(encoding="utf-8")
-    assert f"perplexity: {held_out['bundle']:.4g} beside {held_out['float32']:.4g}" in text
+    assert f"perplexity: {held_out['bundle']:.4g} compared with {held_out['float32']:.4g}" in text
     assert json.loads((exports.bundle("gpt", "int8") / "parity.json").read_text())["held_out"]
 
 

@@ -224,11 +224,11 @@ def test_jpeg_and_webp_are_what_pillow_reads():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no image"),
-        (b"hello, world" * 9, "no image"),
-        (encoded(RGB)[:60], "damaged|no image"),
+        (b"", "not an image"),
+        (b"hello, world" * 9, "not an image"),
+        (encoded(RGB)[:60], "damaged|not an image"),
         (encoded(np.tile(RGB, (20, 20, 1)), "JPEG")[:700], "damaged"),
-        (encoded(RGB)[:40] + b"\0" * 200, "damaged|no image"),
+        (encoded(RGB)[:40] + b"\0" * 200, "damaged|not an image"),
     ],
 )
 def test_a_bad_file_is_a_clear_error_that_names_it(tmp_path, data, message):

@@ -219,8 +219,8 @@ BAD = {
     "an empty array": (np.zeros(0, "float32"), "no samples"),
     "no number": (np.array([0.0, np.nan]), "not finite"),
     "text": (["a", "b"], "cannot be made of list"),
-    "a picture": (np.zeros((64, 64, 3), "uint8"), "no sound"),
-    "a batch": (np.zeros((64, 64), "float32"), "no sound"),
+    "a picture": (np.zeros((64, 64, 3), "uint8"), "expected samples of shape"),
+    "a batch": (np.zeros((64, 64), "float32"), "at most .* channels, got samples of shape"),
     "no rate": ((np.zeros(4), 0), "no rate of 0"),
     "a path to nothing": ("no/such.wav", "no such sound: no/such.wav"),
 }

@@ -220,7 +220,7 @@ def _gemma(hub) -> dict:
     if hub.layer_norm_epsilon != 1e-6:
         raise WeightsError("KerasHub's blocks keep 1e-6 whatever layer_norm_epsilon says")
     if bool(hub.use_post_ffw_norm) != bool(hub.use_post_attention_norm):
-        raise WeightsError("a norm behind one sublayer and not behind the other is not in the core")
+        raise WeightsError("a norm after one sublayer and not after the other is not in the core")
     return {
         **_MODERN,
         **_grouped(hub),

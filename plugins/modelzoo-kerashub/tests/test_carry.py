@@ -102,7 +102,7 @@ def test_other_families_are_refused_with_those_that_can_be_carried():
 @pytest.mark.parametrize(
     ("name", "changes", "what"),
     [
-        ("GemmaBackbone", {"use_post_ffw_norm": True}, "behind one sublayer"),
+        ("GemmaBackbone", {"use_post_ffw_norm": True}, "after one sublayer"),
         ("GemmaBackbone", {"layer_norm_epsilon": 1e-5}, "keep 1e-6"),
         ("Gemma3Backbone", {"use_bidirectional_attention": True}, "reads both ways"),
         ("Gemma3Backbone", {**WINDOW, "local_rope_scaling_factor": 2.0}, "global layers only"),
