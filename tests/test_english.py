@@ -32,10 +32,12 @@ PATTERNS = {
     r"\bunpickled\b": "loaded",
     r"wrong in kind": "say which errors",
 }
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob(".github/*.md")]
+PAGES = [
+    page
+    for pattern in ("README.md", "docs/*.md", ".github/*.md", "plugins/*/README.md")
+    for page in sorted(ROOT.glob(pattern))
+]
 CODE = sorted((ROOT / "modelzoo").rglob("*.py"))
-# Rendered from docstrings of benchmarks/ and from kept results.
-RENDERED = {"benchmarks.md"}
 
 
 def complaints(text: str) -> Iterator[str]:
@@ -84,10 +86,9 @@ def test_messages_and_help_are_plain(room):
     assert found == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_pages_are_plain(page):
-    if page.name not in RENDERED:
-        assert [*complaints(prose(page.read_text("utf-8")))] == []
+    assert [*complaints(prose(page.read_text("utf-8")))] == []
 
 
 def test_public_docstrings_are_plain():

@@ -14,6 +14,7 @@ import pytest
 from modelzoo import cli
 from modelzoo.recipe.train_options import TrainOptions
 from modelzoo.registry import components
+from modelzoo.weights.tables import TABLES
 from tests import docstring_folder
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,10 @@ def test_readme_counts_the_lines_of_qwen3():
     table = re.search(r"^QWEN3 = Table\(\n.*?^\)$", code, re.M | re.S)[0].splitlines()
     said = f"Qwen3 takes {len(recipe) + len(table)} lines: a recipe of {len(recipe)} lines and a"
     assert f"{said} weight table of {len(table)}." in " ".join(README.split())
+
+
+def test_readme_counts_the_model_types():
+    assert f"[{len(TABLES)} model types](docs/checkpoints.md" in README
 
 
 def test_the_page_about_training_has_every_key_with_its_default():

@@ -45,11 +45,11 @@ def node(tmp_path_factory):
     return generate
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    model = small.with_tokenizer()
+@pytest.fixture(scope="module", params=["gpt-tiny", "lstm-tiny"])
+def bundle(request, tmp_path_factory):
+    model = small.with_tokenizer(request.param)
     randomise(model.backbone)
-    path = tmp_path_factory.mktemp("bundle") / "gpt.bundle"
+    path = tmp_path_factory.mktemp("bundle") / f"{request.param}.bundle"
     return modelzoo.export(model, path, quantize="float32", prefill_lengths=[4, 8]).path
 
 
@@ -58,7 +58,7 @@ def bundle(tmp_path_factory):
     [
         ("a", 6),  # no prefill
         ("the fox likes", 8),
-        ("a rose is a rose. the dog", 40),  # to the end of the window
+        ("a rose is a rose. the dog", 40),  # to the end of a window
         ("näher, 你好", 6),
     ],
 )
