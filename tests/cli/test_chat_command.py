@@ -16,7 +16,7 @@ import pytest
 import modelzoo
 from modelzoo import cli
 from modelzoo.about import WHEEL
-from modelzoo.exporting.bundle.readme_chat import chat_section
+from modelzoo.exporting.bundle.readme_text import text_sections
 from modelzoo.runtime.generation.session import ChatSession
 from tests import small
 from tests.core import randomise
@@ -250,9 +250,13 @@ def test_a_template_that_rejects_a_question_is_reported_in_the_readme(bundle, tm
     manifest = json.loads((bundle / "manifest.json").read_text())
     (tmp_path / "tokenizer.json").write_bytes((bundle / "tokenizer.json").read_bytes())
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('tools only') }}")
-    assert "could not render one question of a user: " in chat_section(tmp_path, manifest)
+    assert "could not render one question of a user: " in text_sections(tmp_path, manifest)[1]
     (tmp_path / "chat_template.jinja").write_text("{{ strftime_now('%Y') }}")
-    assert "The template writes the date of the day." in chat_section(tmp_path, manifest)
+    assert "The template writes the date of the day." in text_sections(tmp_path, manifest)[1]
+    del manifest["tokenizer"]["chat_template"]
+    (prompts,) = text_sections(tmp_path, manifest)
+    assert prompts.startswith("## Prompts\n\nNo token goes before a prompt. A text ends at `")
+    assert text_sections(tmp_path, {**manifest, "signatures": {"serve": {}}}) == []
 
 
 def test_run_without_chat_notes_that_the_model_chats(bundle, directory, folder, capsys):
@@ -261,7 +265,8 @@ def test_run_without_chat_notes_that_the_model_chats(bundle, directory, folder, 
         assert "note: this model was trained to chat" in capsys.readouterr().err
         assert cli.main(["run", str(path), "a", "--chat", *FEW]) == 0
         assert "note:" not in capsys.readouterr().err
-    assert cli.main(["run", str(folder / "gpt-tiny"), "a", *FEW]) == 0
+    plain = modelzoo.save(small.with_tokenizer(), folder / "plain")
+    assert cli.main(["run", str(plain), "a", *FEW]) == 0
     assert "note:" not in capsys.readouterr().err
 
 

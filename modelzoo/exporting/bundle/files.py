@@ -12,7 +12,7 @@ from pathlib import Path
 from modelzoo.about import VERSION
 from modelzoo.errors import TokenizerError
 from modelzoo.exporting.bundle.readme import readme
-from modelzoo.exporting.bundle.readme_chat import chat_section
+from modelzoo.exporting.bundle.readme_text import text_sections
 from modelzoo.exporting.formats.format import Format
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
@@ -164,7 +164,7 @@ def finish(folder: Path, manifest: dict, engine, parity: dict, format: Format) -
     parity = {"format_version": 1, **parity, "versions": versions()}
     text = json.dumps(parity, indent=2, allow_nan=False)
     (folder / PARITY).write_text(text + "\n", encoding="utf-8")
-    page = readme(manifest, parity, format, chat_section(folder, manifest))
+    page = readme(manifest, parity, format, text_sections(folder, manifest))
     (folder / README).write_text(page, encoding="utf-8")
     (folder / MANIFEST).unlink(missing_ok=True)
     return write_manifest(folder, manifest)

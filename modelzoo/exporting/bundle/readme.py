@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from modelzoo.exporting.bundle.readme_code import runtime_code
 from modelzoo.exporting.bundle.readme_media import held_out_text, media_lines, media_sizes
 from modelzoo.exporting.formats.format import Format
 from modelzoo.weights.origin import card_rows
 
 
-def readme(manifest: dict, parity: dict, format: Format, chat: str = "") -> str:
+def readme(manifest: dict, parity: dict, format: Format, texts: Sequence[str] = ()) -> str:
     """Return Markdown, made of the manifest, the figures and the format's own programs alone.
 
     Args:
-        chat: the section about chat, of `readme_chat`.
+        texts: sections about prompts and chat, of `readme_text`.
     """
     own = format.readme(manifest) if format.readme else ""
     programs = [part for part in (runtime_code(manifest), own) if part]
@@ -26,7 +28,7 @@ def readme(manifest: dict, parity: dict, format: Format, chat: str = "") -> str:
         _summary(manifest, parity),
         "## Signatures\n\n" + _signatures(manifest),
         "## How to drive it\n\n" + driving(manifest),
-        *([chat] if chat else []),
+        *texts,
         "## Verified\n\n" + _figures(manifest, parity),
         "## Run it",
         *programs,

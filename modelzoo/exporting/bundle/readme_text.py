@@ -1,36 +1,60 @@
-"""What a bundle's README says about chat: a conversation as text and as token ids, and its end."""
+"""What a bundle's README says about texts: a prompt and a conversation as token ids."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from modelzoo.about import WHEEL
 from modelzoo.errors import ModelzooError
+from modelzoo.runtime.generation.loop import encode_prompt
 from modelzoo.runtime.text.chat import encode_chat, template_tokens
 from modelzoo.runtime.text.chat_template import ChatTemplate, read_source
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
-QUESTION = "Who wrote Hamlet?"
+PROMPT, QUESTION = "In the beginning", "Who wrote Hamlet?"
 _MOST_IDS = 400  # that are printed
 
 
-def chat_section(folder: Path, manifest: Mapping) -> str:
-    """Return the README's section "Chat"; "" for a bundle without a chat template.
+def text_sections(folder: Path, manifest: Mapping) -> list[str]:
+    """Return the README's sections "Prompts" and "Chat", those that the bundle has.
 
     Args:
-        folder: the bundle, with its tokenizer and its template.
+        folder: the bundle, with its tokenizer and its chat template.
     """
-    entry = manifest["tokenizer"] or {}
-    if "chat_template" not in entry:
-        return ""
+    entry, signatures = manifest["tokenizer"], manifest["signatures"]
+    if not entry or "decode" not in signatures or "encode" in signatures:
+        return []
+    if "caption" in manifest["processing"]:  # "How to drive it" says what goes around a prompt
+        return []
     tokenizer = Tokenizer.load(
         folder / entry["file"], entry["roles"], stop_tokens=entry.get("stop_tokens", ())
     )
-    stops = ", ".join(
-        f"`{tokenizer.id_to_token(id)}` ({id})" for id in sorted(tokenizer.stop_tokens)
+    sections = [_prompts(tokenizer)]
+    if "chat_template" in entry:
+        sections.append(_chat(folder, entry, tokenizer))
+    return sections
+
+
+def _prompts(tokenizer: Tokenizer) -> str:
+    before = _named(tokenizer, tokenizer.prefix)
+    first = f"{before} goes before every prompt" if before else "No token goes before a prompt"
+    stops = _named(tokenizer, sorted(tokenizer.stop_tokens))
+    end = f" A text ends at {stops}." if stops else ""
+    ids = str(encode_prompt(tokenizer, PROMPT))[1:-1]
+    return (
+        f'## Prompts\n\n{first}.{end} The prompt "{PROMPT}" has these token ids, to compare with '
+        f"your tokenizer's:\n\n```text\n{ids}\n```"
     )
+
+
+def _named(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    return ", ".join(f"`{tokenizer.id_to_token(id)}` ({id})" for id in ids)
+
+
+def _chat(folder: Path, entry: Mapping, tokenizer: Tokenizer) -> str:
+    stops = _named(tokenizer, sorted(tokenizer.stop_tokens))
     lines = [
         f"`{entry['chat_template']}`, a Jinja template, makes a conversation the text that the "
         "model continues. Without it the model continues a text, and does not answer.",
