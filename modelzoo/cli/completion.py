@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "shell",
         metavar="SHELL",
         choices=(*SHELLS, "names"),
-        help="bash, zsh or fish; or names, which prints the recipes, one a line",
+        help="bash, zsh or fish; or names, which prints the recipes and bundles, one a line",
     )
     return parser
 
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.shell == "names":
         from modelzoo import registry
 
-        print("\n".join(entry.name for entry in registry.names() if not entry.problem))
+        known = (*registry.names(), *registry.bundles())
+        print("\n".join(entry.name for entry in known if not entry.problem))
     else:
         print(_fish() if args.shell == "fish" else _bash(zsh=args.shell == "zsh"))
     return 0

@@ -1,4 +1,4 @@
-"""modelzoo list: every recipe, with its task and size."""
+"""modelzoo list: every recipe, and every bundle that a plugin brings, with its task and size."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ ALL = ""  # of --task without a task
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "list",
-        description="List the recipes: the core's, then those of the installed plugins. Those with "
-        "published weights are built with them by `modelzoo build NAME --pretrained`.",
+        description="List the recipes: the core's, then those of the installed plugins; and the "
+        "plugins' bundles, which are trained and ready to run. A recipe with published weights is "
+        "built with them by `modelzoo build NAME --pretrained`.",
         epilog=examples(
             "modelzoo list",
             "modelzoo list gpt",
@@ -45,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 
 def run(args: argparse.Namespace) -> int:
-    entries = registry.names()
+    entries = [*registry.names(), *registry.bundles()]
     if args.word:
         entries = _with_word(entries, args.word)
     if args.task == ALL:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 entry.task or "-",
                 count(entry.parameters),
                 "yes" if entry.weights else "-",
-                f"(cannot be used) {entry.summary}" if entry.problem else entry.summary,
+                _summary(entry),
             )
             for entry in entries
         ]
@@ -76,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
         print(table(header, rows, right="parameters", width=terminal_width()))
     _report_problems(entries)
     return 0
+
+
+def _summary(entry: registry.Entry) -> str:
+    if entry.problem:
+        return f"(cannot be used) {entry.summary}"
+    return f"(ready to run) {entry.summary}" if entry.kind == "bundle" else entry.summary
 
 
 def _with_word(entries: list[registry.Entry], word: str) -> list[registry.Entry]:
@@ -127,4 +134,6 @@ def _report_problems(entries: list[registry.Entry]) -> None:
             print(f"modelzoo: plugin {named}: {printable(plugin.problem)}", file=sys.stderr)
     for entry in entries:
         if entry.problem and entry.plugin not in titles:
-            print(f"modelzoo: recipe {entry.name}: {printable(entry.problem)}", file=sys.stderr)
+            print(
+                f"modelzoo: {entry.kind} {entry.name}: {printable(entry.problem)}", file=sys.stderr
+            )

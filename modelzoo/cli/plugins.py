@@ -63,6 +63,7 @@ def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
         "package": plugin.package,
         "requires": plugin.requires,
         "recipes": sorted(plugin.recipes()),
+        "bundles": sorted(plugin.bundles()),
         **{group: dict(getattr(plugin, group)) for group in plugins.GROUPS},
         "problem": problem and printable(problem),
         "usable": usable,
@@ -115,7 +116,7 @@ def _tell_problems(entries: list[dict]) -> None:
 
 
 def _brings(entry: dict) -> str:
-    counts = [(group, len(entry[group])) for group in ("recipes", *plugins.GROUPS)]
+    counts = [(group, len(entry[group])) for group in ("recipes", "bundles", *plugins.GROUPS)]
     named = [f"{n} {_word(group, n)}" for group, n in counts if n]
     return ", ".join(named) or "nothing"
 

@@ -44,7 +44,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo run chat.bundle --chat --set enable_thinking=false",
         ),
     )
-    parser.add_argument("model", metavar="DIR|BUNDLE", help="a model directory or a bundle")
+    parser.add_argument(
+        "model",
+        metavar="DIR|BUNDLE",
+        help="a model directory, a bundle, or the name of a plugin's bundle",
+    )
     parser.add_argument(
         "input",
         metavar="INPUT",
@@ -278,12 +282,15 @@ def open_model(
     Raises:
         ModelzooError: it cannot be loaded, or does nothing with text or files.
     """
-    from modelzoo.runtime.bundle import is_bundle
+    from modelzoo import plugins
+    from modelzoo.runtime.bundle import is_bundle, no_bundle
 
     if is_bundle(path):
         from modelzoo.runtime.model import load
 
         model = load(path, threads=threads, weight_cache=weight_cache, trust=trust)
+    elif not path_of(path) and plugins.get(path.partition("/")[0]):
+        raise no_bundle(path)
     else:
         given = {"threads": threads, "weight-cache": weight_cache, "trust": trust or None}
         for option in (name for name, value in given.items() if value is not None):

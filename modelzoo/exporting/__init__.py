@@ -144,14 +144,14 @@ def verify_bundle(
         BundleError: the bundle is damaged.
     """
     from modelzoo.files import scratch
-    from modelzoo.runtime.bundle import read_bundle
+    from modelzoo.runtime.bundle import bundle_directory, read_bundle
 
     manifest = read_bundle(bundle).manifest
     entries = child.registrations(_recipe_of(against), manifest["format"])
     with scratch() as folder:
         job = {
             "job": "verify",
-            "bundle": os.path.abspath(bundle),
+            "bundle": os.path.abspath(bundle_directory(bundle)),
             "model": _as_directory(against, folder),
             "registrations": entries,
             "trust": trust,

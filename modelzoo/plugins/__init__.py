@@ -1,7 +1,7 @@
 """Plugins: distributions that claim one namespace, found by entry points and not imported.
 
     [project.entry-points."modelzoo.plugins"]
-    acme = "modelzoo_acme"                  # claims acme/...; holds its recipes
+    acme = "modelzoo_acme"                  # claims acme/...; holds its recipes and bundles
     [project.entry-points."modelzoo.architectures"]
     moe = "modelzoo_acme.moe:build"         # becomes acme/moe
 
@@ -10,17 +10,30 @@ raises, naming the distribution, its version, the entry point, and the way on wi
 `MODELZOO_PLUGINS`: unset = all, empty = none, `a,b` = only these; decided before any is loaded.
 """
 
+from modelzoo.plugins.bundles import glance_manifest
 from modelzoo.plugins.discovery import CLAIMS, VARIABLE, discover
 from modelzoo.plugins.plugin import GROUPS, Plugin, module_file
-from modelzoo.plugins.use import get, hint, import_package, load, load_weight_table, target_of
+from modelzoo.plugins.use import (
+    bundle_names,
+    find_bundle,
+    get,
+    hint,
+    import_package,
+    load,
+    load_weight_table,
+    target_of,
+)
 
 __all__ = [
     "CLAIMS",
     "GROUPS",
     "VARIABLE",
     "Plugin",
+    "bundle_names",
     "discover",
+    "find_bundle",
     "get",
+    "glance_manifest",
     "hint",
     "import_package",
     "load",

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.about import DISTRIBUTION, FOREIGN, VERSION
+from modelzoo.plugins.bundles import BUNDLES
 from modelzoo.plugins.catalogue import CATALOGUE, NAME, read_catalogue
 from modelzoo.plugins.plugin import GROUPS, Plugin, package_folder
 
@@ -143,17 +144,28 @@ def _plugins_of(entries: list) -> Iterator[Plugin]:
             problem = f"its package {claim.value} is not found"
         plugin = Plugin(claim.name, name, version, claim.value, requires=requires, **groups)
         fault = problem or _empty(plugin)
-        advice = advice or (read_catalogue(home).problem if home else None)
+        advice = advice or (read_catalogue(home).problem if home else None) or _twice(plugin)
         yield replace(plugin, problem=fault or advice, usable=fault is None)
 
 
 def _empty(plugin: Plugin) -> str | None:
-    if any(getattr(plugin, group) for group in GROUPS) or plugin.recipes():
+    if any(getattr(plugin, group) for group in GROUPS) or plugin.recipes() or plugin.bundles():
         return None
     return (
-        f"it brings nothing: no {CATALOGUE} or recipes/*.toml in {plugin.package}, and no other "
-        "entry point; was its wheel built without its TOML files?"
+        f"it brings nothing: no {CATALOGUE}, recipes/*.toml or {BUNDLES}/*/ in {plugin.package}, "
+        "and no other entry point; was its wheel built without its TOML files?"
     )
+
+
+def _twice(plugin: Plugin) -> str | None:
+    """A bundle that has the name of a recipe, or a name that is none."""
+    recipes = plugin.recipes()
+    for name, folder in plugin.bundles().items():
+        if name in recipes:
+            return f"{name} is both a recipe and the bundle {BUNDLES}/{folder.name}: rename one"
+        if not NAME.fullmatch(folder.name):
+            return f"{folder.name!r}, of {BUNDLES}/, is not a name: letters, digits, . + - and _"
+    return None
 
 
 def _requirement(requires: Iterable[str]) -> tuple[str | None, str | None, bool]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
+from modelzoo.plugins.bundles import bundle_folders
 from modelzoo.plugins.catalogue import RecipeText, recipe_texts
 
 __all__ = ["GROUPS", "Plugin", "module_file", "package_folder"]
@@ -25,8 +26,8 @@ class Plugin:
     Attributes:
         namespace: `acme`: all its names are `acme/...`.
         distribution, version: as pip knows them; empty where they cannot be read.
-        package: the module path that the claim names; its folder holds `recipes/*.toml` and
-            `recipes.toml`.
+        package: the module path that the claim names; its folder holds `recipes/*.toml`,
+            `recipes.toml` and `bundles/NAME/`.
         architectures, tasks, exporters: short name -> `module:attribute`.
         weight_tables: model type of Hugging Face -> `module:attribute`.
         problem: what is wrong with it, or `None`.
@@ -60,6 +61,12 @@ class Plugin:
         home = package_folder(self.package)
         texts = recipe_texts(home) if home is not None else {}
         return {f"{self.namespace}/{name}": text for name, text in texts.items()}
+
+    def bundles(self) -> dict[str, Path]:
+        """Full bundle name -> folder, without importing the package or reading the folder."""
+        home = package_folder(self.package)
+        folders = bundle_folders(home) if home is not None else {}
+        return {f"{self.namespace}/{name}": folder for name, folder in folders.items()}
 
 
 def module_file(module: str) -> Path | None:

@@ -13,11 +13,20 @@ from typing import Any
 
 from modelzoo.errors import ModelzooError, PluginError, UnknownNameError, nearest
 from modelzoo.plugins import discovery
-from modelzoo.plugins.catalogue import CATALOGUE
+from modelzoo.plugins.catalogue import CATALOGUE, NAME
 from modelzoo.plugins.discovery import VARIABLE
 from modelzoo.plugins.plugin import Plugin
 
-__all__ = ["get", "hint", "import_package", "load", "load_weight_table", "target_of"]
+__all__ = [
+    "bundle_names",
+    "find_bundle",
+    "get",
+    "hint",
+    "import_package",
+    "load",
+    "load_weight_table",
+    "target_of",
+]
 
 # What modelzoo calls of a task.
 _TASK = ("batches", "evaluate", "examples", "losses", "model")
@@ -38,6 +47,26 @@ def get(namespace: str) -> Plugin | None:
                 raise _refusal(plugin, plugin.problem)
             return plugin
     return None
+
+
+def find_bundle(name: str) -> Path | None:
+    """The folder of a bundle that an installed plugin brings: `samples/emoji`.
+
+    Returns: `None` where no plugin has a bundle of this name.
+
+    Raises:
+        PluginError: the plugin that claims the namespace has a problem.
+    """
+    namespace, slash, short = name.partition("/")
+    if not (slash and NAME.fullmatch(namespace) and NAME.fullmatch(short)):
+        return None  # a path: nothing is looked for
+    plugin = get(namespace)
+    return plugin.bundles().get(name) if plugin else None
+
+
+def bundle_names() -> list[str]:
+    """The names of all bundles of usable plugins."""
+    return [n for plugin in discovery.discover() if plugin.usable for n in plugin.bundles()]
 
 
 def load(group: str, name: str) -> Any:
@@ -119,6 +148,8 @@ def hint(name: str) -> str:
     """Where to look for a namespaced name that nobody knows."""
     namespace = name.partition("/")[0]
     plugin = next((p for p in discovery.discover() if p.namespace == namespace), None)
+    if plugin is not None and name in plugin.bundles():
+        return f'it is a bundle of {plugin.title}, ready to run: modelzoo run {name} "some text"'
     if plugin is not None and not plugin.recipes():
         home = plugin.package.replace(".", "/")
         return (

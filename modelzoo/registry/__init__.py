@@ -11,6 +11,7 @@ from modelzoo.registry.of_recipe import recipe_of, task_of
 from modelzoo.registry.recipes import (
     Entry,
     Place,
+    bundles,
     find,
     import_for,
     is_name,
@@ -26,6 +27,7 @@ __all__ = [
     "Entry",
     "Place",
     "architecture",
+    "bundles",
     "exporter",
     "find",
     "import_for",

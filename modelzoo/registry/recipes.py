@@ -27,6 +27,7 @@ __all__ = [
     "Entry",
     "Place",
     "architecture",
+    "bundles",
     "exporter",
     "find",
     "import_for",
@@ -52,6 +53,7 @@ class Entry:
         problem: why the recipe cannot be used, or `None`.
         weights: where its published weights lie, `hf://owner/name`, or `None`.
         aliases: what the model is called elsewhere.
+        kind: "recipe", or "bundle" for one that a plugin brings: trained, exported, ready to run.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Entry:
     problem: str | None = None
     weights: str | None = None
     aliases: tuple[str, ...] = ()
+    kind: str = "recipe"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,36 @@ def names() -> list[Entry]:
             entry = _text_entry(name, text, known.get, plugin.title)
             entries.append(entry if plugin.usable else replace(entry, problem=plugin.problem))
     return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
+
+
+def bundles() -> list[Entry]:
+    """Every bundle that an installed plugin brings, by name. Never raises for one that is broken.
+
+    Only manifests are read, so a file that is damaged is not seen here.
+    """
+    found = [
+        _bundle_entry(name, folder, plugin)
+        for plugin in plugins.discover()
+        for name, folder in plugin.bundles().items()
+    ]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _bundle_entry(name: str, folder: Path, plugin: plugins.Plugin) -> Entry:
+    said, problem = plugins.glance_manifest(folder)
+    problem = problem if plugin.usable else plugin.problem
+    summary, task, parameters = (
+        value if isinstance(value, kind) else None
+        for value, kind in (
+            (said.get("summary") or said.get("does"), str),
+            (said.get("task"), str),
+            (said.get("parameters"), int),
+        )
+    )
+    source = str(folder / "manifest.json")
+    return Entry(
+        name, summary or "", task, None, parameters, plugin.title, source, problem, "bundle"
+    )
 
 
 def recipe(

@@ -11,8 +11,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from modelzoo import plugins
 from modelzoo.about import UPGRADE
-from modelzoo.errors import BundleError, ModelzooError, shown
+from modelzoo.errors import BundleError, ModelzooError, nearest, shown
 from modelzoo.files import read_json, write_atomic
 
 FORMAT_VERSION = 1
@@ -36,6 +37,7 @@ _OPTIONAL = {
     "generation": dict,
     "processing": dict,
     "tokenizer": dict,
+    "gallery": dict,
     "source": dict,
     "title": str,
 }
@@ -86,13 +88,34 @@ class Bundle:
             ) from error
 
 
+def bundle_directory(path: str | os.PathLike) -> Path:
+    """The directory of a bundle that is given by its path, or by its name in a plugin.
+
+    A path that exists is a path; only a str can be a name.
+
+    Raises:
+        PluginError: the plugin that claims the name's namespace has a problem.
+
+    Example:
+        >>> bundle_directory("gpt.bundle")
+        PosixPath('gpt.bundle')
+    """
+    directory = Path(path)
+    if isinstance(path, str) and not directory.exists():
+        return plugins.find_bundle(path) or directory
+    return directory
+
+
 def is_bundle(path: str | os.PathLike) -> bool:
-    """Whether `path` is a directory with a manifest, be it in order or not."""
-    return (Path(path) / MANIFEST).is_file()
+    """Whether it is a directory with a manifest, in order or not, or a plugin's bundle."""
+    return (bundle_directory(path) / MANIFEST).is_file()
 
 
 def read_bundle(path: str | os.PathLike) -> Bundle:
     """Read a bundle's manifest and check every file that it names.
+
+    Args:
+        path: of its directory; or the name of a bundle that a plugin brings, `samples/emoji`.
 
     Raises:
         BundleError: no bundle there; a manifest that is not JSON, lacks a field, is of a newer
@@ -102,11 +125,12 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
         >>> read_bundle("gpt.bundle").manifest["task"]
         'causal-lm'
     """
-    directory = Path(path)
+    directory = bundle_directory(path)
     where = directory / MANIFEST
     if not directory.is_dir():
-        what = "not a bundle (a bundle is a directory)" if directory.exists() else "no such bundle"
-        raise BundleError(f"{what}: {directory}")
+        if directory.exists():
+            raise BundleError(f"not a bundle (a bundle is a directory): {directory}")
+        raise no_bundle(path)
     if not where.is_file():
         model_directory = (directory / "model.keras").exists()
         raise BundleError(
@@ -119,6 +143,16 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
     _check_fields(manifest, where)
     _check_files(directory, manifest, where)
     return Bundle(directory, manifest)
+
+
+def no_bundle(path: str | os.PathLike) -> BundleError:
+    """The error about a path where nothing is, with the nearest name of a plugin's bundle."""
+    known = plugins.bundle_names()
+    return BundleError(
+        f"no such bundle: {os.fspath(path)}",
+        did_you_mean=nearest(os.fspath(path), known),
+        next_step="modelzoo list shows the bundles that are installed" if known else None,
+    )
 
 
 def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
@@ -191,6 +225,9 @@ def _check_fields(manifest: dict, where: Path) -> None:
     read = [tokenizer.get("file")] if tokenizer else []
     if tokenizer and tokenizer.get("chat_template") is not None:
         read.append(tokenizer["chat_template"])
+    gallery = manifest.get("gallery")
+    if gallery:
+        read += [gallery.get("names"), gallery.get("vectors")]
     for name in [*files, manifest["model"], *read]:
         if not _is_inside(name):
             raise BundleError(

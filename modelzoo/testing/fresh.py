@@ -90,7 +90,7 @@ def _list(job: dict) -> dict:
 
     entries = [
         {"name": entry.name, "problem": entry.problem}
-        for entry in registry.names()
+        for entry in (*registry.names(), *registry.bundles())
         if entry.name.startswith(job["namespace"] + "/")
     ]
     seconds = time.process_time() - began

@@ -16,7 +16,7 @@ HEAVY = ("keras", "tensorflow", "jax", "torch", "numpy")
 
 
 def listing(plugin: Plugin, options: dict) -> None:
-    """`modelzoo list` has all its recipes, and imported nothing for them."""
+    """`modelzoo list` has all its recipes and bundles, and imported nothing for them."""
     tops = {plugin.package, *(t.partition(":")[0] for g in GROUPS for t in _targets(plugin, g))}
     watched = sorted({*HEAVY, *(module.strip().partition(".")[0] for module in tops)})
     found = fresh.answer({"job": "list", "namespace": plugin.namespace, "watched": watched})
@@ -29,8 +29,10 @@ def listing(plugin: Plugin, options: dict) -> None:
     fault = read_catalogue(home).problem if home else None
     if fault:
         fail(fault, where=f"{plugin.title}, {home / CATALOGUE}")
+    if plugin.problem:
+        fail(plugin.problem, where=plugin.title)
     listed = {entry["name"] for entry in found["entries"]}
-    missing = sorted(set(plugin.recipes()) - listed)
+    missing = sorted({*plugin.recipes(), *plugin.bundles()} - listed)
     if missing:
         fail(f"{missing[0]} is not listed")
     broken = [entry for entry in found["entries"] if entry["problem"]]

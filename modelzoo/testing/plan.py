@@ -121,6 +121,8 @@ def _planned(plugin: Plugin, options: dict) -> Iterator[Check]:
         for short in getattr(plugin, group):
             name = f"{plugin.namespace}/{short}"
             yield check(target.partition(":")[2], target, name, plugin, name)
+    for name in plugin.bundles():
+        yield check("bundle", "bundle_checks:bundle", name, plugin, name)
     recipes = _recipes(plugin)
     for name in recipes:
         for rule, target in _RECIPE.items():

@@ -15,6 +15,7 @@ from modelzoo import child_process, registry
 from modelzoo.errors import ModelzooError
 from modelzoo.files import scratch
 from modelzoo.plugins import Plugin
+from modelzoo.plugins.bundles import BUNDLES
 from modelzoo.plugins.catalogue import CATALOGUE, recipe_texts
 from modelzoo.plugins.discovery import normalized
 from modelzoo.recipe import read
@@ -22,7 +23,8 @@ from modelzoo.testing.check import fail, not_applicable
 
 
 def wheel(plugin: Plugin, options: dict) -> None:
-    """A wheel built from the project has its recipes, each of them readable, and its entry points.
+    """A wheel built from the project has its recipes, each of them readable, its bundles, and its
+    entry points.
 
     Where the project is not to be found, the installed files are compared with pip's record.
     """
@@ -32,12 +34,12 @@ def wheel(plugin: Plugin, options: dict) -> None:
             f"the project of {plugin.title} is not to be found: pass plugin_checks(..., "
             "project='.') where its pyproject.toml is"
         )
-    wanted = _recipes_of(folder, plugin.package)
+    wanted = _data_of(folder, plugin.package)
     with scratch() as work:
         path = _built(folder, work)
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-            _check_recipes(plugin, folder, path.name, wanted, names)
+            _check_data(plugin, folder, path.name, wanted, names)
             archive.extractall(work / "content")
         home = Path(work, "content", *plugin.package.split("."))
         for short, text in recipe_texts(home).items():
@@ -49,7 +51,7 @@ def wheel(plugin: Plugin, options: dict) -> None:
         _check_entry_points(plugin, path.name, Path(work, "content"))
 
 
-def _check_recipes(plugin: Plugin, folder: Path, title: str, wanted: list[str], names: set) -> None:
+def _check_data(plugin: Plugin, folder: Path, title: str, wanted: list[str], names: set) -> None:
     home = plugin.package.replace(".", "/")
     missing = [file for file in wanted if f"{home}/{file}" not in names]
     if missing:
@@ -59,7 +61,7 @@ def _check_recipes(plugin: Plugin, folder: Path, title: str, wanted: list[str], 
             where=f"{plugin.title}, {folder / 'pyproject.toml'}",
             next_step="package data has to be asked for: hatchling takes all of a package; "
             'setuptools takes [tool.setuptools.package-data] "*" = ["recipes.toml", '
-            '"recipes/*.toml"]',
+            '"recipes/*.toml", "bundles/**"]',
         )
 
 
@@ -106,13 +108,17 @@ def _is_of(folder: Path, plugin: Plugin) -> bool:
     return normalized(str(project.get("name", ""))) == normalized(plugin.distribution)
 
 
-def _recipes_of(folder: Path, package: str) -> list[str]:
-    """Recipe files and catalogue of the checkout, as paths in `package` or `src/package`."""
+def _data_of(folder: Path, package: str) -> list[str]:
+    """Recipe files, catalogue and bundles' files, as paths in `package` or `src/package`."""
     homes = [Path(folder, *top, *package.split(".")) for top in ((), ("src",))]
     return [
         file.relative_to(home).as_posix()
         for home in homes
-        for file in (*sorted(home.glob("recipes/*.toml")), *home.glob(CATALOGUE))
+        for file in (
+            *sorted(home.glob("recipes/*.toml")),
+            *home.glob(CATALOGUE),
+            *sorted(path for path in home.glob(f"{BUNDLES}/*/**/*") if path.is_file()),
+        )
     ]
 
 
