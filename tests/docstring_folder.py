@@ -6,6 +6,7 @@ by the real engine. `gpt.bundle` knows which word follows which; nothing is trai
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import modelzoo
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.runtime.abilities.captioning import frame_of
 from modelzoo.runtime.bundle import write_manifest
+from modelzoo.runtime.search.gallery import write_gallery
 from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.tasks.profile import said
 from modelzoo.weights import write_checkpoint
@@ -102,6 +104,8 @@ def _write_bundles(folder: Path) -> None:
         _clip,
         lambda tokenizer: {"image": IMAGE, "contrastive": {"scales": {"image-text": 3.9}}},
     )
+    shutil.copytree(folder / "clip.bundle", folder / "emoji.bundle")
+    write_gallery(folder / "emoji.bundle", ["🐱 cat", "🐶 dog"], [[1, 0, 0], [0, 0, 1]])
 
 
 def _write(

@@ -54,7 +54,9 @@ def path_of(text: str) -> Path | None:
 
 def of_media(able: tuple[str, ...]) -> list[str]:
     """Those of a model's abilities that take media."""
-    media = [name for name, how in ABILITIES.items() if name in able and how.reads == "media"]
+    media = [
+        name for name, how in ABILITIES.items() if name in able and how.reads in ("media", "both")
+    ]
     # A classifier of media embeds them as well; one of texts embeds texts.
     classifies = "classify" in able and media and "embed" not in able
     return ["classify", *media] if classifies else media
@@ -63,8 +65,12 @@ def of_media(able: tuple[str, ...]) -> list[str]:
 def of_text(able: tuple[str, ...]) -> list[str]:
     """Those of a model's abilities that take a text."""
     media = of_media(able)
-    texts = [name for name, how in ABILITIES.items() if how.reads in ("text", "either")]
-    return [name for name in texts if name in able and name not in media]
+    return [
+        name
+        for name, how in ABILITIES.items()
+        if name in able
+        and (how.reads == "both" or (how.reads in ("text", "either") and name not in media))
+    ]
 
 
 def _of_kind(path: Path, media: list[str]) -> str:

@@ -152,8 +152,8 @@ def _empty(plugin: Plugin) -> str | None:
     if any(getattr(plugin, group) for group in GROUPS) or plugin.recipes() or plugin.bundles():
         return None
     return (
-        f"it brings nothing: no {CATALOGUE}, recipes/*.toml or {BUNDLES}/*/ in {plugin.package}, "
-        "and no other entry point; was its wheel built without its TOML files?"
+        f"it brings nothing: no {CATALOGUE} or recipes/*.toml in {plugin.package}, no bundle in "
+        f"its {BUNDLES}/ and no other entry point; was its wheel built without its TOML files?"
     )
 
 

@@ -11,12 +11,8 @@ import numpy as np
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
 from modelzoo.runtime.abilities.captioning import CaptionAbility, captions_images
 from modelzoo.runtime.abilities.labels import _labelled, check_numbers, softmax
-from modelzoo.runtime.abilities.media import (
-    MediaAbilities,
-    is_one_medium,
-    media_abilities,
-    medium_of,
-)
+from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
+from modelzoo.runtime.abilities.nearest import NearestAbility
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
@@ -59,7 +55,7 @@ def load(
     child process; `docs/safety.md` says what that finds.
 
     Args:
-        path: the bundle's directory.
+        path: the bundle's directory; or the name of one that a plugin brings, `samples/emoji`.
         threads: CPU threads; None is one a core that this process may use, four at most.
         weight_cache: a directory to keep packed weights in (TFLite only); the next load then
             takes a fraction of the time, and processes share the memory. What cannot be kept there
@@ -89,10 +85,11 @@ def open_tokenizer(bundle: Bundle) -> Tokenizer | None:
 
 
 class Model(
-    MediaAbilities, CaptionAbility, TranscriptionAbility, Generates, Chats, Classifies, FillsMasks
+    NearestAbility, CaptionAbility, TranscriptionAbility, Generates, Chats, Classifies, FillsMasks
 ):
     """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`, and of
-    what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos.
+    what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos, and
+    `nearest` where it carries a gallery.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -114,6 +111,8 @@ class Model(
         self.manifest, self.task = bundle.manifest, bundle.manifest["task"]
         self.embedding_signature = _embedding_signature(engine.signatures)
         able = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)
+        if bundle.manifest.get("gallery") and any(name.startswith("embed") for name in able):
+            able = ("nearest", *able)
         stated = bundle.manifest.get("abilities")
         # What a manifest names beyond what its signatures allow is nothing that could be called.
         self.abilities = able if stated is None else tuple(n for n in able if n in stated)

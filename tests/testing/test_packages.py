@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 from modelzoo.errors import ModelzooError
-from modelzoo.testing import Check, CheckFailure, Skipped, plugin_checks
+from modelzoo.exporting.bundle.files import signatures_as_json
+from modelzoo.plugins import Plugin
+from modelzoo.runtime.bundle import write_manifest
+from modelzoo.runtime.model import load
+from modelzoo.testing import Check, CheckFailure, Skipped, plugin_checks, wheel
 from modelzoo.testing.check import fail, not_applicable
+from tests import docstring_folder
 from tests.plugin_site import Site
 from tests.testing import crowd as plugin
 
@@ -406,3 +414,97 @@ def test_a_weight_table_that_leaves_weights_out_is_refused(crowd, check):
     with_table(crowd, "forgetful", "max_length")
     with pytest.raises(CheckFailure, match="Hugging Face has no counterpart .* has no "):
         check("forgetful", "checkpoint")
+
+
+# === Bundles ===
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A sound bundle that answers `classify`."""
+    path = tmp_path_factory.mktemp("bundle") / "emoji"
+    docstring_folder._write(
+        path,
+        "text-classification",
+        ["a fine film"],
+        lambda *_: docstring_folder._reader("serve", "logits", np.array([[3.9, 0.0]])),
+        labels=["positive", "negative"],
+    )
+    (path / "README.md").write_text("# A card\n")
+    told(
+        path,
+        example='print(model.classify("a fine film", top=1))',
+        signatures=signatures_as_json(load(path).engine.signatures),
+    )
+    return path
+
+
+def told(path, **changes) -> None:
+    write_manifest(path, {**json.loads((path / "manifest.json").read_text()), **changes})
+
+
+@pytest.mark.parametrize(
+    ("namespace", "says"),
+    [
+        ("whole", None),
+        ("bent", "tokenizer.json is not the file that was exported"),
+        ("cardless", "cardless/emoji has no README.md"),
+        ("mute", "the example of mute/emoji prints nothing: model.classify"),
+        ("lost", "bundle:lost/emoji: NameError: name 'modle' is not defined"),
+        ("plain", "plain/emoji has no example"),
+    ],
+)
+def test_a_bundle_that_does_not_keep_its_word_is_refused(crowd, check, classifier, namespace, says):
+    package = f"modelzoo_{namespace}"
+    crowd.add(
+        f"modelzoo-{namespace}",
+        entry_points={"modelzoo.plugins": {namespace: package}},
+        files={f"{package}/__init__.py": ""},
+    )
+    home = crowd.path / package / "bundles/emoji"
+    shutil.copytree(classifier, home)
+    if namespace == "bent":
+        with (home / "tokenizer.json").open("a") as file:
+            file.write(" ")
+    elif namespace == "cardless":
+        (home / "README.md").unlink()
+        told(home)
+    elif namespace == "mute":
+        told(home, example='model.classify("a fine film")')
+    elif namespace == "lost":
+        told(home, example="print(modle)")
+    elif namespace == "plain":
+        told(home, example=None)
+    if says is None:
+        assert check(namespace, "bundle") is None
+    else:
+        with pytest.raises(CheckFailure, match=re.escape(says)):
+            check(namespace, "bundle")
+
+
+def test_a_bundle_with_the_name_of_a_recipe_does_not_list(crowd, check):
+    package = "modelzoo_twice"
+    crowd.add(
+        "modelzoo-twice",
+        entry_points={"modelzoo.plugins": {"twice": package}},
+        files={
+            f"{package}/__init__.py": "",
+            f"{package}/recipes/emoji.toml": 'architecture = "gpt"\nsummary = "x"\n',
+            f"{package}/bundles/emoji/manifest.json": "{}",
+        },
+    )
+    with pytest.raises(CheckFailure, match="twice/emoji is both a recipe and the bundle"):
+        check("twice", "listing")
+
+
+def test_a_wheel_without_a_file_of_a_bundle_is_refused(tmp_path):
+    home = tmp_path / "modelzoo_acme/bundles/emoji"
+    home.mkdir(parents=True)
+    for name in ("manifest.json", "model.tflite"):
+        (home / name).write_text("{}")
+    wanted = wheel._data_of(tmp_path, "modelzoo_acme")
+    assert wanted == ["bundles/emoji/manifest.json", "bundles/emoji/model.tflite"]
+    plugin = Plugin("acme", "modelzoo-acme", "1.0", "modelzoo_acme")
+    built = {"modelzoo_acme/bundles/emoji/manifest.json"}
+    with pytest.raises(CheckFailure, match="is built without modelzoo_acme/bundles/emoji/model"):
+        wheel._check_data(plugin, tmp_path, "a.whl", wanted, built)

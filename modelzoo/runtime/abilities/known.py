@@ -12,8 +12,8 @@ class Ability:
     """How one method of `runtime.Model` is called, and what it gives.
 
     Attributes:
-        reads: what an input is: "text", "media", or "either", as the model decides; "turns" of a
-            conversation; a "labelled" medium, which comes with labels to choose from.
+        reads: what an input is: "text", "media", "either", as the model decides, or "both";
+            "turns" of a conversation; a "labelled" medium, which comes with labels to choose from.
         gives: "text", "label", "token" or "vector".
         truncates: whether it has an argument `truncate`.
     """
@@ -30,6 +30,7 @@ ABILITIES = {
     "caption": Ability("media", "text", truncates=False),
     "transcribe": Ability("media", "text", truncates=False),
     "classify": Ability("either", "label"),
+    "nearest": Ability("both", "label"),
     "fill_mask": Ability("text", "token"),
     "zero_shot": Ability("labelled", "label", truncates=False),
     "embed": Ability("text", "vector"),

@@ -24,7 +24,16 @@ from modelzoo.runtime.cores import usable_cores
 if TYPE_CHECKING:
     from modelzoo.runtime.abilities.protocols import Labels, Medium, Several
 
-__all__ = ["INPUTS", "MediaAbilities", "is_one_medium", "media_abilities", "medium_of"]
+__all__ = [
+    "INPUTS",
+    "MediaAbilities",
+    "is_one_medium",
+    "many_media",
+    "media_abilities",
+    "medium_of",
+    "ranked",
+    "scale",
+]
 
 # kind -> the input of a signature that reads it
 INPUTS = {"image": "images", "audio": "audio", "video": "frames"}
@@ -205,7 +214,7 @@ class MediaAbilities(Ability, Embeds, EmbedsMedia, ZeroShot):
             raise ModelzooError(f"the template has no {{}} for the label: {template!r}")
         texts = self.embed_text([template.replace("{}", label) for label in labels])
         answers = [
-            _ranked(_scale(how, kind) * (vector @ texts.T), labels, how)
+            ranked(scale(how, kind) * (vector @ texts.T), labels, how)
             for vector in (self._embedded(kind, items) if items else ())
         ]
         return answers[0] if one else answers
@@ -296,7 +305,7 @@ def _calls(signatures: Mapping, base: str, key: str, count: int) -> list[tuple[s
     return calls
 
 
-def _scale(how: Mapping, kind: str) -> float:
+def scale(how: Mapping, kind: str) -> float:
     """What cosines of a medium and a text are multiplied by; of a pair that no training compared,
     as the sharpest of those that it did."""
     scales = how.get("scales") or {}
@@ -306,7 +315,7 @@ def _scale(how: Mapping, kind: str) -> float:
     return max(scales.values(), default=_SCALE)
 
 
-def _ranked(logits: np.ndarray, labels: Sequence[str], how: Mapping) -> list[tuple[str, float]]:
+def ranked(logits: np.ndarray, labels: Sequence[str], how: Mapping) -> list[tuple[str, float]]:
     """Labels by their logits (N,); where the model was trained with a sigmoid, each on its own."""
     check_numbers(logits, "the model's answer")
     if how.get("loss") == "sigmoid":
