@@ -256,3 +256,12 @@ def test_nothing_but_the_command_imports_the_root():
 
 def test_the_root_is_the_ground_floor():
     assert len(list(PACKAGE.glob("*.py"))) <= 9
+
+
+def test_checking_a_bundle_imports_no_keras():
+    code = (
+        "import sys, modelzoo.exporting.verification.soundness\n"
+        "print({'keras', 'tensorflow'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 
 from modelzoo import plugins
 from modelzoo.errors import ModelzooError
@@ -10,7 +11,7 @@ from modelzoo.plugins import GROUPS, Plugin
 from modelzoo.plugins.catalogue import CATALOGUE, read_catalogue
 from modelzoo.plugins.plugin import package_folder
 from modelzoo.testing import fresh
-from modelzoo.testing.check import NotApplicable, fail
+from modelzoo.testing.check import NotApplicable, fail, not_applicable
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "numpy")
 
@@ -80,6 +81,8 @@ def _targets(plugin: Plugin, group: str) -> list[str]:
 
 
 def _imported(plugin: Plugin, options: dict) -> dict:
+    if find_spec("keras") is None:
+        not_applicable("Keras is not installed, and what this watches is Keras' as well")
     return _imported_once(plugin.namespace, _Key(plugin, options))
 
 

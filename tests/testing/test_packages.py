@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import ModelzooError
-from modelzoo.exporting.bundle.files import signatures_as_json
 from modelzoo.plugins import Plugin
 from modelzoo.runtime.bundle import write_manifest
+from modelzoo.runtime.engines.base import signatures_as_json
 from modelzoo.runtime.model import load
 from modelzoo.testing import Check, CheckFailure, Skipped, plugin_checks, wheel
 from modelzoo.testing.check import fail, not_applicable

@@ -16,6 +16,7 @@ from modelzoo.exporting.bundle.readme_text import text_sections
 from modelzoo.exporting.formats.format import Format
 from modelzoo.recipe import write_lock
 from modelzoo.runtime.bundle import MANIFEST, write_manifest
+from modelzoo.runtime.engines.base import signatures_as_json
 from modelzoo.runtime.media.processing import completed
 from modelzoo.runtime.text.chat_template import FILE as CHAT_TEMPLATE
 from modelzoo.tasks.profile import said
@@ -139,21 +140,6 @@ def media(model) -> dict:
         ModelzooError: a device could not do it.
     """
     return completed(model.processing()) if hasattr(model, "processing") else {}
-
-
-def signatures_as_json(signatures) -> dict:
-    """An engine's signatures as the manifest has them."""
-
-    def tensors(infos):
-        return {
-            key: {"shape": list(tensor.shape), "dtype": tensor.dtype}
-            for key, tensor in infos.items()
-        }
-
-    return {
-        name: {"inputs": tensors(info.inputs), "outputs": tensors(info.outputs)}
-        for name, info in signatures.items()
-    }
 
 
 def finish(folder: Path, manifest: dict, engine, parity: dict, format: Format) -> dict:

@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from modelzoo.errors import BundleError
-from modelzoo.exporting.bundle.files import signatures_as_json
 from modelzoo.exporting.verification.samples import Samples, signature_calls
+from modelzoo.runtime.engines.base import signatures_as_json
 from modelzoo.runtime.model import load
 
 

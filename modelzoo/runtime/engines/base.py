@@ -173,6 +173,21 @@ class StepPlan:
         )
 
 
+def signatures_as_json(signatures: Mapping[str, SignatureInfo]) -> dict:
+    """An engine's signatures as the manifest has them."""
+
+    def tensors(infos):
+        return {
+            key: {"shape": list(tensor.shape), "dtype": tensor.dtype}
+            for key, tensor in infos.items()
+        }
+
+    return {
+        name: {"inputs": tensors(info.inputs), "outputs": tensors(info.outputs)}
+        for name, info in signatures.items()
+    }
+
+
 def begins_anew(positions: np.ndarray) -> bool:
     """Whether a chunk (B, T) is the first of all its rows, so that nothing of a state is kept."""
     return not positions[:, 0].any()
