@@ -58,6 +58,26 @@ def test_a_list_gives_a_list(bundle):
     assert model.nearest([]) == []
 
 
+def test_a_name_with_several_vectors_is_one_answer(bundle, tmp_path):
+    path = tmp_path / "twice.bundle"
+    shutil.copytree(bundle, path)
+    write_gallery(path, ["cat", "pet", "pet"], [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    model = load(path)
+    for query, first in (("a dog", "pet"), ("a cat", "cat")):
+        answer = model.nearest(query)
+        assert answer[0][0] == first and {name for name, _ in answer} == {"cat", "pet"}
+
+
+def test_the_directions_survive_in_a_byte_a_number(bundle, tmp_path):
+    path = tmp_path / "many.bundle"
+    shutil.copytree(bundle, path)
+    vectors = np.random.default_rng(0).normal(size=(50, 3)) * np.geomspace(1e-3, 1e3, 50)[:, None]
+    write_gallery(path, [str(n) for n in range(50)], vectors)
+    kept = read_gallery(read_bundle(path)).vectors
+    right = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert (kept * right).sum(1).min() > 0.9999
+
+
 def test_a_bundle_without_a_gallery_cannot(plain):
     model = load(plain)
     assert "nearest" not in model.abilities

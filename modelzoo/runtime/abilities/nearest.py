@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
-import numpy as np
-
 from modelzoo.errors import BundleError, ModelzooError
 from modelzoo.runtime.abilities.media import (
     MediaAbilities,
@@ -83,8 +81,7 @@ class NearestAbility(MediaAbilities):
                 where=self.bundle.directory,
             )
         how = self.bundle.processing.get("contrastive") or {}
-        unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
-        return ranked(scale(how, kind) * (gallery.vectors @ unit), gallery.names, how)[:top]
+        return ranked(scale(how, kind) * gallery.cosines(vector), gallery.names, how)[:top]
 
     def _kind_of_query(self, item: Medium) -> str:
         kinds = [name[6:] for name in self.abilities if name.startswith("embed_")]

@@ -1,7 +1,8 @@
 """A gallery: named vectors that a bundle carries, for `nearest` to choose from.
 
 Two files of the bundle, which its manifest names under `gallery`: a JSON list of N names, and a
-`.npy` of vectors (N, D). An export writes none; `write_gallery` adds one to a bundle.
+`.npy` of vectors (N, D). A name may stand there several times, each time with another vector. An
+export writes none; `write_gallery` adds one to a bundle.
 """
 
 from __future__ import annotations
@@ -26,10 +27,17 @@ NAMES, VECTORS = "gallery.json", "gallery.npy"
 
 
 class Gallery(NamedTuple):
-    """N names and their vectors (N, D) float32, each of length 1."""
+    """The names, each once; vectors (N, D) float32 of length 1; the place (N,) of their names."""
 
     names: list[str]
     vectors: np.ndarray
+    owners: np.ndarray
+
+    def cosines(self, query: np.ndarray) -> np.ndarray:
+        """Of each name, the cosine of a vector (D,) and the nearest of the name's own."""
+        best = np.full(len(self.names), -1.0, np.float32)
+        np.maximum.at(best, self.owners, self.vectors @ _unit(query))
+        return best
 
 
 def read_gallery(bundle: Bundle) -> Gallery | None:
@@ -44,7 +52,7 @@ def read_gallery(bundle: Bundle) -> Gallery | None:
     path = bundle.directory / stated["names"]
     names = read_json(path, BundleError, list, title="the gallery's names")
     vectors = read_array(bundle.directory / stated["vectors"], BundleError)
-    if vectors.ndim != 2 or len(vectors) != len(names) or vectors.dtype.kind != "f":
+    if vectors.ndim != 2 or len(vectors) != len(names) or vectors.dtype.kind not in "fi":
         raise BundleError(
             f"{len(names)} names need as many vectors, not an array {vectors.shape} of "
             f"{vectors.dtype}",
@@ -54,7 +62,8 @@ def read_gallery(bundle: Bundle) -> Gallery | None:
     if not all(isinstance(name, str) for name in names):
         raise BundleError("a gallery's names must be texts", where=path)
     check_numbers(vectors, "the gallery")
-    return Gallery(names, _unit(vectors))
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return Gallery(list(places), _unit(vectors), np.array([places[name] for name in names], int))
 
 
 def write_gallery(directory: str | os.PathLike, names: Sequence[str], vectors: np.ndarray) -> dict:
@@ -62,9 +71,9 @@ def write_gallery(directory: str | os.PathLike, names: Sequence[str], vectors: n
 
     Args:
         directory: of the bundle, which must embed texts or media.
-        names: N, as they are shown.
+        names: N, as they are shown; one that stands several times is found by each of its vectors.
         vectors: (N, D), what `embed_text`, `embed_image` or a mean of these gives. They are kept as
-            float16.
+            int8: only their directions count.
 
     Returns:
         The manifest as written.
@@ -89,7 +98,8 @@ def write_gallery(directory: str | os.PathLike, names: Sequence[str], vectors: n
     bundle = read_bundle(directory)
     write_atomic(bundle.directory / NAMES, json.dumps(list(names), ensure_ascii=False) + "\n")
     file = io.BytesIO()
-    np.save(file, _unit(vectors).astype(np.float16), allow_pickle=False)
+    largest = np.maximum(np.abs(vectors).max(-1, keepdims=True), 1e-12)
+    np.save(file, np.round(vectors / largest * 127).astype(np.int8), allow_pickle=False)
     write_atomic(bundle.directory / VECTORS, file.getvalue())
     manifest = {**bundle.manifest, "gallery": {"names": NAMES, "vectors": VECTORS}}
     abilities = manifest.get("abilities")

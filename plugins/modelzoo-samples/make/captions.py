@@ -19,7 +19,7 @@ COMMAND = "modelzoo run samples/captions drawing.png"
 EXAMPLE = 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=16))'
 DATA = sample_of_emoji.DATA
 LIMITS = "It knows drawings of emoji, and no photographs."
-RECIPE, EPOCHS = "caption-tiny", 18
+RECIPE, EPOCHS = "caption-tiny", 10
 STYLE, OTHER = emoji.STYLES
 
 

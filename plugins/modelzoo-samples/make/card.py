@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -24,9 +25,6 @@ def make(name: str, sample: ModuleType, folder: Path) -> Path:
         folder: where data and models are kept.
     """
     from modelzoo import export, load
-    from modelzoo.runtime import load as load_bundle
-    from modelzoo.runtime.bundle import MANIFEST, write_manifest
-    from modelzoo.runtime.search.gallery import write_gallery
 
     if not (folder / name / "model.keras").is_file():
         began = time.monotonic()
@@ -34,8 +32,18 @@ def make(name: str, sample: ModuleType, folder: Path) -> Path:
         minutes = round((time.monotonic() - began) / 60, 1)
         (folder / f"{name}.minutes").write_text(str(minutes))
     minutes = float((folder / f"{name}.minutes").read_text())
-    work, home = folder / f"{name}.bundle", BUNDLES / name
+    work = folder / f"{name}.bundle"
     export(load(folder / name, compile=False), work, quantize="int8", force=True)
+    return finish(name, sample, folder, minutes)
+
+
+def finish(name: str, sample: ModuleType, folder: Path, minutes: float) -> Path:
+    """Add gallery, figures and card to the exported bundle, and put it into the package."""
+    from modelzoo.runtime import load as load_bundle
+    from modelzoo.runtime.bundle import MANIFEST, write_manifest
+    from modelzoo.runtime.search.gallery import write_gallery
+
+    work, home = folder / f"{name}.bundle", BUNDLES / name
     if hasattr(sample, "gallery"):
         write_gallery(work, *sample.gallery(folder, load_bundle(work, trust=True)))
     rows = sample.figures(folder, load_bundle(work, trust=True))
@@ -46,8 +54,9 @@ def make(name: str, sample: ModuleType, folder: Path) -> Path:
         "figures": rows,
     }
     (work / FIGURES).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    exported = (work / CARD).read_text("utf-8").partition("\n")[2]
-    (work / CARD).write_text(card(name, sample, facts) + exported, "utf-8")
+    exported = (work / CARD).read_text("utf-8")
+    exported = exported[re.search("^A `tflite` bundle", exported, re.MULTILINE).start() :]
+    (work / CARD).write_text(f"{card(name, sample, facts)}\n{exported}", "utf-8")
     manifest = json.loads((work / MANIFEST).read_text("utf-8"))
     said = {"name": name, "summary": sample.SUMMARY, "example": sample.EXAMPLE}
     write_manifest(work, {**manifest, **said})

@@ -79,18 +79,19 @@ def train(folder: Path) -> Path:
 
 
 def gallery(folder: Path, bundle) -> tuple[list[str], np.ndarray]:
-    """Each concept twice under one name: its drawing with its names, and its tags."""
+    """Of each concept three vectors: its drawing with its names, its name as a phrase, its tags."""
     found = concepts(folder)
     names = [f"{one['emoji']} {one['en']}" for one in found]
     drawn = bundle.embed_image([one[STYLE] for one in found])
     named = [bundle.embed_text([one[key] for one in found], truncate=True) for key in LANGUAGES]
-    tagged, vectors = [], []
+    phrases = bundle.embed_text([f"a {one['en']}" for one in found], truncate=True)
+    tagged, tags = [], []
     for name, one in zip(names, found, strict=True):
-        tags = [tag for key in LANGUAGES for tag in one[f"{key}_tags"].split(", ") if tag]
-        if tags:
+        own = [tag for key in LANGUAGES for tag in one[f"{key}_tags"].split(", ") if tag]
+        if own:
             tagged.append(name)
-            vectors.append(bundle.embed_text(tags, truncate=True).mean(0))
-    return [*names, *tagged], np.concatenate([drawn + sum(named), np.stack(vectors)])
+            tags.append(bundle.embed_text(own, truncate=True).mean(0))
+    return [*names, *names, *tagged], np.concatenate([drawn + sum(named), phrases, np.stack(tags)])
 
 
 def figures(folder: Path, bundle) -> list[dict]:
@@ -100,7 +101,7 @@ def figures(folder: Path, bundle) -> list[dict]:
     tests = {
         "Twitter's drawings": ([one[OTHER] for one in found], found),
         "English tags left out of training": ([one["asked"] for one in asked], asked),
-        "English names with an article": ([f"a {one['en']}" for one in found], found),
+        '"the" before an English name': ([f"the {one['en']}" for one in found], found),
     }
     rows = []
     for name, (queries, truth) in tests.items():

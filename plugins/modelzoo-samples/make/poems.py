@@ -110,7 +110,7 @@ def train(folder: Path) -> Path:
 
     training, held_out = verses(folder)
     recipe = modelzoo.read_recipe(RECIPE, CHANGES)
-    words = tokenizer(training, recipe.model["vocab_size"])
+    words = tokenizer(training, recipe.table("model")["vocab_size"])
     options = {"validation": held_out[:400], "tokenizer": words, "force": True}
     train(recipe, training, folder / "poems", **options)
     return folder / "poems"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelzoo import plugins
+from modelzoo.cli import main
 from modelzoo.runtime import load
 from modelzoo.testing import plugin_checks
 
@@ -33,6 +34,26 @@ def test_sentiment_knows_good_from_bad(models):
     texts = ["a fine film", "I love it", "This is terrible.", "What a waste of two hours"]
     answers = [answer[0][0] for answer in models["sentiment"].classify(texts, top=1)]
     assert answers == ["positive", "positive", "negative", "negative"]
+
+
+@pytest.mark.parametrize(
+    ("query", "emoji"),
+    [
+        ("a red apple", "🍎 red apple"),
+        ("happy birthday", "🎂 birthday cake"),
+        ("a slice of pizza", "🍕 pizza"),
+        ("红苹果", "🍎 red apple"),
+        ("music", "🎺 trumpet"),
+        ("coffee", "⚰️ coffin"),  # it reads letters, not minds
+    ],
+)
+def test_emoji_finds_the_nearest(models, query, emoji):
+    assert models["emoji"].nearest(query, top=1)[0][0] == emoji
+
+
+def test_emoji_answers_on_the_command_line(capsys):
+    assert main(["run", "samples/emoji", "a red apple", "--top", "1"]) == 0
+    assert re.fullmatch(r"0\.9\d+  🍎 red apple\n", capsys.readouterr().out)
 
 
 def test_a_run_needs_no_keras():
