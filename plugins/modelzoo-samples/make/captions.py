@@ -1,6 +1,6 @@
 """`samples/captions`: what a small drawing shows, in English words.
 
-`caption-tiny` over the frozen image tower of `samples/emoji`, which is made first. It learns the
+A smaller `caption-tiny` over the frozen image tower of `samples/emoji`, which is made first. It learns the
 English names of Google's drawings of 1,911 concepts, and is tested on Twitter's.
 """
 
@@ -31,6 +31,8 @@ def train(folder: Path) -> Path:
     emoji.fetch(folder)
     rows = [{"image": one[STYLE], "text": one["en"]} for one in emoji.concepts(folder)]
     changes = {
+        "vocab_size": 1024,  # names are short, and all samples together stay small
+        "num_layers": 2,
         "image.weights": "emoji",
         "image.frozen": True,
         "task_options.augment": captions.AUGMENT,
