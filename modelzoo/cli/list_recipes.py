@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
                 entry.name,
                 entry.task or "-",
                 count(entry.parameters),
-                "yes" if entry.weights else "-",
+                "yes" if entry.weights or entry.kind == "bundle" else "-",
                 _summary(entry),
             )
             for entry in entries
