@@ -33,7 +33,7 @@ def split(
         >>> from modelzoo.data import read_examples
         >>> training, validation = split(read_examples("reviews.csv"), 0.2, seed=1)
         >>> len(training), len(validation)
-        (11, 3)
+        (8, 2)
     """
     if not 0 <= validation_fraction < 1:
         raise DataError(f"validation_fraction must be in [0, 1), not {validation_fraction}")
