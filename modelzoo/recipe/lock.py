@@ -106,28 +106,29 @@ def read_lock(directory: str | Path) -> tuple[Recipe, dict[str, Any]]:
     return recipe, {**lock, "source": source}
 
 
-# What `[source]` holds besides texts, and what its table `training` holds.
+# What the table `[source]` and its table `training` hold besides texts, and the words for it.
+_SOURCE = {"training": dict}
 _TRAINING = {"steps": int, "seed": int, "examples": int, "figures": dict}
-_KINDS = {dict: "a table", int: "a whole number", float: "a number", str: "a text"}
+_WORDS = {dict: "a table", int: "a whole number", float: "a number", str: "a text"}
 
 
 def _check_source(source: object, path: Path) -> None:
-    """Reject a table `[source]` of which a card could not be written; a licence may be added."""
+    """Reject a table `[source]` of which no card could be written; a licence may be added."""
     if not isinstance(source, dict):
         raise ModelDirectoryError("source must be a table, [source]", where=path)
-    training = source.get("training", {})
-    wanted = [("source", source, key, str) for key in source if key != "training"]
-    wanted.append(("source", {"training": training}, "training", dict))
-    if isinstance(training, dict) and training:
-        where = "source.training"
-        known = {**{key: str for key in training}, **_TRAINING}
-        wanted += [(where, training, key, kind) for key, kind in known.items()]
-        figures = training.get("figures")
-        for key in figures if isinstance(figures, dict) else ():
-            wanted.append((f"{where}.figures", figures, key, float))
-    for where, table, key, kind in wanted:
+    _check_kinds("source", source, {key: _SOURCE.get(key, str) for key in source}, path)
+    training = source.get("training")
+    if training:
+        kinds = {**dict.fromkeys(training, str), **_TRAINING}
+        _check_kinds("source.training", training, kinds, path)
+        figures = training["figures"]
+        _check_kinds("source.training.figures", figures, dict.fromkeys(figures, float), path)
+
+
+def _check_kinds(name: str, table: dict, kinds: Mapping[str, type], path: Path) -> None:
+    for key, kind in kinds.items():
         value = table.get(key)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ModelDirectoryError(
-                f"{where}.{key} must be {_KINDS[kind]}, not {shown(value)}", where=path
-            )
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits:
+            what = f"{name}.{key} must be {_WORDS[kind]}, not {shown(value)}"
+            raise ModelDirectoryError(what, where=path)

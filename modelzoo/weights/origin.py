@@ -115,10 +115,13 @@ def _code(value: object) -> str:
 
 def _sample(model) -> tuple[bytes, ...]:
     """The first numbers of each weight; the states of dropout's seeds are whole numbers."""
+    import numpy as np
     from keras import backend, ops
 
-    return tuple(
-        ops.convert_to_numpy(ops.cast(ops.ravel(weight)[:4], "float32")).tobytes()
-        for weight in model.weights
-        if backend.is_float_dtype(weight.dtype)
-    )
+    sample = []
+    for weight in model.weights:
+        if backend.is_float_dtype(weight.dtype):
+            flat: Any = ops.ravel(weight)
+            first: Any = ops.convert_to_numpy(ops.cast(flat[:4], "float32"))
+            sample.append(np.asarray(first).tobytes())
+    return tuple(sample)

@@ -99,8 +99,9 @@ def front_matter(text: str) -> dict[str, str | list[str]]:
     key = None
     for line in block[1].splitlines() if block else ():
         if item := _ITEM.fullmatch(line):
-            if key is not None and isinstance(found.setdefault(key, []), list):
-                found[key].append(_plain(item[1]))
+            items = None if key is None else found.setdefault(key, [])
+            if isinstance(items, list):
+                items.append(_plain(item[1]))
             continue
         pair = _KEY.fullmatch(line.rstrip())
         if pair is None:
@@ -124,8 +125,9 @@ def _stated(values: Mapping[str, object]) -> dict[str, str]:
     """What is a text, or a list of texts, as one short line each; nothing else."""
     found = {}
     for key, value in values.items():
-        texts = value if isinstance(value, list) else [value]
-        if texts and all(isinstance(one, str) for one in texts):
+        parts = value if isinstance(value, list) else [value]
+        texts = [one for one in parts if isinstance(one, str)]
+        if len(texts) == len(parts):
             line = " ".join(", ".join(texts).split())
             if line and line.isprintable():
                 found[key] = line[:_LONGEST]
