@@ -8,6 +8,7 @@ from keras import ops
 
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import ExportError, ModelzooError, OverflowTextError, TokenizerError
+from modelzoo.exporting.process.jobs import stated_signatures
 from modelzoo.tasks.causal_lm import CausalLM, CausalLMTask
 from modelzoo.tasks.shared.step_signatures import all_windows
 from modelzoo.tasks.shared.stepper import window
@@ -167,6 +168,16 @@ def test_there_are_signatures_for_smaller_windows():
         "verify_4": 12,
     }
     assert all_windows(1500) == [256, 512, 1024, 1500]
+
+
+def test_a_bundle_of_0_1_is_verified_without_drafts():
+    model, options = CausalLM(small("gpt-2")), {"max_length": 10, "prefill_lengths": (4,)}
+    old = {"options": options, "signatures": {"prefill_4": {}, "decode": {}}}
+    assert list(stated_signatures(model, old)) == ["prefill_4", "decode"]
+    new = {"options": options, "signatures": {**old["signatures"], "verify_4": {}}}
+    assert list(stated_signatures(model, new)) == ["prefill_4", "decode", "verify_4"]
+    # What else is missing is an error of the bundle's.
+    assert list(stated_signatures(model, {**old, "signatures": {}})) == ["prefill_4", "decode"]
 
 
 @pytest.mark.parametrize(

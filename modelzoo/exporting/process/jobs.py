@@ -23,6 +23,7 @@ from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
 from modelzoo.runtime.trust import seen
 from modelzoo.runtime.trust.tflite import check_litertlm
+from modelzoo.signature import Signature
 from modelzoo.weights.origin import source_table, stamp
 
 if TYPE_CHECKING:
@@ -114,12 +115,7 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     format = format_of(manifest["format"])
     mode = mode_for(manifest.get("precision"), format)
     model = open_model(job["model"], progress)
-    signatures = {
-        name: signature
-        for name, signature in model.export_signatures(**manifest.get("options", {})).items()
-        # Bundles of version 0.1 check no drafts.
-        if not name.startswith("verify_") or name in manifest["signatures"]
-    }
+    signatures = stated_signatures(model, manifest)
     facts, bundle = {}, None
     if format.reopen is not None:
         if found.model_path.suffix == ".litertlm" and not job.get("trust", False):
@@ -134,6 +130,17 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     return {
         "parity": {**facts, **_terms(format, mode), **_weights(manifest), **figures},
         "manifest": manifest,
+    }
+
+
+def stated_signatures(model, manifest: dict) -> dict[str, Signature]:
+    """The model's signatures with the bundle's options, as far as a bundle of 0.1 has them: without
+    `verify_{T}` where the manifest names none."""
+    found = model.export_signatures(**manifest.get("options", {}))
+    return {
+        name: signature
+        for name, signature in found.items()
+        if not name.startswith("verify_") or name in manifest["signatures"]
     }
 
 
