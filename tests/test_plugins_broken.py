@@ -297,6 +297,7 @@ def test_plugins_says_what_there_is_of_each(site):
         "package": "modelzoo_acme",
         "requires": "modelzoo-keras<1,>=0.2",
         "recipes": ["acme/tiny"],
+        "bundles": [],
         "architectures": {"moe": "modelzoo_acme.moe:build"},
         "tasks": {},
         "exporters": {},

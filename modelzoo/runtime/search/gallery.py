@@ -84,10 +84,10 @@ def write_gallery(directory: str | os.PathLike, names: Sequence[str], vectors: n
 
     Example:
         >>> from modelzoo.runtime import load
-        >>> model, names = load("clip.bundle"), ["cat", "dog"]
+        >>> model, names = load("clip.bundle"), ["a cat", "a dog"]
         >>> manifest = write_gallery("clip.bundle", names, model.embed_text(names))
-        >>> load("clip.bundle").nearest("dog", top=1)
-        [('dog', 0.97...)]
+        >>> load("clip.bundle").nearest("a dog", top=1)
+        [('a dog', 0.98...)]
     """
     vectors = np.asarray(vectors, np.float32)
     if vectors.ndim != 2 or len(vectors) != len(names) or not len(names):

@@ -1,7 +1,7 @@
 """`samples/captions`: what a small drawing shows, in English words.
 
-A smaller `caption-tiny` over the frozen image tower of `samples/emoji`, which is made first. It learns the
-English names of Google's drawings of 1,911 concepts, and is tested on Twitter's.
+A smaller `caption-tiny` over the frozen image tower of `samples/emoji`, which is made first. It
+learns the English names of Google's drawings of 1,911 concepts, and is tested on Twitter's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COMMAND = "modelzoo run samples/captions drawing.png"
 EXAMPLE = 'print(model.caption(np.zeros((64, 64, 3), "uint8"), max_new_tokens=16))'
 DATA = sample_of_emoji.DATA
 LIMITS = "It knows drawings of emoji, and no photographs."
-RECIPE, EPOCHS = "caption-tiny", 10
+RECIPE, EPOCHS = "caption-tiny", 40
 STYLE, OTHER = emoji.STYLES
 
 
