@@ -126,17 +126,18 @@ def bundles() -> list[Entry]:
 def _bundle_entry(name: str, folder: Path, plugin: plugins.Plugin) -> Entry:
     said, problem = plugins.glance_manifest(folder)
     problem = problem if plugin.usable else plugin.problem
-    summary, task, parameters = (
-        value if isinstance(value, kind) else None
-        for value, kind in (
-            (said.get("summary") or said.get("does"), str),
-            (said.get("task"), str),
-            (said.get("parameters"), int),
-        )
-    )
-    source = str(folder / "manifest.json")
+    summary = said.get("summary") or said.get("does")
+    task, parameters = said.get("task"), said.get("parameters")
     return Entry(
-        name, summary or "", task, None, parameters, plugin.title, source, problem, "bundle"
+        name,
+        summary if isinstance(summary, str) else "",
+        task if isinstance(task, str) else None,
+        None,
+        parameters if isinstance(parameters, int) else None,
+        plugin.title,
+        str(folder / "manifest.json"),
+        problem,
+        kind="bundle",
     )
 
 
