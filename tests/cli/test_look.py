@@ -78,6 +78,7 @@ def test_list_as_json_has_the_exact_numbers(recipes, capsys):
         "problem": None,
         "weights": None,
         "aliases": [],
+        "kind": "recipe",
     }
 
 

@@ -115,7 +115,7 @@ def _driving(manifest: dict) -> str:
         ]
         if any(name.startswith("verify_") for name in signatures):
             lines.append(
-                "- `verify_*` is `decode` of several tokens at once, with the logits behind each: "
+                "- `verify_*` is `decode` of several tokens at once, with the logits after each: "
                 "to check tokens that were guessed. What is left over gets the id -1. A wrong "
                 "guess needs no undoing: the next call writes over it."
             )
