@@ -28,7 +28,7 @@ def test_a_plugin_adds_its_recipes_to_the_same_list(site):
     acme(site, requires=("modelzoo-keras>=0.2,<1",))
     done = site.modelzoo("list")
     assert done.stderr == ""
-    assert "acme/tiny  causal-lm       1.23K  Acme tiny" in done.stdout
+    assert "acme/tiny  causal-lm       1.23K  -        Acme tiny" in done.stdout
     entry = listed(site)["acme/tiny"]
     assert entry["plugin"] == "modelzoo-acme 0.2.1"
     assert entry["problem"] is None
