@@ -11,7 +11,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from modelzoo import plugins
 from modelzoo.about import UPGRADE
 from modelzoo.errors import BundleError, ModelzooError, nearest, shown
 from modelzoo.files import read_json, write_atomic
@@ -102,6 +101,8 @@ def bundle_directory(path: str | os.PathLike) -> Path:
     """
     directory = Path(path)
     if isinstance(path, str) and not directory.exists():
+        from modelzoo import plugins
+
         return plugins.find_bundle(path) or directory
     return directory
 
@@ -147,6 +148,8 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
 
 def no_bundle(path: str | os.PathLike) -> BundleError:
     """The error about a path where nothing is, with the nearest name of a plugin's bundle."""
+    from modelzoo import plugins
+
     known = plugins.bundle_names()
     return BundleError(
         f"no such bundle: {os.fspath(path)}",
