@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from modelzoo import plugins
@@ -54,6 +55,17 @@ def test_emoji_finds_the_nearest(models, query, emoji):
 def test_emoji_answers_on_the_command_line(capsys):
     assert main(["run", "samples/emoji", "a red apple", "--top", "1"]) == 0
     assert re.fullmatch(r"0\.9\d+  🍎 red apple\n", capsys.readouterr().out)
+
+
+def test_the_bible_goes_on_in_words(models):
+    said = models["bible"].generate("In the beginning", max_new_tokens=30, temperature=0)
+    words = re.findall(r"[A-Za-z']+", said)
+    assert len(words) > 15 and {"the", "of"} & {*words}
+
+
+def test_captions_name_what_they_are_given(models):
+    white = np.full((64, 64, 3), 255, np.uint8)
+    assert re.fullmatch(r"[\w\W]{2,60}", models["captions"].caption(white, max_new_tokens=16))
 
 
 def test_a_run_needs_no_keras():
