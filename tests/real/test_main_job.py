@@ -15,7 +15,7 @@ import pytest
 from modelzoo.about import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("modelzoo", "recipes", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("modelzoo", "plugins", "recipes", "pyproject.toml", "README.md", "LICENSE")
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
@@ -58,6 +58,7 @@ def main_job(checkout) -> str:
 
 
 def test_the_main_job_builds_trains_exports_and_generates(main_job, checkout):
+    assert "🍎 red apple" in main_job.splitlines()[0]
     assert "124,439,808 parameters" in main_job
     bundle = checkout / "out" / "docs-gpt.bundle"
     parity = json.loads((bundle / "parity.json").read_text())
