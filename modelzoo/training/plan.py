@@ -133,7 +133,7 @@ def fit_batch(batches: Batches, accumulate: int) -> str | None:
     batches.batch_size = rows * accumulate
     if rows == asked:
         return None
-    return f"the batch of {asked:,} is cut to {rows:,}: there are {batches.num_rows:,} rows"
+    return f"the batch of {asked:,} is cut to {rows:,}: rows of the data: {batches.num_rows:,}"
 
 
 # === Memory ===

@@ -105,7 +105,7 @@ def test_a_batch_larger_than_the_data_is_cut_and_said(tmp_path):
     changes = {**NO_CHECKS, "train.batch_size": 1024, "train.steps": 1}
     run(tmp_path / "m", REVIEWS, name=CLASSIFIER, said=said, **changes)
     assert "24 rows to train on, 0 to validate on; steps: 1 of 24 x 8 tokens" in said.getvalue()
-    assert "the batch of 1,024 is cut to 24: there are 24 rows" in said.getvalue()
+    assert "the batch of 1,024 is cut to 24: rows of the data: 24" in said.getvalue()
 
 
 def test_a_batch_that_the_memory_does_not_hold_names_the_one_that_fits(monkeypatch, tmp_path):
