@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 gguf = pytest.importorskip("gguf")
 
 from modelzoo.errors import WeightsError  # noqa: E402
+from modelzoo.weights.generation import generation_options  # noqa: E402
 from modelzoo.weights.gguf import file as gguf_file  # noqa: E402
 from modelzoo.weights.gguf.file import quantizations, read_file  # noqa: E402
 from modelzoo.weights.gguf.names import ARCHITECTURES  # noqa: E402
@@ -369,3 +371,36 @@ def test_a_metadata_key_that_would_be_passed_over_is_named(tmp_path):
         with pytest.raises(WeightsError, match=f"a llama with {key.partition('.')[2]} = "):
             open_gguf(write(tmp_path / "m.gguf", keys={key: value}))
         assert open_gguf(write(tmp_path / "m.gguf", keys={key: neutral})).config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "neutral"),
+    [
+        ("tokenizer.ggml.add_sep_token", True, False),
+        ("tokenizer.ggml.normalizer.lowercase", True, False),
+        ("tokenizer.ggml.suppress_tokens", [3], None),
+        ("general.type", "adapter", "model"),
+        ("general.of_a_newer_llama_cpp", 3, ""),
+        ("general.sampling.xtc_probability", 0.5, 0.0),
+        ("general.sampling.mirostat", 2, 0),
+        ("general.sampling.of_a_newer_llama_cpp", 0.5, None),
+    ],
+)
+def test_a_key_outside_the_architecture_is_named_too(key, value, neutral, tmp_path):
+    with pytest.raises(WeightsError, match=re.escape(f"{key} = ")):
+        open_gguf(write(tmp_path / "m.gguf", keys={key: value}))
+    if neutral is not None:
+        assert open_gguf(write(tmp_path / "m.gguf", keys={key: neutral})).extras == {}
+
+
+def test_notes_of_other_programs_are_no_part_of_the_model(tmp_path):
+    keys = {"quantize.imatrix.file": "m.dat", "acme.note": 3, "general.quantized_by": "Acme"}
+    assert open_gguf(write(tmp_path / "m.gguf", keys=keys)).config
+
+
+def test_how_tokens_are_drawn_comes_along(tmp_path):
+    keys = {"temp": 0.6, "top_k": 20, "penalty_repeat": 1.05, "sequence": "kt", "mirostat": 0}
+    path = write(tmp_path / "m.gguf", keys={f"general.sampling.{k}": v for k, v in keys.items()})
+    asked = generation_options({}, open_gguf(path).extras)
+    assert asked["do_sample"] is True and asked["top_k"] == 20
+    assert (asked["temperature"], asked["repetition_penalty"]) == pytest.approx((0.6, 1.05))

@@ -1,7 +1,8 @@
 """GGUF files, llama.cpp's: one file that holds configuration, weights and tokenizer.
 
 `file` reads the file, `names` says what its tensors are called and how they are kept, `config`
-makes a `config.json` of its metadata, `tokenizer` a `tokenizer.json`.
+makes a `config.json` of its metadata, `tokenizer` a `tokenizer.json`; `keys` says which other
+metadata are known.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from modelzoo.errors import WeightsError
 from modelzoo.weights.checkpoint import Checkpoint, Tensor
 from modelzoo.weights.gguf.config import derive_config, find_architecture
 from modelzoo.weights.gguf.file import GgufFile, StoredTensor, read_file
+from modelzoo.weights.gguf.keys import check_keys, generation_of
 from modelzoo.weights.gguf.names import (
     INTERLEAVED_HEADS,
     INTERLEAVED_KV_HEADS,
@@ -57,15 +59,18 @@ def open_gguf(path: str | os.PathLike, *, tokenizer: bool = True) -> Checkpoint:
     name, architecture = find_architecture(file)
     config = derive_config(file, name, architecture)
     tensors = _tensors(file, architecture, config)
-    card = card_of_gguf(file.metadata)
+    where, card = str(file.path), card_of_gguf(file.metadata)
+    check_keys(file.metadata, where)
+    generation = generation_of(file.metadata, where)
+    extras = {"generation_config.json": generation} if generation else {}
     if not tokenizer:
-        return Checkpoint(str(file.path), config, tensors, card=card)
+        return Checkpoint(where, config, tensors, extras=extras, card=card)
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, list) and len(tokens) > config["vocab_size"]:
         what = f"{len(tokens)} tokens, but embeddings of {config['vocab_size']} only"
         raise WeightsError(what, where=file.path, next_step="download the file again")
-    tokenizer_files = read_tokenizer(file.metadata, str(file.path))
-    return Checkpoint(str(file.path), config, tensors, tokenizer_files, card=card)
+    tokenizer_files = read_tokenizer(file.metadata, where)
+    return Checkpoint(where, config, tensors, tokenizer_files, extras, card=card)
 
 
 def _tensors(file: GgufFile, architecture: Architecture, config: dict) -> dict[str, Tensor]:
