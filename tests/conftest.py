@@ -11,7 +11,7 @@ import pytest
 from modelzoo import plugins
 from modelzoo.registry import components
 from modelzoo.registry import recipes as registry
-from modelzoo.runtime.trust import seen
+from modelzoo.runtime.user_cache import VARIABLE
 from tests.plugin_site import Site
 
 # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
@@ -27,7 +27,7 @@ def seen_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.getbasetemp()
     place = (root.parent if root.name.startswith("popen-") else root) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(seen.VARIABLE, str(place))
+        patch.setenv(VARIABLE, str(place))
         yield place
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 
-from modelzoo.bench.memory import available_bytes, cache_bytes
+from modelzoo.bench.memory import cache_bytes
+from modelzoo.runtime.memory import available_bytes
 
 _LEAST = 256 << 20  # bytes
 _MOST = 2 << 30

@@ -14,6 +14,7 @@ from modelzoo.runtime.bundle import read_bundle, write_manifest
 from modelzoo.runtime.trust import examine, seen
 from modelzoo.runtime.trust.saved_model import check_saved_model
 from modelzoo.runtime.trust.saved_model_ops import ALLOWED, SAVER
+from modelzoo.runtime.user_cache import VARIABLE
 from tests.export.conftest import SAVED_MODELS
 
 SPEC = tf.TensorSpec((1, 2), tf.float32, "x")
@@ -170,7 +171,7 @@ def test_an_initialiser_that_touches_files_is_refused(tmp_path, monkeypatch):
 
 def test_a_bundle_that_writes_files_on_load_is_refused_by_load(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(seen.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     bundle = tmp_path / "b"
     bundle.mkdir()
     save(bundle / "saved_model", writing)

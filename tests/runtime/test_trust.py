@@ -21,6 +21,7 @@ from modelzoo.runtime.engines.opening import open_engine
 from modelzoo.runtime.trust import check, examine, seen, trial
 from modelzoo.runtime.trust.flatbuffer import Damaged, Flatbuffer
 from modelzoo.runtime.trust.tflite import check_litertlm, check_tflite
+from modelzoo.runtime.user_cache import VARIABLE
 
 PACKAGE = "ai-edge-litert"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits and fork are POSIX")
@@ -29,7 +30,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="limits and fork are POSIX
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """A cache of this test's own; nothing is known."""
-    monkeypatch.setenv(seen.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache" / "trust"
 
 
@@ -110,7 +111,7 @@ def test_every_file_of_a_directory_counts(cache):
 
 def test_a_home_that_cannot_be_written_is_only_slower(bundle, tmp_path, monkeypatch, trials):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(seen.VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
     for _ in range(2):
         open_engine(read_bundle(bundle))
     assert len(trials) == 2
@@ -126,9 +127,9 @@ def test_a_cache_that_others_may_write_is_not_believed(bundle, cache):
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
-    monkeypatch.setenv(seen.VARIABLE, "/c")
+    monkeypatch.setenv(VARIABLE, "/c")
     assert seen.directory() == Path("/c/trust")
-    monkeypatch.delenv(seen.VARIABLE)
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     monkeypatch.setattr(sys, "platform", "linux")
     assert seen.directory() == Path("/x/modelzoo/trust")

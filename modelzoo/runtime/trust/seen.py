@@ -7,35 +7,25 @@ nothing can be written there, nothing is remembered, and the next load checks ag
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["VARIABLE", "directory", "is_known", "remember_checked", "remember_exported"]
+from modelzoo.runtime.user_cache import is_private, user_cache
 
-VARIABLE = "MODELZOO_CACHE"
+__all__ = ["directory", "is_known", "remember_checked", "remember_exported"]
+
 CHECKS = "1"  # goes up when the checks find more, so that what passed before is checked again
 
 
 def directory() -> Path:
-    """Where the names are: `trust/` in `$MODELZOO_CACHE`, or in the system's place for caches.
+    """Where the names are: `trust/` in the user's cache.
 
     Raises:
         RuntimeError: the user has no home directory.
     """
-    stated = os.environ.get(VARIABLE)
-    if stated:
-        return Path(stated) / "trust"
-    if sys.platform == "darwin":
-        place = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        place = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return place / "modelzoo" / "trust"
+    return user_cache("trust")
 
 
 def is_known(manifest: Mapping, package: str) -> bool:
@@ -47,9 +37,8 @@ def is_known(manifest: Mapping, package: str) -> bool:
     """
     with suppress(OSError, RuntimeError):
         place = directory()
-        status = place.stat()
         # In a directory of somebody else's the names are somebody else's word.
-        if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        if not is_private(place):
             return False
         # The second name takes milliseconds: it looks for the version of the engine.
         exported = (place / _exported(manifest)).exists()
