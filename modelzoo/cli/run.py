@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo run sentiment.bundle - --json < reviews.txt",
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
-            "modelzoo run chat.bundle --chat --when-full slide --weight-cache ~/packed",
+            "modelzoo run chat.bundle --chat --when-full slide",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
             "modelzoo run chat.bundle --chat --set enable_thinking=false",
         ),
@@ -77,7 +77,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--weight-cache",
         metavar="DIR",
-        help="keep packed weights there: the next start is faster (TFLite bundles)",
+        default=True,
+        help="keep packed weights there (default: the user's cache)",
+    )
+    parser.add_argument(
+        "--no-weight-cache",
+        dest="weight_cache",
+        action="store_const",
+        const=None,
+        help="keep no packed weights: every start packs them again",
     )
     add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -275,7 +283,7 @@ def chat(model, args: argparse.Namespace) -> int:
 
 
 def open_model(
-    path: str, threads: int | None, weight_cache: str | None = None, trust: bool = False
+    path: str, threads: int | None, weight_cache: str | bool | None = True, trust: bool = False
 ) -> tuple[Any, tuple[str, ...]]:
     """The model of a bundle or a model directory, and all that it can do.
 
@@ -292,7 +300,11 @@ def open_model(
     elif not path_of(path) and plugins.get(path.partition("/")[0]):
         raise no_bundle(path)
     else:
-        given = {"threads": threads, "weight-cache": weight_cache, "trust": trust or None}
+        given = {
+            "threads": threads,
+            "weight-cache": None if weight_cache is True else weight_cache,
+            "trust": trust or None,
+        }
         for option in (name for name, value in given.items() if value is not None):
             raise ModelzooError(
                 f"--{option} is for bundles", where=path, next_step=f"leave --{option} out"

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def load(
     path: str | os.PathLike,
     threads: int | None = None,
-    weight_cache: str | os.PathLike | None = None,
+    weight_cache: str | os.PathLike | bool | None = True,
     trust: bool = False,
 ) -> Model:
     """Load a bundle that `modelzoo export` wrote, after checking the hash of each of its files.
@@ -57,9 +57,10 @@ def load(
     Args:
         path: the bundle's directory; or the name of one that a plugin brings, `samples/emoji`.
         threads: CPU threads; None is one a core that this process may use, four at most.
-        weight_cache: a directory to keep packed weights in (TFLite only); the next load then
-            takes a fraction of the time, and processes share the memory. What cannot be kept there
-            is a warning.
+        weight_cache: where packed weights are kept (TFLite only), so that the next load takes a
+            fraction of the time: True is the user's cache, of 4 GiB at most, which is left out
+            without a word where it cannot be used. A directory is without a bound, and what cannot
+            be kept there is a warning. None keeps none.
         trust: open the model file without these checks; the hashes are compared all the same.
 
     Raises:
@@ -72,8 +73,7 @@ def load(
     """
     bundle = read_bundle(path)
     tokenizer = open_tokenizer(bundle)
-    cache = None if weight_cache is None else os.fspath(weight_cache)
-    return Model(bundle, tokenizer, open_engine(bundle, threads, cache, trust))
+    return Model(bundle, tokenizer, open_engine(bundle, threads, weight_cache, trust))
 
 
 def open_tokenizer(bundle: Bundle) -> Tokenizer | None:

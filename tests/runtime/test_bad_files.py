@@ -22,7 +22,7 @@ from modelzoo.runtime.abilities.labels import _labelled, check_numbers
 from modelzoo.runtime.arrays import open_arrays, read_array
 from modelzoo.runtime.bundle import Bundle, read_bundle, write_manifest
 from modelzoo.runtime.engines.native_log import native_log
-from modelzoo.runtime.engines.weight_cache import is_whole
+from modelzoo.runtime.engines.weight_store import is_whole
 from modelzoo.runtime.media.images import open_image
 from modelzoo.runtime.media.resampling import resample
 from modelzoo.runtime.media.sounds import open_sound

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from modelzoo.runtime.bundle import read_bundle
-from modelzoo.runtime.engines import weight_cache
-from modelzoo.runtime.engines.weight_cache import MEMORY, checksum, is_whole, load_with_weights
+from modelzoo.runtime.engines import weight_store
+from modelzoo.runtime.engines.weight_cache import MEMORY, load_with_weights
+from modelzoo.runtime.engines.weight_store import Store, checksum, is_whole
+from modelzoo.runtime.user_cache import VARIABLE
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -29,18 +31,17 @@ environment = litert.Environment.create()
 def load(path):
     cpu = litert.CpuOptions(num_threads=1, xnnpack_weight_cache_path=path)
     options = litert.Options(cpu_options=cpu)
-    print(path, flush=True)
     return litert.CompiledModel.from_file(model, environment=environment, options=options)
 
 for _ in range(count):
-    loaded = load_with_weights(load, directory, "0123456789abcdef" * 4)
+    loaded, packed = load_with_weights(load, directory, "0123456789abcdef" * 4)
     ins = {name: loaded.create_input_buffer_by_name("serve", name)
            for name in loaded.get_signature_list()["serve"]["inputs"]}
     out = loaded.create_output_buffer_by_name("serve", "logits")
     for name, buffer in ins.items():
         buffer.write(np.arange(1, 13, dtype=np.int32)[None] % 8)
     loaded.run_by_index(loaded.get_signature_index("serve"), list(ins.values()), [out])
-    print([round(float(n), 4) for n in out.read(3, np.float32)], flush=True)
+    print(packed.cache, out.read(3, np.float32).tobytes().hex(), flush=True)
 """
 
 
@@ -61,12 +62,11 @@ def start(model, directory, count=1):
 
 
 def run(model, directory):
-    """The path that it was loaded with, and the logits, of a process of its own."""
+    """What became of the cache, the logits bit by bit, and the log, of a process of its own."""
     process = start(model, directory)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err[-2000:]
-    path, logits = out.splitlines()
-    return path, logits, err
+    return (*out.split(), err)
 
 
 def files(directory):
@@ -80,12 +80,12 @@ def packed(directory):
 def test_the_second_load_maps_what_the_first_has_packed(model, answer, tmp_path):
     directory = tmp_path / "a" / "b"
     first = run(model, directory)
-    assert first[1] == answer and files(directory) == [".json", ".xnn"]
+    assert first[:2] == ("built", answer) and files(directory) == [".json", ".xnn"]
     file = packed(directory)
     assert DIGEST[:32] in file.name and is_whole(file)
     written = file.stat().st_mtime_ns
     second = run(model, directory)
-    assert second[:2] == (str(file), answer)
+    assert second[:2] == ("found", answer)
     assert file.stat().st_mtime_ns == written and "UserWarning" not in first[2] + second[2]
 
 
@@ -108,10 +108,9 @@ def test_a_damaged_file_is_packed_anew_and_answers_stay_right(model, answer, tmp
     else:
         facts.write_text(json.dumps({**json.loads(facts.read_text()), "checksum": 1}))
     assert not is_whole(file)
-    path, logits, _ = run(model, tmp_path)
-    assert path != str(file) and logits == answer
+    assert run(model, tmp_path)[:2] == ("built", answer)
     assert is_whole(file) and files(tmp_path) == [".json", ".xnn"]
-    assert run(model, tmp_path)[:2] == (str(file), answer)
+    assert run(model, tmp_path)[:2] == ("found", answer)
 
 
 def test_processes_that_open_one_model_at_once_never_see_half_a_file(model, answer, tmp_path):
@@ -119,7 +118,7 @@ def test_processes_that_open_one_model_at_once_never_see_half_a_file(model, answ
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err[-2000:]
-        assert out.splitlines()[1::2] == [answer] * 6
+        assert out.split()[1::2] == [answer] * 6
     assert files(tmp_path) == [".json", ".xnn"] and is_whole(packed(tmp_path))
 
 
@@ -130,8 +129,9 @@ def test_a_full_disk_is_a_warning(model, answer, tmp_path):
     if done.returncode:
         pytest.skip("needs to mount a file system")
     try:
-        _, logits, err = run(model, tmp_path)
-        assert logits == answer and "UserWarning: packed weights are not kept" in err
+        tmp_path.chmod(0o700)
+        *found, err = run(model, tmp_path)
+        assert found == ["none", answer] and "UserWarning: packed weights are not kept" in err
         assert files(tmp_path) == []
     finally:
         subprocess.run(["umount", tmp_path], check=True)
@@ -141,36 +141,40 @@ def test_no_room_that_shows_only_while_writing_leaves_nothing(tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weight_cache.shutil, "copyfileobj", full)
+    monkeypatch.setattr(weight_store.shutil, "copyfileobj", full)
     with pytest.warns(UserWarning, match="No space left on device"):
-        assert load_with_weights(packing, str(tmp_path), DIGEST) == "loaded"
+        assert cache_of(tmp_path) == "none"
     assert files(tmp_path) == []
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # told once
-        assert load_with_weights(packing, str(tmp_path), DIGEST) == "loaded"
+        assert cache_of(tmp_path) == "none"
 
 
-@pytest.mark.parametrize("kind", ["a file", "below a file", "read-only"])
+@pytest.mark.parametrize("kind", ["a file", "below a file", "read-only", "open to others"])
 def test_a_directory_that_cannot_be_used_is_a_warning(tmp_path, kind, monkeypatch):
     directory = tmp_path / "cache"
     if kind == "read-only":
         directory.mkdir()
-        monkeypatch.setattr(weight_cache.os, "access", lambda *_: False)  # root may write anywhere
+        monkeypatch.setattr(weight_store.os, "access", lambda *_: False)  # root may write anywhere
+    elif kind == "open to others":
+        directory.mkdir()
+        directory.chmod(0o777)
     else:
         directory.write_text("")
         directory = directory / "deep" if kind == "below a file" else directory
-    loads = []
     with pytest.warns(UserWarning, match=r"not kept in .*cache.*the model works without"):
-        load_with_weights(loads.append, str(directory), DIGEST)
-    assert loads == [MEMORY]
+        assert cache_of(directory) == "none"
 
 
 def test_a_read_only_directory_still_serves_what_it_holds(tmp_path, monkeypatch):
-    load_with_weights(packing, str(tmp_path), DIGEST)
-    monkeypatch.setattr(weight_cache.os, "access", lambda *_: False)
-    loads = []
-    load_with_weights(loads.append, str(tmp_path), DIGEST)
-    assert loads == [str(packed(tmp_path))]
+    assert cache_of(tmp_path) == "built"
+    monkeypatch.setattr(weight_store.os, "access", lambda *_: False)
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(weight_store.os, "utime", denied)
+    assert cache_of(tmp_path) == "found"
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -185,48 +189,53 @@ def test_a_load_that_fails_is_tried_without_a_file(tmp_path, monkeypatch, in_mem
             raise RuntimeError("refused")
         return "loaded"
 
-    assert load_with_weights(picky, str(tmp_path), DIGEST) == "loaded"
+    model, packed = load_with_weights(picky, str(tmp_path), DIGEST)
+    assert model == "loaded" and packed.cache == "none" and "LiteRT" in packed.why
     assert len(loads) == 2 and files(tmp_path) == []
     with pytest.raises(FileNotFoundError):  # the load's own error, and no warning
         load_with_weights(lambda path: (tmp_path / "absent").read_bytes(), str(tmp_path), DIGEST)
 
 
 def test_a_whole_file_that_the_runtime_refuses_or_rewrites_is_removed(tmp_path):
-    load_with_weights(packing, str(tmp_path), DIGEST)
+    assert cache_of(tmp_path) == "built"
 
     def refuse(path):
         if path != MEMORY:
             raise RuntimeError("another layout")
         return "loaded"
 
-    assert load_with_weights(refuse, str(tmp_path), DIGEST) == "loaded"
-    assert files(tmp_path) == []
-    load_with_weights(packing, str(tmp_path), DIGEST)
-    time.sleep(0.01)  # a later time of writing
-    load_with_weights(packing, str(tmp_path), DIGEST)
-    assert files(tmp_path) == []
+    model, packed = load_with_weights(refuse, str(tmp_path), DIGEST)
+    assert model == "loaded" and packed.cache == "none" and files(tmp_path) == []
+
+    assert cache_of(tmp_path) == "built"
+
+    def rewrite(path):
+        with open(path, "wb") as file:
+            file.write(b"other weights")
+
+    _, packed = load_with_weights(rewrite, str(tmp_path), DIGEST)
+    assert packed.cache == "none" and packed.moved == [] and files(tmp_path) == []
 
 
 def test_where_files_in_memory_do_not_exist_weights_are_packed_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    load_with_weights(packing, str(tmp_path), DIGEST)
+    assert cache_of(tmp_path) == "built"
     assert files(tmp_path) == [".json", ".xnn"] and is_whole(packed(tmp_path))
+    assert cache_of(tmp_path) == "found"
     (tmp_path / "full").mkdir()
     monkeypatch.setattr(
-        weight_cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
+        weight_store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
     )
-    loads = []
     with pytest.warns(UserWarning, match="MB are needed"):
-        load_with_weights(loads.append, str(tmp_path / "full"), DIGEST)
-    assert loads == [MEMORY]
+        assert cache_of(tmp_path / "full") == "none"
 
 
 def test_other_models_versions_and_processors_have_other_files(tmp_path, monkeypatch):
     load_with_weights(packing, str(tmp_path), DIGEST)
     load_with_weights(packing, str(tmp_path), DIGEST[::-1])
-    monkeypatch.setattr(weight_cache, "_version", lambda: "9.9")
+    monkeypatch.setattr(weight_store, "_version", lambda: "9.9")
     load_with_weights(packing, str(tmp_path), DIGEST)
-    monkeypatch.setattr(weight_cache, "cpu_kind", lambda: "other")
+    monkeypatch.setattr(weight_store, "cpu_kind", lambda: "other")
     load_with_weights(packing, str(tmp_path), DIGEST)
     assert len(list(tmp_path.glob("*.xnn"))) == 4
 
@@ -254,14 +263,115 @@ def test_the_checksum_looks_at_samples_of_a_large_file(tmp_path):
 
 
 def packing(path):
-    """A load that packs 100 kB, as LiteRT would."""
-    if path != MEMORY:
+    """A load that packs 100 kB, as LiteRT would, unless they are there."""
+    if path != MEMORY and not (os.path.exists(path) and os.path.getsize(path)):
         with open(path, "wb") as file:
             file.write(b"weights " * 12_500)
     return "loaded"
 
 
+def cache_of(directory, digest=DIGEST):
+    model, packed = load_with_weights(packing, directory, digest)
+    assert model == "loaded"
+    return packed.cache
+
+
 def test_facts_that_nest_without_end_do_not_match(tmp_path):
     (tmp_path / "a.xnn").write_bytes(b"x")
     (tmp_path / "a.json").write_text("[" * 100_000)
-    assert not weight_cache.is_whole(tmp_path / "a.xnn")
+    assert not is_whole(tmp_path / "a.xnn")
+
+
+# === The user's own cache ===
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The user's cache, empty, with room for two and a half models, of 100 kB each."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "packed"
+    store = Store(place, least=1, most=250_000, quiet=True)
+    monkeypatch.setattr(Store, "of", classmethod(lambda cls, directory: store))
+    return place
+
+
+def names(directory):
+    return {path.name[:1] for path in directory.glob("*.xnn")}
+
+
+def use(directory, digest, when):
+    """Load and let go; the time of the last use is set, for file systems are coarse."""
+    found = cache_of(True, digest * 64)
+    (facts,) = directory.glob(f"{digest}*.json")
+    os.utime(facts, (when, when))
+    return found
+
+
+def test_the_default_is_the_users_cache_and_only_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    store = Store.of(True)
+    assert store.directory == tmp_path / "packed" and store.quiet
+    assert store.most == 4 << 30 and store.least == 1 << 20
+    assert cache_of(True) == "none" and not store.directory.exists()  # 100 kB are packed sooner
+    assert Store.of(tmp_path).most is None
+
+
+def test_what_was_used_least_recently_leaves(own):
+    assert use(own, "a", 100) == "built" and use(own, "b", 200) == "built"
+    assert use(own, "a", 300) == "found"
+    assert use(own, "c", 400) == "built" and names(own) == {"a", "c"}
+    assert len(files(own)) == 4
+    assert [path.stat().st_mode & 0o777 for path in (own, *own.glob("*.xnn"))] == [
+        0o700,
+        *[0o600] * 2,
+    ]
+
+
+def test_what_a_process_uses_stays(own):
+    _, first = load_with_weights(packing, True, "a" * 64)
+    _, second = load_with_weights(packing, True, "b" * 64)
+    _, third = load_with_weights(packing, True, "c" * 64)
+    assert (third.cache, names(own)) == ("none", {"a", "b"}) and "more than its bound" in third.why
+    del first
+    assert cache_of(True, "c" * 64) == "built" and names(own) == {"b", "c"}
+    assert second.cache == "built"
+
+
+@pytest.mark.parametrize("kind", ["read-only", "open to others", "somebody else's", "full"])
+def test_the_users_cache_is_left_out_without_a_word(own, monkeypatch, recwarn, kind):
+    own.mkdir(parents=True, mode=0o700)
+    if kind == "read-only":
+        monkeypatch.setattr(weight_store.os, "access", lambda *_: False)
+    elif kind == "open to others":
+        own.chmod(0o770)
+    elif kind == "full":
+        usage = type("Usage", (), {"free": 1000})
+        monkeypatch.setattr(weight_store.shutil, "disk_usage", lambda _: usage)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: own.stat().st_uid + 1)
+    _, packed = load_with_weights(packing, True, DIGEST)
+    assert packed.cache == "none" and packed.why and not recwarn.list and files(own) == []
+
+
+@pytest.mark.parametrize("part", ["the directory", "the file"])
+def test_weights_that_others_may_write_are_not_read(own, part):
+    assert cache_of(True) == "built"
+    (own if part == "the directory" else packed(own)).chmod(0o722)
+    assert cache_of(True) == ("none" if part == "the directory" else "built")
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    _, found = load_with_weights(packing, True, DIGEST)
+    assert found.cache == "none" and "home directory" in found.why
+
+
+def test_no_cache_is_one_load_in_memory():
+    loads = []
+    _, found = load_with_weights(loads.append, None, DIGEST)
+    assert loads == [MEMORY] and (found.cache, found.pages) == ("off", "small")

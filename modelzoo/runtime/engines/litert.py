@@ -38,9 +38,17 @@ class LiteRTEngine:
     Args:
         bundle: from `read_bundle`.
         threads, weight_cache: see `open_engine`.
+
+    Attributes:
+        packed: how the weights were packed.
     """
 
-    def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
+    def __init__(
+        self,
+        bundle,
+        threads: int | None = None,
+        weight_cache: str | os.PathLike | bool | None = None,
+    ):
         self.threads = threads or default_threads()
         digest = bundle.manifest["files"][bundle.manifest["model"]]
         with native_log() as log:
@@ -57,7 +65,7 @@ class LiteRTEngine:
                 )
 
             try:
-                self._model = load_with_weights(open_model, weight_cache, digest)
+                self._model, self.packed = load_with_weights(open_model, weight_cache, digest)
                 self.signatures = self._read_signatures()
                 # The first write to a buffer sets LiteRT's own defaults up, which is as talkative.
                 name, info = next(iter(self.signatures.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -66,15 +67,15 @@ def _outside(engine: str) -> str:
 def open_engine(
     bundle,
     threads: int | None = None,
-    weight_cache: str | None = None,
+    weight_cache: str | os.PathLike | bool | None = None,
     trust: bool = False,
 ) -> SteppingEngine:
     """The engine that runs a bundle, after the checks of `runtime.trust`.
 
     Args:
         threads: CPU threads; None is one a core that this process may use, four at most.
-        weight_cache: a directory for the packed weights of TFLite models, which then load in a
-            fraction of the time and share memory between signatures and processes.
+        weight_cache: where the packed weights of TFLite models are kept, which then load in a
+            fraction of the time: a directory, or True for the user's cache. None keeps none.
         trust: open the model file without these checks.
 
     Raises:

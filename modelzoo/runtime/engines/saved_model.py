@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -26,15 +27,20 @@ class SavedModelEngine:
         bundle: from `read_bundle`.
         threads: as `open_engine`; TensorFlow takes it for the whole process and only before its
             first computation.
-        weight_cache: must be None; a SavedModel has no packed weights.
+        weight_cache: must not be a directory; a SavedModel has no packed weights.
 
     Raises:
         MissingDependencyError: TensorFlow is not installed.
-        ModelzooError: `threads` after TensorFlow has started, or `weight_cache`.
+        ModelzooError: `threads` after TensorFlow has started, or a directory.
     """
 
-    def __init__(self, bundle, threads: int | None = None, weight_cache: str | None = None):
-        if weight_cache is not None:
+    def __init__(
+        self,
+        bundle,
+        threads: int | None = None,
+        weight_cache: str | os.PathLike | bool | None = None,
+    ):
+        if weight_cache not in (None, True):
             raise ModelzooError("weight_cache is for TFLite bundles; this one is a SavedModel")
         with quiet_tensorflow():
             tf = self._tf = require("tensorflow", "tensorflow")
