@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import time
 from collections.abc import Callable, Mapping
 
@@ -11,6 +12,7 @@ from modelzoo.bench.drafts import measure_drafts
 from modelzoo.bench.memory import peak_bytes, resident_bytes
 from modelzoo.bench.traffic import state_bytes
 
+HUGE = "huge"
 ATTEMPTS = 3  # generations that are timed, after one that is not
 
 
@@ -27,9 +29,11 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     start = time.perf_counter()
     bundle = read_bundle(path)
     checked = time.perf_counter()
-    engine = open_engine(bundle, threads, trust=True)  # `bench` has checked it
+    # `bench` has checked it; the cache is what `load` and `run` have.
+    engine = open_engine(bundle, threads, weight_cache=True, trust=True)
     loaded = time.perf_counter()
     report = {"threads": threads, "check_s": checked - start, "load_s": loaded - checked}
+    report |= weights_of(engine)
 
     vocab_size = bundle.manifest.get("vocab_size") or 1
     calls = {
@@ -46,7 +50,7 @@ def measure(path: str, threads: int, prompt_tokens: int, new_tokens: int) -> dic
     # Before the bandwidth is measured, whose arrays are larger than most models.
     memory = {"resident_mb": resident_bytes(), "peak_mb": peak_bytes()}
     if plan is not None:
-        report |= measure_generation(plan, threads)
+        report |= measure_generation(plan, threads, report.get("pages") == HUGE)
         if drafts := measure_drafts(engine, open_tokenizer(bundle), max(plan.new_tokens, 2)):
             report["drafts"] = drafts
     report |= {key: None if value is None else value / 1e6 for key, value in memory.items()}
@@ -104,16 +108,26 @@ class Plan:
         return spans[0], spans[1], spans[2:]
 
 
-def measure_generation(plan: Plan, threads: int) -> dict:
+def weights_of(engine) -> dict:
+    """`weight_cache`, `weight_cache_why` and `pages` of packed weights; nothing without such."""
+    packed = getattr(engine, "packed", None)
+    if packed is None:
+        return {}
+    pages = HUGE if packed.pages == "huge" else f"{mmap.PAGESIZE >> 10} KiB"
+    return {"weight_cache": packed.cache, "weight_cache_why": packed.why or None, "pages": pages}
+
+
+def measure_generation(plan: Plan, threads: int, huge: bool) -> dict:
     """Prefill and decode speed, with the memory bandwidth before and after: the larger counts.
 
-    Medians for the model and the best for the machine, so the share is rather too low.
+    Medians for the model and the best for the machine, so the share is rather too low. `huge`:
+    whether memory is read through huge pages, as the weights are.
     """
     import numpy as np
 
-    before = read_bandwidth(threads)
+    before = read_bandwidth(threads, huge=huge)
     runs = [plan.generate() for _ in range(ATTEMPTS)]
-    bandwidth = max(before, read_bandwidth(threads))
+    bandwidth = max(before, read_bandwidth(threads, huge=huge))
     set_up, first = (float(np.median([run[n] for run in runs])) for n in (0, 1))
     step = float(np.median([span for run in runs for span in run[2]] or [first]))
     report = {"prompt_tokens": plan.prompt_tokens, "new_tokens": plan.new_tokens}

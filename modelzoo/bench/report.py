@@ -14,6 +14,10 @@ from modelzoo.bench.traffic import weight_bytes
 from modelzoo.errors import ModelzooError
 from modelzoo.runtime.cores import usable_cores
 
+# What kernels of matrix products need, as Linux names it: x86-64, then ARM.
+FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
+FEATURES += ("asimddp", "i8mm", "sve")
+
 
 def bench(
     path: str | os.PathLike,
@@ -36,12 +40,14 @@ def bench(
         `name`, `format`, `precision`, `parameters`, `bundle_bytes`, `model_bytes`, `machine`, and
         `runs`, a dict a number of threads:
         - `check_s` (hashes of all files), `load_s`, `resident_mb` and `peak_mb` of the process;
+        - of a TFLite bundle's packed weights `weight_cache` ("found" in the user's cache, "built"
+          and kept there, or "none" with `weight_cache_why`), and `pages`, "huge" or their size;
         - a decoder's `prompt_tokens`, `new_tokens`, `prefill_tokens_s` (not without a prompt),
           `first_token_ms`, `decode_tokens_s`; and what the machine allows: `bandwidth_gb_s` as
-          read with as many threads, `token_bytes` (weights and live state that a token must
-          read, at the middle of the generation), `limit_tokens_s` = bandwidth / bytes, and
-          `share`, of the limit that decode reaches. A model that the last-level cache holds
-          (`token_bytes` < `machine.cache_bytes`) can pass 1;
+          read with as many threads and in such pages, `token_bytes` (weights and live state that
+          a token must read, at the middle of the generation), `limit_tokens_s` = bandwidth /
+          bytes, and `share`, of the limit that decode reaches. A model that the last-level cache
+          holds (`token_bytes` < `machine.cache_bytes`) can pass 1;
         - of a bundle that checks drafts `drafts`, plain against drafted decoding of two texts: see
           `modelzoo.bench.drafts.measure_drafts`;
         - `signatures`: name -> `p50_ms`, `p95_ms`, `batch_size`, `items_s` of all others.
@@ -108,17 +114,20 @@ def with_limit(run: dict, weights: int) -> dict:
 
 
 def machine() -> dict:
-    """What the figures are of: processor, cores that this process may use, bytes of its cache, and
-    the load average of the last minute (`None` where the system has none)."""
+    """What the figures are of: processor and those of its features that speed depends on, cores
+    that this process may use, bytes of its cache, and the load average of the last minute (`None`
+    where the system has none)."""
     processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
+    info, features = Path("/proc/cpuinfo"), set()
     if info.exists():
-        lines = info.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
+        lines = [line.partition(":") for line in info.read_text().splitlines()]
+        stated = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+        processor = stated.get("model name", processor)
+        features = {*stated.get("flags", stated.get("Features", "")).split()}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "processor": processor,
+        "features": [name for name in FEATURES if name in features],
         "cores": usable_cores(),
         "cache_bytes": cache_bytes(),
         "load_average": load,

@@ -91,6 +91,7 @@ def as_text(report: dict) -> str:
     parts = [
         fitted(head),
         *map(fitted, _load(report["machine"])),
+        *map(fitted, _weights(report)),
         "",
         table(titles, rows, right=",".join(titles)),
     ]
@@ -135,6 +136,20 @@ def _load(machine: dict) -> list[str]:
         f"load average {load:.1f} on {cores} cores before the measurement: other programs are "
         "running, and the figures are lower than on a quiet machine"
     ]
+
+
+def _weights(report: dict) -> list[str]:
+    """A line on the processor, and one on packed weights, runs that are alike together."""
+    machine = report["machine"]
+    parts = [machine["processor"], *machine.get("features", ())]
+    alike: dict[str, list[str]] = {}
+    for run in report["runs"]:
+        if "pages" in run:
+            why = f" ({run['weight_cache_why']})" if run["weight_cache_why"] else ""
+            state = f"cache {run['weight_cache']}{why}, {run['pages']} pages"
+            alike.setdefault(state, []).append(str(run["threads"]))
+    states = [f"{state} (threads: {', '.join(runs)})" for state, runs in alike.items()]
+    return [" ".join(parts), *(["packed weights: " + "; ".join(states)] if states else [])]
 
 
 def _limits(report: dict) -> list[str]:

@@ -1,16 +1,20 @@
 """The bandwidth limit: what a token reads, and how fast memory gives it."""
 
 import json
+import mmap
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from modelzoo.bench import bandwidth
 from modelzoo.bench.bandwidth import array_bytes, read_bandwidth
 from modelzoo.bench.memory import cache_bytes, peak_bytes, resident_bytes
 from modelzoo.bench.report import with_limit
 from modelzoo.bench.traffic import state_bytes, weight_bytes
 from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo
+from modelzoo.runtime.engines.pages import huge_page_size
+from modelzoo.runtime.memory import proc_bytes
 
 V, W, ROWS = 500, 64, 900
 
@@ -116,10 +120,22 @@ def test_bandwidth_is_of_an_array_far_larger_than_the_cache():
     assert cache_bytes() >= 1 << 18
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_bandwidth_is_measured_and_its_array_given_back(threads):
+@pytest.mark.skipif(not hasattr(mmap, "MADV_NOHUGEPAGE"), reason="Linux")
+def test_the_array_is_in_the_pages_that_were_asked_for():
+    def huge_kb():
+        return proc_bytes("self/smaps_rollup", "AnonHugePages") // 1024
+
+    before = huge_kb()
+    small = bandwidth._ones(16 << 20, huge=False)
+    assert huge_kb() <= before and small.min() == 1
+    large = bandwidth._ones(16 << 20, huge=True)
+    assert large.min() == 1 and (huge_kb() > before or not huge_page_size())
+
+
+@pytest.mark.parametrize("threads, huge", [(1, True), (3, True), (1, False)])
+def test_bandwidth_is_measured_and_its_array_given_back(threads, huge):
     before = resident_bytes()  # of an array up to 32 MiB glibc may keep what was freed
-    speed = read_bandwidth(threads, seconds=0, size=64 << 20)
+    speed = read_bandwidth(threads, seconds=0, size=64 << 20, huge=huge)
     assert 1e8 < speed < 1e13
     if before is not None:
         assert peak_bytes() >= before + (24 << 20) or peak_bytes() > resident_bytes()

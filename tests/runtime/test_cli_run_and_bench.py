@@ -2,13 +2,16 @@
 
 import io
 import json
+import mmap
 import os
 import sys
 
 import pytest
 
-from modelzoo.bench.report import in_a_child
+from modelzoo.bench import measure as measuring
+from modelzoo.bench.report import FEATURES, in_a_child
 from modelzoo.cli import main
+from modelzoo.cli.bench import _load, _weights
 from modelzoo.cli.common import print_json
 from modelzoo.cli.run import as_json, standard_input
 from modelzoo.errors import DataError, ModelzooError
@@ -136,6 +139,39 @@ def test_bench_measures_each_number_of_threads(paths, capsys):
         assert encode["items_s"] == pytest.approx(1e3 / encode["p50_ms"])
 
 
+def test_bench_says_what_the_weights_are_read_from(paths, capsys):
+    options = ["--threads", "1", "--prompt-tokens", "6", "--new-tokens", "4"]
+    assert main(["bench", paths["decoder"], *options, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (run,) = report["runs"]
+    assert run["weight_cache"] == "none" and "too small" in run["weight_cache_why"]  # it is tiny
+    assert run["pages"] == f"{mmap.PAGESIZE // 1024} KiB"
+    assert set(report["machine"]["features"]) <= set(FEATURES)
+    runs = [
+        {"threads": 1, "weight_cache": "built", "weight_cache_why": None, "pages": "huge"},
+        {"threads": 2, "weight_cache": "found", "weight_cache_why": None, "pages": "huge"},
+        {"threads": 3, "weight_cache": "found", "weight_cache_why": None, "pages": "huge"},
+    ]
+    machine = {"processor": "Abacus 3000", "features": ["avx2"]}
+    assert _weights({"machine": machine, "runs": runs}) == [
+        "Abacus 3000 avx2",
+        "packed weights: cache built, huge pages (threads: 1); "
+        "cache found, huge pages (threads: 2, 3)",
+    ]
+    assert _weights({"machine": {"processor": "Abacus"}, "runs": [{"threads": 1}]}) == ["Abacus"]
+
+
+@pytest.mark.parametrize("pages, huge", [("huge", True), ("4 KiB", False)])
+def test_the_limit_is_read_from_pages_like_the_weights(paths, monkeypatch, pages, huge):
+    asked = []
+    monkeypatch.setattr(measuring, "weights_of", lambda engine: {"pages": pages})
+    monkeypatch.setattr(
+        measuring, "read_bandwidth", lambda threads, huge: asked.append((threads, huge)) or 1e9
+    )
+    assert measuring.measure(paths["decoder"], 1, 4, 2)["bandwidth_gb_s"] == 1
+    assert asked == [(1, huge)] * 2
+
+
 def test_bench_measures_texts_with_drafts_and_without(tiny, tmp_path, capsys):
     path = str(tiny.bundle("drafts", tmp_path / "b"))
     options = ["--threads", "1", "--prompt-tokens", "3", "--new-tokens", "6"]
@@ -190,8 +226,6 @@ def test_bench_prints_a_table_and_draws_a_chart(paths, capsys, tmp_path):
 
 
 def test_bench_says_that_other_programs_are_running(monkeypatch):
-    from modelzoo.cli.bench import _load
-
     assert _load({"cores": 4, "load_average": 0.9}) == []
     assert _load({"cores": 4, "load_average": None}) == []
     assert _load({"cores": 4, "load_average": 3.14})[0].startswith("load average 3.1 on 4 cores")

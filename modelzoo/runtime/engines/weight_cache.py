@@ -98,7 +98,7 @@ def _pack_in_memory(store: Store, file: Path, load: Callable[[str], T]) -> tuple
             return load(MEMORY), Packed("none", "LiteRT packs into no file")
         size = os.fstat(memory).st_size
         if size < store.least:
-            return model, Packed("none", "the weights are packed in no time")
+            return model, Packed("none", "too small to be worth keeping")
         del model
         why = store.obstacle()
         if not why:
@@ -123,7 +123,7 @@ def _pack_on_disk(store: Store, file: Path, load: Callable[[str], T]) -> tuple[T
         except Exception:
             return load(MEMORY), Packed("none", "LiteRT packs into no file")
         if not part.exists() or part.stat().st_size < store.least:
-            return model, Packed("none", "the weights are packed in no time")
+            return model, Packed("none", "too small to be worth keeping")
         del model  # Windows renames no file that is mapped
         why = store.publish(part, file)
     held = None if why else store.hold(file)
