@@ -92,7 +92,7 @@ class Store:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not is_private(self.directory):
-                raise OSError("others may write there")
+                raise OSError("it belongs to another user, or others may write there")
             if not os.access(self.directory, os.W_OK | os.X_OK):
                 raise OSError("it is not writable")
             _sweep(self.directory)
