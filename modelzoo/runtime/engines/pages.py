@@ -1,8 +1,9 @@
 """Weights moved into huge pages, where the system has them (Linux). stdlib.
 
-A decoder reads all its weights for each token. Over pages of 4 KiB, a quarter of that time goes
-into translating addresses. A file's own pages stay small on most file systems, so the mapping is
-replaced by a copy in anonymous memory of the same content, at the same addresses.
+A decoder reads all its weights for each token. Over pages of 4 KiB, up to a quarter of that time
+was seen to go into translating addresses, on other machines next to nothing. A file's own pages
+stay small on most file systems, so the mapping is replaced by a copy in anonymous memory of the
+same content, at the same addresses.
 
 Only what the caller names is moved: read-only mappings of a finished file, made by the caller's own
 load, before anything computes. A later `munmap` of the same addresses unmaps the copy.
