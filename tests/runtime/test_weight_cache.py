@@ -230,6 +230,16 @@ def test_where_files_in_memory_do_not_exist_weights_are_packed_on_the_disk(tmp_p
         assert cache_of(tmp_path / "full") == "none"
 
 
+def test_where_a_sandbox_forbids_files_in_memory_weights_are_packed_on_the_disk(
+    tmp_path, monkeypatch
+):
+    def forbidden(name):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden, raising=False)
+    assert cache_of(tmp_path) == "built" and is_whole(packed(tmp_path))
+
+
 def test_other_models_versions_and_processors_have_other_files(tmp_path, monkeypatch):
     load_with_weights(packing, str(tmp_path), DIGEST)
     load_with_weights(packing, str(tmp_path), DIGEST[::-1])

@@ -40,7 +40,7 @@ class SavedModelEngine:
         threads: int | None = None,
         weight_cache: str | os.PathLike | bool | None = None,
     ):
-        if weight_cache not in (None, True):
+        if isinstance(weight_cache, str | os.PathLike):
             raise ModelzooError("weight_cache is for TFLite bundles; this one is a SavedModel")
         with quiet_tensorflow():
             tf = self._tf = require("tensorflow", "tensorflow")

@@ -83,33 +83,36 @@ def load_with_weights(
         held = store.hold(file)
         if held is not None:
             return _open_kept(file, load, held, "found")
-        pack = _pack_in_memory if hasattr(os, "memfd_create") else _pack_on_disk
-        return pack(store, file, load)
-
-
-def _pack_in_memory(store: Store, file: Path, load: Callable[[str], T]) -> tuple[T, Packed]:
-    """Into a file in memory, which is copied to the disk, or stays what the model reads."""
-    memory = os.memfd_create("packed-weights")
-    try:
-        path = f"/proc/self/fd/{memory}"
         try:
-            model = load(path)
-        except Exception:
-            return load(MEMORY), Packed("none", "LiteRT packs into no file")
-        size = os.fstat(memory).st_size
-        if size < store.least:
-            return model, Packed("none", "too small to be worth keeping")
-        del model
-        why = store.obstacle()
-        if not why:
-            with store.part(file) as part:
-                why = store.publish(part, file, memory)
-        held = None if why else store.hold(file)
-        if held is not None:
-            return _open_kept(file, load, held, "built")
-        return _open(path, memory, load, Packed("none", why))
-    finally:
-        os.close(memory)  # what LiteRT has mapped stays
+            memory = os.memfd_create("packed-weights")
+        except (AttributeError, OSError):  # not Linux, or a sandbox
+            return _pack_on_disk(store, file, load)
+        try:
+            return _pack_in_memory(memory, store, file, load)
+        finally:
+            os.close(memory)  # what LiteRT has mapped stays
+
+
+def _pack_in_memory(
+    memory: int, store: Store, file: Path, load: Callable[[str], T]
+) -> tuple[T, Packed]:
+    """Into a file in memory, which is copied to the disk, or stays what the model reads."""
+    path = f"/proc/self/fd/{memory}"
+    try:
+        model = load(path)
+    except Exception:
+        return load(MEMORY), Packed("none", "LiteRT packs into no file")
+    if os.fstat(memory).st_size < store.least:
+        return model, Packed("none", "too small to be worth keeping")
+    del model
+    why = store.obstacle()
+    if not why:
+        with store.part(file) as part:
+            why = store.publish(part, file, memory)
+    held = None if why else store.hold(file)
+    if held is not None:
+        return _open_kept(file, load, held, "built")
+    return _open(path, memory, load, Packed("none", why))
 
 
 def _pack_on_disk(store: Store, file: Path, load: Callable[[str], T]) -> tuple[T, Packed]:

@@ -124,13 +124,14 @@ class Store:
         Raises:
             OSError: they do not fit, or the disk has no room for them.
         """
-        files = {file: file.stat().st_size for file in self.directory.glob("*.xnn")}
-        excess = 0 if self.most is None else sum(files.values()) + size - self.most
-        for file in sorted(files, key=_last_use):
-            if excess > 0 and not _in_use(file) and remove(file):
-                excess -= files[file]
-        if excess > 0:
-            raise OSError(f"{excess / 1e6:,.1f} MB more than its bound would be in it")
+        if self.most is not None:
+            kept = sorted(_kept(self.directory))
+            excess = sum(bytes for _, bytes, _ in kept) + size - self.most
+            for _, bytes, file in kept:
+                if excess > 0 and not _in_use(file) and remove(file):
+                    excess -= bytes
+            if excess > 0:
+                raise OSError(f"{excess / 1e6:,.1f} MB more than its bound would be in it")
         _check_disk(self.directory, size)
 
     def lacks(self, size: int) -> str:
@@ -270,9 +271,13 @@ def _facts_path(file: Path) -> Path:
     return file.with_suffix(".json")
 
 
-def _last_use(file: Path) -> float:
-    path = _facts_path(file)
-    return (path if path.exists() else file).stat().st_mtime
+def _kept(directory: Path) -> Iterator[tuple[float, int, Path]]:
+    """(time of the last use, bytes, file) of all weights; another process may remove some."""
+    for file in directory.glob("*.xnn"):
+        with suppress(FileNotFoundError):
+            facts = _facts_path(file)
+            used = (facts if facts.exists() else file).stat().st_mtime
+            yield used, file.stat().st_size, file
 
 
 def _sweep(directory: Path) -> None:
