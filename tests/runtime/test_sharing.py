@@ -218,6 +218,22 @@ def test_run_keeps_packed_weights_when_asked(paths, capsys, tmp_path, monkeypatc
     assert answers[0] == answers[1] == answers[2] and os.path.isdir(cache)
 
 
+@pytest.mark.parametrize(
+    "options, where",
+    [([], True), (["--no-weight-cache"], None), (["--weight-cache", "packed"], "packed")],
+)
+def test_run_says_where_packed_weights_are_kept(paths, monkeypatch, options, where):
+    asked = []
+
+    def load(path, **given):
+        asked.append(given["weight_cache"])
+        raise ModelzooError("no more is needed")
+
+    monkeypatch.setattr("modelzoo.runtime.model.load", load)
+    assert main(["run", str(paths["embedding_sizes"]), "a", *options]) == 2
+    assert asked == [where]
+
+
 def test_the_weight_cache_of_a_model_directory_is_refused(capsys, tmp_path):
     (tmp_path / "model").mkdir()
     command = ["run", str(tmp_path / "model"), "a", "--weight-cache", str(tmp_path)]
