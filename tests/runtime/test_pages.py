@@ -1,6 +1,7 @@
 """Weights move into huge pages with the same bytes at the same addresses, or stay as they are."""
 
 import mmap
+import os
 import sys
 
 import numpy as np
@@ -87,6 +88,24 @@ def test_a_call_that_fails_leaves_the_file_mapped(weights, monkeypatch, call):
     before = mappings_of(descriptor)
     assert into_huge_pages(descriptor, page=2 << 20) == []
     assert mappings_of(descriptor) == before and view[:] == content
+
+
+@LINUX
+@pytest.mark.parametrize("kind", ["pieces", "cut short", "broken"])
+def test_the_file_is_read_whole_or_stays_mapped(weights, monkeypatch, kind):
+    descriptor, view, content = weights
+    read = os.preadv
+
+    def reading(descriptor, buffers, offset):
+        if kind == "broken":
+            raise OSError(5, "Input/output error")
+        if kind == "cut short" and offset:
+            return 0
+        return read(descriptor, [buffers[0][:100_000]], offset)
+
+    monkeypatch.setattr(os, "preadv", reading)
+    assert len(into_huge_pages(descriptor, page=PAGE)) == (kind == "pieces")
+    assert view[:] == content
 
 
 @LINUX

@@ -135,8 +135,7 @@ def _move(descriptor: int, mapping: Mapping, page: int) -> bool:
     for low, high in ((raw, copy), (copy + size, raw + size + page)):
         if high > low:
             libc.munmap(low, high - low)
-    if not libc.madvise(copy, size, _HUGE):
-        ctypes.memmove(copy, start, size)
+    if not libc.madvise(copy, size, _HUGE) and _filled(copy, mapping, descriptor):
         if not libc.mprotect(copy, size, _READ):
             if libc.mremap(copy, size, size, _MOVE_TO, start) == start:
                 return True
@@ -144,6 +143,21 @@ def _move(descriptor: int, mapping: Mapping, page: int) -> bool:
             libc.mmap(start, size, _READ, _SHARED | _FIXED, descriptor, mapping.offset)
     libc.munmap(copy, size)
     return False
+
+
+def _filled(address: int, mapping: Mapping, descriptor: int) -> bool:
+    """Read what a mapping shows; through the mapping, all of it would be resident twice."""
+    view = memoryview((ctypes.c_ubyte * mapping.size).from_address(address))
+    try:
+        wanted, read = min(mapping.size, os.fstat(descriptor).st_size - mapping.offset), 0
+        while read < wanted:
+            count = os.preadv(descriptor, [view[read:wanted]], mapping.offset + read)
+            if not count:
+                return False
+            read += count
+    except OSError:
+        return False
+    return True
 
 
 @cache
