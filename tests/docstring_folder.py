@@ -98,6 +98,13 @@ def _write_bundles(folder: Path) -> None:
         lambda tokenizer, _: _reader("serve", "logits", _capital(tokenizer)),
     )
     _write(
+        folder / "names.bundle",
+        "token-classification",
+        ["Angela Merkel visited Paris"],
+        lambda *_: _reader("serve", "logits", _names()),
+        labels=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
+    )
+    _write(
         folder / "clip.bundle",
         "contrastive",
         ["a photo of a cat", "a photo of a dog"],
@@ -199,6 +206,12 @@ def _capital(tokenizer: Tokenizer) -> np.ndarray:
     logits = np.zeros((1, 16, tokenizer.vocab_size))
     logits[..., word] = 8.5
     return logits
+
+
+def _names() -> np.ndarray:
+    """(1, 16, tags): the first two words are a person, the fourth is a place."""
+    tags = [0, 1, 2, 0, 3] + [0] * 11  # [CLS] stands before the words
+    return 5.5 * np.eye(5)[tags][np.newaxis]
 
 
 def _clip(tokenizer: Tokenizer, says: Sequence[str]) -> dict:

@@ -24,7 +24,8 @@ import keras
 import numpy as np
 import modelzoo
 from modelzoo.runtime.abilities.protocols import (
-    Captions, Chats, Classifies, Embeds, EmbedsMedia, FillsMasks, Generates, Transcribes, ZeroShot
+    Captions, Chats, Classifies, Embeds, EmbedsMedia, FillsMasks, Generates, Tags, Transcribes,
+    ZeroShot,
 )
 
 model, loaded = modelzoo.build("gpt-tiny"), modelzoo.load("runs/gpt")
@@ -50,6 +51,8 @@ reveal_type(bundle.classify([np.zeros(3)], top=1))  # list[list[tuple[str, float
 reveal_type(bundle.caption("x.png", "a cat"))  # str
 reveal_type(bundle.caption(["x.png"]))  # list[str]
 reveal_type(bundle.transcribe((np.zeros(3), 16_000)))  # str
+reveal_type(bundle.tag("x"))  # list[Span]
+reveal_type(bundle.tag([("x", "y")]))  # list[list[Span]]
 reveal_type(bundle.zero_shot(["x.png"], ["a", "b"]))  # list[list[tuple[str, float]]]
 bundle.generate("x", temprature=0.5)  # error: "generate"
 
@@ -58,10 +61,10 @@ def either(flag: bool, text: str | list[str]) -> None:
     reveal_type(bundle.generate(text))  # str | list[str]
 
 def takes_all(a: Generates, b: Chats, c: Classifies, d: Embeds, e: FillsMasks, f: Captions,
-              g: Transcribes, h: EmbedsMedia, i: ZeroShot) -> None: ...
+              g: Transcribes, h: EmbedsMedia, i: ZeroShot, j: Tags) -> None: ...
 
-takes_all(*(bundle,) * 9)
-takes_all(*(model,) * 9)
+takes_all(*(bundle,) * 10)
+takes_all(*(model,) * 10)
 """
 
 
@@ -113,7 +116,7 @@ def test_each_ability_of_a_bundle_is_a_method_of_a_protocol():
         for name in vars(getattr(protocols, protocol))
         if not name.startswith("_")
     }
-    able = "generate chat classify fill_mask embed caption transcribe embed_text zero_shot"
+    able = "generate chat classify fill_mask tag embed caption transcribe embed_text zero_shot"
     assert methods == {*able.split(), "chat_session", "embed_image", "embed_audio", "embed_video"}
     for name in methods:
         owner = next(kind for kind in Model.__mro__ if name in vars(kind))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         EmbedsMedia,
         FillsMasks,
         Generates,
+        Tags,
         Transcribes,
         ZeroShot,
     )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Classifies,
         Embeds,
         FillsMasks,
+        Tags,
         Captions,
         Transcribes,
         EmbedsMedia,

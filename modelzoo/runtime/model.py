@@ -14,6 +14,7 @@ from modelzoo.runtime.abilities.labels import _labelled, check_numbers, softmax
 from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
 from modelzoo.runtime.abilities.nearest import NearestAbility
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
+from modelzoo.runtime.abilities.tagging import TagAbility
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
 from modelzoo.runtime.engines.base import Engine, SignatureInfo, SteppingEngine, plan_steps
@@ -85,10 +86,17 @@ def open_tokenizer(bundle: Bundle) -> Tokenizer | None:
 
 
 class Model(
-    NearestAbility, CaptionAbility, TranscriptionAbility, Generates, Chats, Classifies, FillsMasks
+    NearestAbility,
+    CaptionAbility,
+    TranscriptionAbility,
+    TagAbility,
+    Generates,
+    Chats,
+    Classifies,
+    FillsMasks,
 ):
-    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed` and `fill_mask`, and of
-    what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos, and
+    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed`, `fill_mask` and `tag`,
+    and of what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos, and
     `nearest` where it carries a gallery.
 
     Attributes:
@@ -113,6 +121,8 @@ class Model(
         able = _abilities(engine.signatures, tokenizer, bundle.chat_template_path)
         if bundle.manifest.get("gallery") and any(name.startswith("embed") for name in able):
             able = ("nearest", *able)
+        if bundle.manifest.get("labels") and tokenizer is not None and _tags(engine.signatures):
+            able = (*able, "tag")
         stated = bundle.manifest.get("abilities")
         # What a manifest names beyond what its signatures allow is nothing that could be called.
         self.abilities = able if stated is None else tuple(n for n in able if n in stated)
@@ -422,7 +432,11 @@ class Model(
         if check is not None:
             for text, (token_ids, _) in zip(texts, encoded, strict=True):
                 check(text, token_ids)
-        answers: list = [None] * len(texts)
+        return self._run_encoded(sizes, encoded, answer)
+
+    def _run_encoded(self, sizes, encoded: Sequence[tuple[list, list]], answer) -> list:
+        """`answer(outputs, token_ids)` of each (token ids, segments), as in `_answers`."""
+        answers: list = [None] * len(encoded)
         for size, group in plan_calls(sizes, [len(token_ids) for token_ids, _ in encoded]):
             rows = [self._padded(size.name, *encoded[one]) for one in group]
             rows += rows[-1:] * (size.rows - len(rows))
@@ -501,6 +515,12 @@ def _abilities(
     if _embedding_signature(signatures):
         able.append("embed")
     return (*able, *media)
+
+
+def _tags(signatures) -> bool:
+    """Whether each token has logits of its own."""
+    logits = signatures["serve"].outputs.get("logits") if "serve" in signatures else None
+    return logits is not None and len(logits.shape) == 3
 
 
 def _embedding_signature(signatures) -> str | None:

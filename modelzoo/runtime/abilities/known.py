@@ -14,7 +14,7 @@ class Ability:
     Attributes:
         reads: what an input is: "text", "media", "either", as the model decides, or "both";
             "turns" of a conversation; a "labelled" medium, which comes with labels to choose from.
-        gives: "text", "label", "token" or "vector".
+        gives: "text", "label", "token", "span" or "vector".
         truncates: whether it has an argument `truncate`.
     """
 
@@ -32,6 +32,7 @@ ABILITIES = {
     "classify": Ability("either", "label"),
     "nearest": Ability("both", "label"),
     "fill_mask": Ability("text", "token"),
+    "tag": Ability("text", "span", truncates=False),
     "zero_shot": Ability("labelled", "label", truncates=False),
     "embed": Ability("text", "vector"),
     "embed_text": Ability("text", "vector"),

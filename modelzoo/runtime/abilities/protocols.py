@@ -12,7 +12,7 @@ a Keras model.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +32,7 @@ __all__ = [
     "EmbedsMedia",
     "FillsMasks",
     "Generates",
+    "Tags",
     "Transcribes",
     "ZeroShot",
 ]
@@ -64,6 +65,16 @@ class _Picture(Protocol):
 Medium: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | tuple | _Array | _Picture"
 Labels: TypeAlias = "list[tuple[str, float]]"  # with their probabilities, the likeliest first
 Messages: TypeAlias = "str | Sequence[Mapping[str, Any]]"  # one turn of the user, or all turns
+
+
+class Span(TypedDict):
+    """A part of a text, its characters from `start` to `end`, with its label and probability."""
+
+    text: str
+    label: str
+    start: int
+    end: int
+    score: float
 
 
 class Generates(Protocol):
@@ -143,6 +154,15 @@ class FillsMasks(Protocol):
     def fill_mask(
         self, text: Several[str], top: int = 5, truncate: bool = False
     ) -> list[Labels | list[Labels]]: ...
+
+
+class Tags(Protocol):
+    """Finds spans in texts, or says what each word is. Words of a text are a tuple."""
+
+    @overload
+    def tag(self, text: str | tuple[str, ...], group: bool = True) -> list[Span]: ...
+    @overload
+    def tag(self, text: Several[str | Sequence[str]], group: bool = True) -> list[list[Span]]: ...
 
 
 class Captions(Protocol):

@@ -31,6 +31,7 @@ ABILITIES = (
     "embed_video",
     "embed_text",
     "zero_shot",
+    "tag",
 )
 
 
