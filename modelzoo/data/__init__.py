@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelzoo.data.seq2seq import seq2seq_batches
     from modelzoo.data.splitting import split
     from modelzoo.data.text_pairs import pair_batches
+    from modelzoo.data.token_classification import token_classification_batches
 
 # No name here may be that of a module of this package: importing the module would take its place.
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "read_media_examples": "media",
     "seq2seq_batches": "seq2seq",
     "split": "splitting",
+    "token_classification_batches": "token_classification",
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "read_media_examples",
     "seq2seq_batches",
     "split",
+    "token_classification_batches",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Reads one file as records, line by line: .txt, .jsonl, .csv, .tsv, .parquet.
+"""Reads one file as records, line by line: .txt, .jsonl, .csv, .tsv, .parquet, .conll.
 
 A reader yields `(record, where)`: a dict of column -> value, and the place for an error to name.
 Text must be UTF-8; a byte order mark is skipped.
@@ -206,12 +206,37 @@ def read_parquet(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
         raise DataError(f"not a readable Parquet file: {error}", where=path) from error
 
 
+def read_conll(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:
+    """Sentences of words with tags: a word a line, its tag in the last column, a blank line between
+    sentences. Columns are apart by tabs, or by spaces; lines of "-DOCSTART-" are skipped.
+    """
+    words: list[str] = []
+    tags: list[str] = []
+    first = 1
+    for number, line in enumerate(chain(read_lines(path), ["\n"]), start=1):
+        fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        if not any(field.strip() for field in fields):
+            if words:
+                yield {"words": words, "tags": tags}, f"{path}:{first}"
+            words, tags, first = [], [], number + 1
+        elif len(fields) < 2 or not fields[0].strip() or not fields[-1].strip():
+            raise DataError(
+                f"a line must have a word and a tag, not {line.strip()!r}",
+                where=f"{path}:{number}",
+                next_step="write a tab between them, and a blank line between sentences",
+            )
+        elif fields[0] != "-DOCSTART-":
+            words.append(fields[0].strip())
+            tags.append(fields[-1].strip())
+
+
 READERS: dict[str, Callable[[Path, Collection[str]], Iterator[Record]]] = {
     ".txt": read_text,
     ".jsonl": read_jsonl,
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".parquet": read_parquet,
+    ".conll": read_conll,
 }
 
 

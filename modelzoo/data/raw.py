@@ -19,6 +19,7 @@ __all__ = [
     "CLASSIFICATION",
     "PAIRS",
     "SEQ2SEQ",
+    "TAGS",
     "TEXT",
     "columns_in",
     "iterate_texts",
@@ -34,6 +35,7 @@ TEXT = (("text",),)
 CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
 PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
+TAGS = (("text", "words", "tags"), ("words", "tags"), ("text", "spans"))
 
 # What data sets call these columns. A column with the field's own name comes first.
 _ALSO = {
@@ -46,6 +48,7 @@ _ALSO = {
 }
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
+_LISTS = ("words", "tags", "spans")  # which their task reads
 _FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
 _NUMBER = re.compile(r"-?\d+(\.0+)?", re.ASCII)
 _DEMOS = ("demo:python-docs",)
@@ -373,6 +376,8 @@ def _value(name: str, value: object, where: str, checked: bool) -> Any:
             raise DataError(f"{name!r} is not UTF-8: {error}", where=where) from error
     if name == "label":
         return as_label(value, where)
+    if name in _LISTS:
+        return value
     if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
         raise DataError(f"{name!r} must be text, not {describe(value)}", where=where)
     return value
