@@ -46,6 +46,7 @@ CORE = {
         "speech-to-text": "modelzoo.tasks.speech_to_text:SpeechToTextTask",
         "text-classification": "modelzoo.tasks.text_classification:TextClassificationTask",
         "text-embedding": "modelzoo.tasks.text_embedding:TextEmbeddingTask",
+        "token-classification": "modelzoo.tasks.token_classification:TokenClassificationTask",
         "video-classification": "modelzoo.tasks.media_classification:VideoClassificationTask",
     },
     "exporters": {
@@ -64,6 +65,9 @@ _ELSEWHERE = {
     "feature-extraction": "text-embedding",
     "fill-mask": "masked-lm",
     "image-to-text": "captioning",
+    "named-entity-recognition": "token-classification",
+    "ner": "token-classification",
+    "part-of-speech-tagging": "token-classification",
     "sentence-similarity": "text-embedding",
     "sentiment": "text-classification",
     "sentiment-analysis": "text-classification",

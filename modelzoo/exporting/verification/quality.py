@@ -92,6 +92,8 @@ def encoder(bundle, model, mode: Mode) -> dict | None:
 def _text_figures(bundle, model, texts: list[str]) -> list[dict]:
     if "classify" in bundle.abilities and medium_of(bundle.engine.signatures["serve"]) is None:
         return list(agreement(*(one.classify(texts, truncate=True) for one in (model, bundle))))
+    if "tag" in bundle.abilities:
+        return list(agreement(*(_word_tags(one, texts) for one in (model, bundle))))
     if "embed" not in bundle.abilities:
         return []
     halves = [text.split() for text in texts]
@@ -105,6 +107,12 @@ def _text_figures(bundle, model, texts: list[str]) -> list[dict]:
             )
         )
     ]
+
+
+def _word_tags(model, texts: list[str]) -> list[list[tuple[str, float]]]:
+    """The tag of each word with its probability, and what is left for the others."""
+    words = (word for spans in model.tag(texts, group=False) for word in spans)
+    return [[(word["label"], word["score"]), ("", 1 - word["score"])] for word in words]
 
 
 def complaint(figures: dict) -> str | None:
