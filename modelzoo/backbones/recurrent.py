@@ -1,6 +1,10 @@
-"""Recurrent language models: the LSTM and GRU baselines that every decoder has to beat."""
+"""Recurrent networks: the LSTM and GRU language models that every decoder has to beat, and
+encoders that read both ways.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 import keras
 from keras import ops
@@ -113,3 +117,71 @@ class Recurrent(Backbone):
             x = ops.stack(outputs, axis=1)
             cache.update(zip(names, states, strict=True))
         return self.logits(x), cache
+
+
+@keras.saving.register_keras_serializable("modelzoo")
+class RecurrentEncoder(Backbone):
+    """Embedding and a pile of LSTM or GRU layers that read both ways (Graves & Schmidhuber 2005).
+
+    Call: `{"token_ids": (B, T), "padding_mask": (B, T)}` or the token ids alone -> (B, T,
+    hidden_dim), the two directions of the last layer side by side. Padding on the right leaves the
+    states as they were, so that the way back begins at the last real token.
+
+    The cells are PyTorch's: `weights.torch_recurrent` reads a `torch.nn.LSTM` or `GRU`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        hidden_dims,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        initializer_range: float = 0.05,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._remember(locals())
+        policy = self.dtype_policy
+        self.vocab_size, self.embedding_dim, self.cell = vocab_size, embedding_dim, cell
+        self.hidden_dims = tuple(hidden_dims)
+        self.hidden_dim = 2 * self.hidden_dims[-1]
+        self.max_length = None
+
+        # === Layers ===
+        self.tokens = TokenEmbedding(
+            vocab_size, embedding_dim, initializer_range, dtype=policy, name="tokens"
+        )
+        make = {
+            "lstm": keras.layers.LSTM,
+            # Two biases: what the reset gate multiplies has one of its own, as PyTorch's.
+            "gru": partial(keras.layers.GRU, reset_after=True),
+        }[cell]
+        self.forth, self.back = (
+            [
+                make(width, return_sequences=True, dtype=policy, name=f"{cell}_{i}{way}", **how)
+                for i, width in enumerate(self.hidden_dims)
+            ]
+            for way, how in (("", {}), ("_back", {"go_backwards": True}))
+        )
+        self.dropout = keras.layers.Dropout(dropout, dtype=policy)
+        self.build()
+
+    def build(self, input_shape=None) -> None:
+        self.tokens.build()
+        width = self.embedding_dim
+        for forth, back in zip(self.forth, self.back, strict=True):
+            forth.build((None, None, width))
+            back.build((None, None, width))
+            width = 2 * forth.units
+        self.built = True
+
+    def call(self, inputs, training=None) -> Tensor:
+        token_ids, padding_mask, _ = text_inputs(inputs)
+        mask = None if padding_mask is None else ops.cast(padding_mask, "bool")
+        x = self.dropout(self.tokens(token_ids), training=training)
+        for forth, back in zip(self.forth, self.back, strict=True):
+            ways = forth(x, mask=mask, training=training), back(x, mask=mask, training=training)
+            x = ops.concatenate([ways[0], ops.flip(ways[1], axis=1)], axis=-1)
+            x = self.dropout(x, training=training)
+        return x

@@ -7,6 +7,7 @@ from typing import Literal
 import keras
 from keras import ops
 
+from modelzoo.backbones.base import width_of
 from modelzoo.data.batches import Batches
 from modelzoo.layers.dense import projection
 from modelzoo.recipe import Recipe, override
@@ -49,8 +50,7 @@ class TextClassifier(Answers, TaskModel):
         self.hidden_activation = hidden_activation
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         policy = self.dtype_policy
-        config = getattr(backbone, "config", None)
-        self.width = config.hidden_dim if config else backbone.hidden_dims[-1]
+        self.width = width_of(backbone)
         self.hidden = None
         if hidden_activation is not None:
             self.hidden = projection(
