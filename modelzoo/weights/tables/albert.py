@@ -12,7 +12,13 @@ from modelzoo.weights.table import (
     rules,
     same,
 )
-from modelzoo.weights.tables.shared.encoders import ASSUMED, EMBEDDINGS, IGNORED, SIZES
+from modelzoo.weights.tables.shared.encoders import (
+    ASSUMED,
+    EMBEDDINGS,
+    IGNORED,
+    SIZES,
+    token_head,
+)
 
 _LAYER = rules(
     linear("attention.query", "attention/query"),
@@ -94,6 +100,7 @@ ALBERT = Table(
             ("AlbertForSequenceClassification",), rules(linear("classifier", "classifier"))
         ),
         "text-embedding": Head(("AlbertModel",)),
+        "token-classification": token_head("AlbertForTokenClassification"),
     },
     ignored=IGNORED,
     read=_read,

@@ -17,6 +17,7 @@ from modelzoo.weights.tables.shared.encoders import (
     PLAIN,
     SIZES,
     encoder,
+    token_head,
 )
 
 BERT = Table(
@@ -48,6 +49,7 @@ BERT = Table(
             ("BertForSequenceClassification",), rules(linear("classifier", "classifier"))
         ),
         "text-embedding": Head(("BertModel",)),
+        "token-classification": token_head("BertForTokenClassification"),
     },
 )
 
@@ -109,6 +111,7 @@ DISTILBERT = Table(
             options={"hidden_activation": "relu"},
         ),
         "text-embedding": Head(("DistilBertModel",)),
+        "token-classification": token_head("DistilBertForTokenClassification"),
     },
     ignored=IGNORED,
     unused=("sinusoidal_pos_embds",),  # how the table of positions began; it is stored

@@ -7,6 +7,7 @@ from modelzoo.weights.tables.shared.encoders import (
     SIZES,
     classification_head,
     encoder,
+    token_head,
 )
 
 
@@ -60,5 +61,6 @@ ELECTRA = Table(
         ),
         "text-classification": classification_head("ElectraForSequenceClassification", "gelu"),
         "text-embedding": Head(("ElectraModel", "ElectraForPreTraining")),
+        "token-classification": token_head("ElectraForTokenClassification"),
     },
 )

@@ -64,6 +64,15 @@ MODERNBERT = Table(
             copies={"decoder.weight": "model.embeddings.tok_embeddings.weight"},
         ),
         "text-embedding": Head(("ModernBertModel",)),
+        "token-classification": Head(
+            ("ModernBertForTokenClassification",),
+            rules(
+                linear("head.dense", "hidden"),
+                layer_norm("head.norm", "hidden_norm"),
+                linear("classifier", "classifier"),
+            ),
+            options={"hidden_activation": "gelu"},
+        ),
     },
     read=lambda config, names: read_layers(config, 160_000.0, 10_000.0, _pattern(config)),
     write=write_layers,

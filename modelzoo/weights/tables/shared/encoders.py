@@ -91,6 +91,11 @@ def lm_head(name: str, backbone: str) -> Head:
     )
 
 
+def token_head(name: str) -> Head:
+    """A linear layer over each token."""
+    return Head((name,), rules(linear("classifier", "classifier")))
+
+
 def classification_head(name: str, activation: str = "tanh") -> Head:
     """RoBERTa's classifier: a layer more, over the first token."""
     return Head(
