@@ -28,13 +28,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "run",
         description="Run a text or a file through a model: continue, translate or classify a text, "
-        "fill its masks, embed it, describe a picture, write down speech. INPUT is a text, or the "
-        "path of a picture or a sound. With --chat, talk with the model: each line is a turn, "
-        "/clear starts a new conversation, /exit or Ctrl-D ends it, Ctrl-C stops a reply.",
+        "fill its masks, tag its words, embed it, describe a picture, write down speech. INPUT is "
+        "a text, or the path of a picture or a sound. With --chat, talk with the model: each line "
+        "is a turn, /clear starts a new conversation, /exit or Ctrl-D ends it, Ctrl-C stops a "
+        "reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
+            'modelzoo run names.bundle "Angela Merkel visited Paris"',
             "modelzoo run sentiment.bundle reviews.csv --out predictions.csv",
             "modelzoo run sentiment.bundle - --json < reviews.txt",
             "modelzoo run digits.bundle photo.png --top 3",
@@ -213,7 +215,7 @@ def _shown(ability: str, item, answer, as_lines: bool, number: int | None) -> st
     if as_lines:
         return as_json(ability, item, answer) + "\n"
     text = as_text(ability, item, answer) + "\n"
-    if number is None or ABILITIES[ability].gives not in ("label", "token"):
+    if number is None or ABILITIES[ability].gives not in ("label", "token", "span"):
         return text
     title = item if isinstance(item, str) else " | ".join(item)
     return f"{chr(10) if number else ''}{title}\n{text}"
@@ -412,11 +414,28 @@ def as_text(ability: str, item, answer) -> str:
         return answer
     if gives == "vector":
         return " ".join(f"{number:.6g}" for number in answer)
+    if gives == "span":
+        return _spans_as_text(answer)
     several = bool(answer) and isinstance(answer[0], list)
     blocks = answer if several else [answer]
     return "\n\n".join(
         "\n".join(f"{probability:.4f}  {name}" for name, probability in block) for block in blocks
     )
+
+
+def _spans_as_text(spans: list[dict]) -> str:
+    """Probability, label, text and place of each span, the labels in a column.
+
+    >>> print(_spans_as_text([{"text": "Paris", "label": "LOC", "start": 3, "end": 8, "score": 1}]))
+    1.0000  LOC  Paris  (3-8)
+    """
+    width = max((len(span["label"]) for span in spans), default=0)
+    lines = (
+        f"{span['score']:.4f}  {span['label']:<{width}}  {span['text']}  "
+        f"({span['start']}-{span['end']})"
+        for span in spans
+    )
+    return "\n".join(lines) or "nothing found"
 
 
 def as_json(ability: str, item, answer) -> str:
@@ -432,6 +451,8 @@ def as_json(ability: str, item, answer) -> str:
         value = {"embedding": [float(number) for number in answer]}
     elif key == "text":
         value = {"output": answer}
+    elif key == "span":
+        value = {"spans": answer}
     else:
         value = {f"{key}s": pairs(answer)}
     return json.dumps({"input": item, **value}, ensure_ascii=False, allow_nan=False)

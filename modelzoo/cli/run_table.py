@@ -129,6 +129,8 @@ def _added(ability: str, answer: Any) -> dict:
         return {"output": answer}
     if gives == "vector":
         return {"embedding": [float(number) for number in answer]}
+    if gives == "span":
+        return {"spans": answer}
     if answer and isinstance(answer[0], list):  # several masks
         return {f"{gives}s": [[[name, share] for name, share in block] for block in answer]}
     added = {}
