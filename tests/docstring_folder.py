@@ -105,6 +105,12 @@ def _write_bundles(folder: Path) -> None:
         labels=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
     )
     _write(
+        folder / "qa.bundle",
+        "question-answering",
+        ["Who wrote it? The letter is by Ann."],
+        _pointer,
+    )
+    _write(
         folder / "clip.bundle",
         "contrastive",
         ["a photo of a cat", "a photo of a dog"],
@@ -198,6 +204,18 @@ def _reader(name: str, output: str, answer: np.ndarray) -> dict:
         return {output: tf.constant(answer, tf.float32) + nothing}
 
     return {name: (read, inputs)}
+
+
+def _pointer(tokenizer: Tokenizer, says: Sequence[str]) -> dict:
+    """The answer is " Ann", which is one token."""
+    (word,) = tokenizer.encode(" Ann")
+    inputs = {key: ((1, 32), tf.int32) for key in ("token_ids", "padding_mask")}
+
+    def read(token_ids, padding_mask):
+        logits = 3.5 * tf.cast(tf.equal(token_ids * padding_mask, word), tf.float32)
+        return {"start_logits": logits, "end_logits": logits * 1.0}
+
+    return {"serve": (read, inputs)}
 
 
 def _capital(tokenizer: Tokenizer) -> np.ndarray:

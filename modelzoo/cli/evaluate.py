@@ -16,7 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "evaluate",
         description="Measure a model on data: loss, perplexity and bits per byte of a language "
-        "model; accuracy, F1, the figures of each label and the confusion matrix of a classifier.",
+        "model; accuracy, F1, the figures of each label and the confusion matrix of a classifier; "
+        "exact match and F1 of answers, with those of the sentence nearest to the question.",
         epilog=examples(
             "modelzoo evaluate my-gpt --data held-out.txt",
             "modelzoo evaluate sentiment --data test.csv --predictions answers.csv",

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelzoo.cli.common import add_trust, examples
 from modelzoo.cli.media_inputs import ability_for, near_file, of_text, path_of
+from modelzoo.data.files import read_lines
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime.abilities.known import ABILITIES
 
@@ -21,6 +22,7 @@ _GENERATION = (
 )
 _CHATS = "note: this model was trained to chat; here it continues the text. To ask it, add --chat"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+_FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{1,4}")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -28,10 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "run",
         description="Run a text or a file through a model: continue, translate or classify a text, "
-        "fill its masks, tag its words, embed it, describe a picture, write down speech. INPUT is "
-        "a text, or the path of a picture or a sound. With --chat, talk with the model: each line "
-        "is a turn, /clear starts a new conversation, /exit or Ctrl-D ends it, Ctrl-C stops a "
-        "reply.",
+        "fill its masks, tag its words, embed it, answer a question about it, describe a picture, "
+        "write down speech. INPUT is a text, or the path of a picture or a sound. With --chat, talk "
+        "with the model: each line is a turn, /clear starts a new conversation, /exit or Ctrl-D ends "
+        "it, Ctrl-C stops a reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
@@ -39,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo run names.bundle "Angela Merkel visited Paris"',
             "modelzoo run sentiment.bundle reviews.csv --out predictions.csv",
             "modelzoo run sentiment.bundle - --json < reviews.txt",
+            'modelzoo run qa.bundle --context letter.txt "Who wrote it?"',
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
             "modelzoo run chat.bundle --chat --when-full slide",
@@ -60,6 +63,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--pair", metavar="TEXT", help="second text, for classifying a pair")
     parser.add_argument(
+        "--context",
+        metavar="FILE|TEXT",
+        help="where to find the answer to the question INPUT: a text, or a file of it",
+    )
+    parser.add_argument(
         "--label",
         action="append",
         metavar="TEXT",
@@ -70,7 +78,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
     parser.add_argument(
-        "--top", type=int, metavar="N", help="only the N likeliest answers (default: all)"
+        "--top",
+        type=int,
+        metavar="N",
+        help="only the N likeliest answers (default: all; 1 to a question)",
     )
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text, or a sound, that is too long"
@@ -185,6 +196,8 @@ def run(args: argparse.Namespace) -> int:
     several = args.input in (None, "-")
     for number, text in enumerate(inputs(args)):
         ability = ability_for(text, able, args.label)
+        if ability == "answer" and args.context is None:
+            raise _no_context(args)
         if not several and not text.strip() and ABILITIES[ability].gives != "text":
             raise DataError("the text is empty", next_step=f'modelzoo run {args.model} "some text"')
         options = options_for(ability, args)
@@ -215,9 +228,10 @@ def _shown(ability: str, item, answer, as_lines: bool, number: int | None) -> st
     if as_lines:
         return as_json(ability, item, answer) + "\n"
     text = as_text(ability, item, answer) + "\n"
-    if number is None or ABILITIES[ability].gives not in ("label", "token", "span"):
+    if number is None or ABILITIES[ability].gives not in ("label", "token", "span", "answer"):
         return text
-    title = item if isinstance(item, str) else " | ".join(item)
+    parts = (item,) if isinstance(item, str) else item
+    title = parts[0] if ability == "answer" else " | ".join(parts)
     return f"{chr(10) if number else ''}{title}\n{text}"
 
 
@@ -339,11 +353,12 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     wrong = {} if writes else dict(generation)
     if not writes and args.stream is not None:
         wrong["stream"] = args.stream
-    if how.gives not in ("label", "token"):
+    if how.gives not in ("label", "token", "answer"):
         wrong.update(answers)
     # Each of these goes with one ability alone.
     for name, fits in (
         ("pair", "classify"),
+        ("context", "answer"),
         ("system", "chat"),
         ("set", "chat"),
         ("prompt", "caption"),
@@ -362,10 +377,39 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         )
     if ability == "zero_shot":
         return {"labels": args.label, "template": args.template}
+    if ability == "answer":
+        context = {} if args.context is None else {"context": context_of(args.context)}
+        return {**context, "n_best": args.top or 1}
     if ability == "caption" and args.prompt is not None:
         generation["prompt"] = args.prompt
     options = generation if writes else {} if how.gives == "vector" else answers
     return {**options, "truncate": True} if args.truncate else options
+
+
+def context_of(value: str) -> str:
+    """The text of `--context`: that of the file, where there is one of this name.
+
+    Raises:
+        DataError: the file cannot be read; what looks like the name of a file is not one.
+    """
+    path = path_of(value)
+    if path is not None:
+        return "".join(read_lines(path))
+    if _FILE_NAME.fullmatch(value):
+        raise DataError(
+            f"no such file: {value}",
+            did_you_mean=near_file(value),
+            next_step="--context takes a file, or the text itself",
+        )
+    return value
+
+
+def _no_context(args: argparse.Namespace) -> DataError:
+    return DataError(
+        "this model answers questions about a text, and no text is given",
+        where=args.model,
+        next_step=f'modelzoo run {args.model} --context FILE "{args.input or "a question"}"',
+    )
 
 
 def unescaped(text: str) -> str:
@@ -416,6 +460,8 @@ def as_text(ability: str, item, answer) -> str:
         return " ".join(f"{number:.6g}" for number in answer)
     if gives == "span":
         return _spans_as_text(answer)
+    if gives == "answer":
+        return "\n".join(f"{one.score:.4f}  {one.text or '(no answer)'}" for one in answer)
     several = bool(answer) and isinstance(answer[0], list)
     blocks = answer if several else [answer]
     return "\n\n".join(
@@ -453,6 +499,8 @@ def as_json(ability: str, item, answer) -> str:
         value = {"output": answer}
     elif key == "span":
         value = {"spans": answer}
+    elif key == "answer":
+        value = {"answers": [one._asdict() for one in answer]}
     else:
         value = {f"{key}s": pairs(answer)}
     return json.dumps({"input": item, **value}, ensure_ascii=False, allow_nan=False)

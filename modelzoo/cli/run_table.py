@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["run_table", "summary"]
 
 CHUNK = 32  # rows of a call
 _PAIR = ("text_a", "text_b")
+_QUESTION = ("question", "context")
 _SINGLE = ("text", "source")
 
 
@@ -35,7 +37,7 @@ def run_table(
     records = list(read_rows(Path(args.input)))
     if not records:
         raise DataError("there is no row in the file", where=args.input)
-    columns = _columns(records[0][0], args)
+    columns = _columns(records[0][0], args, ability)
     items = [_item(record, columns, where) for record, where in records]
     answers = []
     for at, answer in enumerate(_answers(model, ability, options, items, records)):
@@ -70,10 +72,12 @@ def progress(total: int) -> Callable[[int], None]:
     return show
 
 
-def _columns(record: dict, args: argparse.Namespace) -> tuple[str, ...]:
-    """The column that the model reads, or the two of a pair."""
+def _columns(record: dict, args: argparse.Namespace, ability: str) -> tuple[str, ...]:
+    """The column that the model reads, or the two of a pair, or of a question and its context."""
     if args.column is not None:
         wanted = (args.column,)
+    elif ability == "answer":
+        wanted = _QUESTION if args.context is None else _QUESTION[:1]
     elif all(name in record for name in _PAIR):
         wanted = _PAIR
     else:
@@ -83,12 +87,14 @@ def _columns(record: dict, args: argparse.Namespace) -> tuple[str, ...]:
         wanted = wanted or (tuple(record) if len(record) == 1 else ())
     if wanted and all(name in record for name in wanted):
         return wanted
-    missing = args.column or "text"
+    missing = args.column or next((name for name in wanted if name not in record), "text")
     raise DataError(
         f"there is no column {missing!r}; the columns are {', '.join(map(str, record))}",
         where=args.input,
         did_you_mean=nearest(missing, map(str, record)),
-        next_step=f"--column {nearest(missing, map(str, record)) or next(iter(record), 'NAME')}",
+        next_step="rename it, or give one text for all questions: --context FILE"
+        if ability == "answer" and missing == "context"
+        else f"--column {nearest(missing, map(str, record)) or next(iter(record), 'NAME')}",
     )
 
 
@@ -106,6 +112,8 @@ def _item(record: dict, columns: tuple[str, ...], where: str) -> Any:
 
 def _answers(model, ability: str, options: dict, items: list, records: list) -> Iterator[Any]:
     method, show = getattr(model, ability), progress(len(items))
+    if ability == "answer" and "context" not in options:
+        method = partial(_answer_pairs, model)
     for start in range(0, len(items), CHUNK):
         show(start)
         chunk = items[start : start + CHUNK]
@@ -122,6 +130,13 @@ def _answers(model, ability: str, options: dict, items: list, records: list) -> 
     show(len(items))
 
 
+def _answer_pairs(model, pairs, **options) -> Any:
+    """The answers to (question, context), or to a list of these."""
+    if isinstance(pairs, tuple):
+        return model.answer(*pairs, **options)
+    return model.answer(*map(list, zip(*pairs, strict=True)), **options)
+
+
 def _added(ability: str, answer: Any) -> dict:
     """The columns that an answer adds."""
     gives = ABILITIES[ability].gives
@@ -134,7 +149,12 @@ def _added(ability: str, answer: Any) -> dict:
     if answer and isinstance(answer[0], list):  # several masks
         return {f"{gives}s": [[[name, share] for name, share in block] for block in answer]}
     added = {}
-    for rank, (name, share) in enumerate(answer, start=1):
+    for rank, one in enumerate(answer, start=1):
         end = "" if rank == 1 else f"_{rank}"
+        if gives == "answer":
+            added |= {f"answer{end}": one.text, f"start{end}": one.start}
+            added |= {f"probability{end}": one.score}
+            continue
+        name, share = one
         added |= {f"{gives}{end}": name, f"probability{end}": share}
     return added

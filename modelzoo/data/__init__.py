@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelzoo.data.media import read_media_examples
     from modelzoo.data.media_classification import media_classification_batches
     from modelzoo.data.packing import pack_tokens
+    from modelzoo.data.question_answering import span_batches
     from modelzoo.data.raw import iterate_texts, read_examples
     from modelzoo.data.seq2seq import seq2seq_batches
     from modelzoo.data.splitting import split
@@ -37,6 +38,7 @@ _HOMES = {
     "read_examples": "raw",
     "read_media_examples": "media",
     "seq2seq_batches": "seq2seq",
+    "span_batches": "question_answering",
     "split": "splitting",
     "token_classification_batches": "token_classification",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "read_examples",
     "read_media_examples",
     "seq2seq_batches",
+    "span_batches",
     "split",
     "token_classification_batches",
 ]

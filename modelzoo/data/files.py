@@ -17,7 +17,7 @@ from typing import Any
 from modelzoo.errors import DataError, nearest, parsing, require
 from modelzoo.files import check_file, check_json
 
-__all__ = ["READERS", "Record", "read_lines", "reader_of"]
+__all__ = ["READERS", "Record", "no_reader", "read_lines", "reader_of"]
 
 Record = tuple[dict, str]
 
@@ -36,14 +36,18 @@ def reader_of(path: Path) -> Callable[[Path, Collection[str]], Iterator[Record]]
     """
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise DataError(
-            f"no reader for {suffix or 'files without a suffix'}; "
-            f"choose one of {', '.join(READERS)}",
-            where=path,
-            did_you_mean=nearest(suffix, READERS) if suffix else None,
-            next_step="rename plain text to .txt; write records as .jsonl, one object a line",
-        )
+        raise no_reader(path)
     return READERS[suffix]
+
+
+def no_reader(path: Path) -> DataError:
+    suffix = path.suffix.lower()
+    return DataError(
+        f"no reader for {suffix or 'files without a suffix'}; choose one of {', '.join(READERS)}",
+        where=path,
+        did_you_mean=nearest(suffix, READERS) if suffix else None,
+        next_step="rename plain text to .txt; write records as .jsonl, one object a line",
+    )
 
 
 def read_text(path: Path, wanted: Collection[str] = ()) -> Iterator[Record]:

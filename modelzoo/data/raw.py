@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelzoo.data.answers import answered_example, read_squad
 from modelzoo.data.files import READERS, Record, reader_of
 from modelzoo.errors import DataError, nearest, warn
 
 __all__ = [
+    "ANSWERED",
     "CLASSIFICATION",
     "PAIRS",
     "SEQ2SEQ",
@@ -36,6 +38,7 @@ CLASSIFICATION = (("text", "label"), ("text_a", "text_b", "label"))
 PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
 TAGS = (("text", "words", "tags"), ("words", "tags"), ("text", "spans"))
+ANSWERED = (("question", "context", "answer", "start"), ("question", "context", "answers"))
 
 # What data sets call these columns. A column with the field's own name comes first.
 _ALSO = {
@@ -47,6 +50,7 @@ _ALSO = {
     "target": ("output", "summary", "answer"),
 }
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
+_ITERATED = (*_TEXT_FIELDS, "context")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
 _LISTS = ("words", "tags", "spans")  # which their task reads
 _FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
@@ -109,7 +113,7 @@ def columns_in(raw: object, columns: Mapping[str, str] | None) -> dict[str, str]
 def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iterator[str]:
     """Every text in raw data, of whatever field: what a tokenizer is trained on."""
     for example in read_examples(raw, columns):
-        found = [example[field] for field in _TEXT_FIELDS if isinstance(example.get(field), str)]
+        found = [example[name] for name in _ITERATED if isinstance(example.get(name), str)]
         if not found:
             raise missing_column("text", example, "raw data")
         yield from found
@@ -157,7 +161,8 @@ def path_records(path: Path, needed: list[set[str]], label: str = "label") -> It
     if not path.is_dir():
         if path.stat().st_size == 0:
             raise DataError("the file is empty", where=path)
-        return _file_records(path, reader_of(path), needed)
+        reader = read_squad if path.suffix.lower() == ".json" else reader_of(path)
+        return _file_records(path, reader, needed)
     files = sorted(
         file
         for file in path.rglob("*")
@@ -251,7 +256,12 @@ def _examples(
         renamed = {name: v for name, v in record.items() if name not in columns.values()}
         renamed.update({field: record[column] for field, column in columns.items()})
         names = _matching(renamed, where, wanted) if wanted else renamed
-        found = {name: _value(name, renamed[name], where, bool(wanted)) for name in names}
+        checked = bool(wanted)
+        if checked and set(names) in map(set, ANSWERED):
+            texts = {key: _value(key, renamed[key], where, True) for key in ("question", "context")}
+            yield answered_example({**{key: renamed[key] for key in names}, **texts}, where)
+            continue
+        found = {name: _value(name, renamed[name], where, checked) for name in names}
         if weighed and "weight" in renamed:
             found["weight"] = as_weight(renamed["weight"], where)
         yield found

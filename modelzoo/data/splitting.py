@@ -26,6 +26,8 @@ def split(
         validation_fraction: from 0 (no validation) to below 1; else each side gets at least one.
         seed: another seed, another split.
 
+    Questions about one context stay on one side.
+
     Raises:
         DataError: the fraction is out of range, or a single example cannot be cut.
 
@@ -53,8 +55,28 @@ def split(
     count = min(len(examples) - 1, max(1, round(len(examples) * validation_fraction)))
     order = np.random.default_rng([seed, 0x5917]).permutation(len(examples))
     held_out = set(order[:count].tolist())
+    if examples[0].keys() >= {"context", "answers"}:
+        held_out = _of_whole_contexts(examples, order, count)
     training = [example for i, example in enumerate(examples) if i not in held_out]
     return training, [examples[i] for i in sorted(held_out)]
+
+
+def _of_whole_contexts(examples: list[dict], order: np.ndarray, count: int) -> set[int]:
+    """Examples to hold out, at least `count` of them, each with all that share its context."""
+    sharing: dict[str, list[int]] = {}
+    for number, example in enumerate(examples):
+        sharing.setdefault(example["context"], []).append(number)
+    held_out: set[int] = set()
+    for number in order:
+        own = sharing[examples[number]["context"]]
+        if len(held_out) < count and len(held_out | set(own)) < len(examples):
+            held_out.update(own)
+    if not held_out:
+        raise DataError(
+            "all questions are about one context, which cannot be in training and validation",
+            next_step="add contexts, or take validation_fraction=0",
+        )
+    return held_out
 
 
 def _cut(text: str, target: int) -> int:

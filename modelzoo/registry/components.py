@@ -42,6 +42,7 @@ CORE = {
         "contrastive": "modelzoo.tasks.contrastive:ContrastiveTask",
         "image-classification": "modelzoo.tasks.media_classification:ImageClassificationTask",
         "masked-lm": "modelzoo.tasks.masked_lm:MaskedLMTask",
+        "question-answering": "modelzoo.tasks.question_answering:QuestionAnsweringTask",
         "seq2seq-lm": "modelzoo.tasks.seq2seq_lm:Seq2SeqLMTask",
         "speech-to-text": "modelzoo.tasks.speech_to_text:SpeechToTextTask",
         "text-classification": "modelzoo.tasks.text_classification:TextClassificationTask",

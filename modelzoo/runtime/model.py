@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast, overload
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, OverflowTextError
+from modelzoo.runtime.abilities.answering import OUTPUTS, AnsweringAbility
 from modelzoo.runtime.abilities.captioning import CaptionAbility, captions_images
 from modelzoo.runtime.abilities.labels import _labelled, check_numbers, softmax
 from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
@@ -89,6 +90,7 @@ class Model(
     NearestAbility,
     CaptionAbility,
     TranscriptionAbility,
+    AnsweringAbility,
     TagAbility,
     Generates,
     Chats,
@@ -510,6 +512,8 @@ def _abilities(
         able.append("chat")
     if classifies:
         able.append("classify")
+    if "serve" in signatures and set(OUTPUTS) <= set(signatures["serve"].outputs):
+        able.append("answer")
     if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:
         able.append("fill_mask")
     if _embedding_signature(signatures):

@@ -150,6 +150,13 @@ def _driving(manifest: dict) -> str:
             "for tokens and 0 for padding; `segment_ids`, where there are any, are 0 for the first "
             "text and 1 for a second one with its [SEP]."
         )
+    if "answering" in manifest["processing"]:
+        lines.append(
+            "- The question is the first text and its context the second. `start_logits` and "
+            "`end_logits` rate each token as the first and the last of the answer: it is the span "
+            f"of at most {manifest['processing']['answering']['max_answer']} tokens of the context "
+            "with the largest sum. Place 0 of both stands for no answer."
+        )
     return "\n".join(lines) or "- See the shapes above."
 
 

@@ -6,6 +6,7 @@ The figures say how far two models are apart, so it need not be what they were t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -15,10 +16,12 @@ from modelzoo.exporting.verification.probe_text import held_out_texts
 from modelzoo.exporting.verification.quality_media import agreement, media_figures, recall
 from modelzoo.runtime.abilities.media import medium_of
 from modelzoo.tasks.shared.scores import negative_log_likelihood
+from modelzoo.tasks.shared.span_scores import answer_scores
 
 TOKENS = 1025
 PASSAGES = 48
 _OWN_TOKENS = 64
+_CLEAR = 1.5  # times as likely as the next answer
 
 
 def passages(count: int = PASSAGES) -> list[str]:
@@ -94,6 +97,8 @@ def _text_figures(bundle, model, texts: list[str]) -> list[dict]:
         return list(agreement(*(one.classify(texts, truncate=True) for one in (model, bundle))))
     if "tag" in bundle.abilities:
         return list(agreement(*(_word_tags(one, texts) for one in (model, bundle))))
+    if "answer" in bundle.abilities:
+        return list(_answers(bundle, model, texts))
     if "embed" not in bundle.abilities:
         return []
     halves = [text.split() for text in texts]
@@ -113,6 +118,37 @@ def _word_tags(model, texts: list[str]) -> list[list[tuple[str, float]]]:
     """The tag of each word with its probability, and what is left for the others."""
     words = (word for spans in model.tag(texts, group=False) for word in spans)
     return [[(word["label"], word["score"]), ("", 1 - word["score"])] for word in words]
+
+
+def _answers(bundle, model, texts: list[str]) -> Iterator[dict]:
+    """Each passage is asked for its own first words, those that leave room for it."""
+    room = (model.max_length or 512) // 3
+    asked = [" ".join(text.split()[:4]) for text in texts]
+    pairs = [
+        (one, text)
+        for one, text in zip(asked, texts, strict=True)
+        if len(bundle.tokenizer.encode(one)) <= room
+    ]
+    questions, contexts = ([pair[at] for pair in pairs] for at in (0, 1))
+    yield from answers(*(one.answer(questions, contexts, n_best=2) for one in (model, bundle)))
+
+
+def answers(right: list, found: list) -> Iterator[dict]:
+    """Mean F1 of a bundle's first answers against Keras', where Keras' is clear.
+
+    Nothing where no answer is: an untrained model has none that could change.
+    """
+    pairs = [
+        (a[0], b[0])
+        for a, b in zip(right, found, strict=True)
+        if len(a) < 2 or a[0].score > _CLEAR * a[1].score
+    ]
+    if not pairs:
+        return
+    texts = (([] if a.text is None else [a.text], b.text) for a, b in pairs)
+    f1 = float(np.mean([answer_scores(answer, one)[1] for one, answer in texts]))
+    figures = {"metric": "answer_f1", "texts": len(pairs)}
+    yield {**figures, "float32": 1.0, "bundle": f1, "change": f1 - 1.0}
 
 
 def complaint(figures: dict) -> str | None:

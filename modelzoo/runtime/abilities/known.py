@@ -14,7 +14,7 @@ class Ability:
     Attributes:
         reads: what an input is: "text", "media", "either", as the model decides, or "both";
             "turns" of a conversation; a "labelled" medium, which comes with labels to choose from.
-        gives: "text", "label", "token", "span" or "vector".
+        gives: "text", "label", "token", "span", "answer" or "vector".
         truncates: whether it has an argument `truncate`.
     """
 
@@ -33,6 +33,7 @@ ABILITIES = {
     "nearest": Ability("both", "label"),
     "fill_mask": Ability("text", "token"),
     "tag": Ability("text", "span", truncates=False),
+    "answer": Ability("text", "answer", truncates=False),
     "zero_shot": Ability("labelled", "label", truncates=False),
     "embed": Ability("text", "vector"),
     "embed_text": Ability("text", "vector"),

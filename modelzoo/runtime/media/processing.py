@@ -28,6 +28,7 @@ _LONGEST = 2**16
 # What the tables of tasks hold, where they hold it: the type of a value, or of each in a list.
 _IDS, _TEXT, _NUMBER = [int], str, int | float
 _TABLES: dict[str, dict[str, Any]] = {
+    "answering": {"stride": int, "max_answer": int, "threshold": _NUMBER},
     "caption": {"before": _IDS, "between": _IDS, "after": _IDS, "image_token": int}
     | {"image_tokens": int},
     "contrastive": {"scales": {_TEXT: _NUMBER}, "bias": _NUMBER, "template": _TEXT, "loss": _TEXT},

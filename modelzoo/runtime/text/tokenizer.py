@@ -251,6 +251,33 @@ class Tokenizer:
             batch = [[id for id in ids if id is not None] for ids in batch]
         return batch
 
+    def encode_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """As `encode_batch`, with the characters of each token: its first, and one after its last.
+
+        Some tokenizers count the space before a word as a part of it.
+
+        Example:
+            >>> Tokenizer.load("tokenizer.json").encode_offsets(["a b"])[0][1]
+            [(0, 1), (1, 3)]
+        """
+        pieces = [cut(text) if self._can_be_cut else [text] for text in texts]
+        encoded = iter(self._encodings([piece for text in pieces for piece in text], fast=False))
+        unk, batch = self.roles.get("unk"), []
+        for text in pieces:
+            ids: list[int] = []
+            offsets: list[tuple[int, int]] = []
+            begun = 0
+            for piece in text:
+                one = next(encoded)
+                for id, (start, end) in zip(one.ids, one.offsets, strict=True):
+                    id = unk if id in self._injected else id
+                    if id is not None:
+                        ids.append(id)
+                        offsets.append((begun + start, begun + end))
+                begun += len(piece)
+            batch.append((ids, offsets))
+        return batch
+
     def encode_pair(
         self,
         text_a: str,
@@ -283,6 +310,24 @@ class Tokenizer:
         """As `encode_pair`, of ids without control tokens."""
         frame = self.frame or pair_frame(self.roles)
         return frame.join(a, b, max_length, truncate=truncate)
+
+    def around_second(self, length: int) -> tuple[int, int]:
+        """How many tokens a pair has before its second text and after it.
+
+        Args:
+            length: tokens of the first.
+
+        Example:
+            >>> Tokenizer.load("bert.bundle").around_second(7)  # [CLS] a [SEP] b [SEP]
+            (9, 1)
+        """
+        frame = self.frame or pair_frame(self.roles)
+        if frame.pair is None:
+            raise missing_role("sep")
+        pieces = [piece for piece, _ in frame.pair]
+        at = pieces.index("B")
+        before = sum(length if piece == "A" else 1 for piece in pieces[:at])
+        return before, sum(length if piece == "A" else 1 for piece in pieces[at + 1 :])
 
     def encode_source(
         self, text: str, max_length: int | None = None, *, truncate: bool = False
@@ -373,12 +418,19 @@ class Tokenizer:
     # === Helpers ===
 
     def _raw_encode_batch(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._encodings(texts)]
+
+    def _encodings(self, texts: list[str], fast: bool = True) -> list[tokenizers.Encoding]:
+        """
+        Args:
+            fast: without offsets.
+        """
+        encode = self._backend.encode_batch_fast if fast else self._backend.encode_batch
         with parsing(None, TokenizerError, "this text cannot be encoded"):
             try:
-                encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+                return encode(texts, add_special_tokens=False)
             except TypeError as error:
                 raise _not_text(texts, error) from error
-        return [encoding.ids for encoding in encodings]
 
 
 def _restore(text: str, roles: dict[str, int | None], stop_tokens: list[str]) -> Tokenizer:

@@ -24,6 +24,7 @@ ABILITIES = (
     "classify",
     "embed",
     "fill_mask",
+    "answer",
     "caption",
     "transcribe",
     "embed_image",

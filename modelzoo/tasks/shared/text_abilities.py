@@ -85,7 +85,7 @@ class Answers:
         engine = self.compile_once(
             f"engine/{length}/{batch}", lambda: KerasEngine(self, self._sized(length, batch))
         )
-        return device_model(self, engine)
+        return device_model(self, engine, processing=self.processing())
 
     def _sized(self, length: int, batch: int | None) -> dict[str, Signature]:
         """The signatures for texts of `length` tokens; of `batch` texts `embed` alone."""

@@ -17,6 +17,7 @@ from modelzoo.weights.tables.shared.encoders import (
     EMBEDDINGS,
     IGNORED,
     SIZES,
+    span_head,
     token_head,
 )
 
@@ -100,6 +101,7 @@ ALBERT = Table(
             ("AlbertForSequenceClassification",), rules(linear("classifier", "classifier"))
         ),
         "text-embedding": Head(("AlbertModel",)),
+        "question-answering": span_head("AlbertForQuestionAnswering"),
         "token-classification": token_head("AlbertForTokenClassification"),
     },
     ignored=IGNORED,

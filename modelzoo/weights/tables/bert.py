@@ -17,6 +17,7 @@ from modelzoo.weights.tables.shared.encoders import (
     PLAIN,
     SIZES,
     encoder,
+    span_head,
     token_head,
 )
 
@@ -49,6 +50,7 @@ BERT = Table(
             ("BertForSequenceClassification",), rules(linear("classifier", "classifier"))
         ),
         "text-embedding": Head(("BertModel",)),
+        "question-answering": span_head("BertForQuestionAnswering"),
         "token-classification": token_head("BertForTokenClassification"),
     },
 )
@@ -111,6 +113,11 @@ DISTILBERT = Table(
             options={"hidden_activation": "relu"},
         ),
         "text-embedding": Head(("DistilBertModel",)),
+        "question-answering": Head(
+            ("DistilBertForQuestionAnswering",),
+            rules(linear("qa_outputs", "spans")),
+            values=(Value("qa_dropout", "dropout", 0.1),),
+        ),
         "token-classification": token_head("DistilBertForTokenClassification"),
     },
     ignored=IGNORED,

@@ -7,6 +7,7 @@ from modelzoo.weights.tables.shared.encoders import (
     SIZES,
     classification_head,
     encoder,
+    span_head,
     token_head,
 )
 
@@ -61,6 +62,7 @@ ELECTRA = Table(
         ),
         "text-classification": classification_head("ElectraForSequenceClassification", "gelu"),
         "text-embedding": Head(("ElectraModel", "ElectraForPreTraining")),
+        "question-answering": span_head("ElectraForQuestionAnswering"),
         "token-classification": token_head("ElectraForTokenClassification"),
     },
 )

@@ -64,6 +64,16 @@ MODERNBERT = Table(
             copies={"decoder.weight": "model.embeddings.tok_embeddings.weight"},
         ),
         "text-embedding": Head(("ModernBertModel",)),
+        "question-answering": Head(
+            ("ModernBertForQuestionAnswering",),
+            rules(
+                linear("head.dense", "transform"),
+                layer_norm("head.norm", "norm"),
+                linear("classifier", "spans"),
+            ),
+            options={"transform": True},
+            values=(Value("classifier_dropout", "dropout", 0.0),),
+        ),
         "token-classification": Head(
             ("ModernBertForTokenClassification",),
             rules(

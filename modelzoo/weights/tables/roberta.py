@@ -12,6 +12,7 @@ from modelzoo.weights.tables.shared.encoders import (
     encoder,
     lm_head,
     read_without_pooler,
+    span_head,
     token_head,
 )
 
@@ -21,6 +22,7 @@ def _heads(name: str, backbone: str = "roberta") -> dict[str, Head]:
         "masked-lm": lm_head(f"{name}ForMaskedLM", backbone),
         "text-classification": classification_head(f"{name}ForSequenceClassification"),
         "text-embedding": Head((f"{name}Model",)),
+        "question-answering": span_head(f"{name}ForQuestionAnswering"),
         "token-classification": token_head(f"{name}ForTokenClassification"),
     }
 

@@ -96,6 +96,11 @@ def token_head(name: str) -> Head:
     return Head((name,), rules(linear("classifier", "classifier")))
 
 
+def span_head(name: str) -> Head:
+    """The head for answers in a text: a start and an end for each token."""
+    return Head((name,), rules(linear("qa_outputs", "spans")))
+
+
 def classification_head(name: str, activation: str = "tanh") -> Head:
     """RoBERTa's classifier: a layer more, over the first token."""
     return Head(
