@@ -60,8 +60,9 @@ class AnsweringAbility(Ability):
             ModelzooError: a bundle that does not answer.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("qa.bundle").answer("Who wrote it?", "The letter is by Ann.")
-            [Answer(text='Ann', start=17, end=20, score=0.93...)]
+            [Answer(text='Ann', start=17, end=20, score=0.8...)]
         """
         self._need("answer")
         if not isinstance(n_best, int) or isinstance(n_best, bool) or n_best < 1:

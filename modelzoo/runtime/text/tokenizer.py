@@ -258,7 +258,7 @@ class Tokenizer:
 
         Example:
             >>> Tokenizer.load("tokenizer.json").encode_offsets(["a b"])[0][1]
-            [(0, 1), (1, 3)]
+            [(0, 1), (1, 2), (2, 3)]
         """
         pieces = [cut(text) if self._can_be_cut else [text] for text in texts]
         encoded = iter(self._encodings([piece for text in pieces for piece in text], fast=False))
