@@ -31,9 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "run",
         description="Run a text or a file through a model: continue, translate or classify a text, "
         "fill its masks, tag its words, embed it, answer a question about it, describe a picture, "
-        "write down speech. INPUT is a text, or the path of a picture or a sound. With --chat, talk "
-        "with the model: each line is a turn, /clear starts a new conversation, /exit or Ctrl-D ends "
-        "it, Ctrl-C stops a reply.",
+        "write down speech. INPUT is a text, or the path of a picture or a sound. With --chat, "
+        "talk with the model: each line is a turn, /clear starts a new conversation, /exit or "
+        "Ctrl-D ends it, Ctrl-C stops a reply.",
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
