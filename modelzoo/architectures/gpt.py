@@ -45,6 +45,7 @@ def build(
     attention_bias: bool = True,
     attention_output_bias: bool | None = None,
     ffn_bias: bool = True,
+    experts: dict | None = None,
     tie_embeddings: bool = True,
     head_bias: bool = False,
     embedding_dim: int | None = None,
@@ -67,6 +68,7 @@ def build(
         attention_scale, attention_softcap, qk_norm, qk_norm_heads, qk_norm_bias, norm, norm_bias,
         norm_scale, parallel_residual, shared_norm, residual_scale, attention_output_bias: see
             `TransformerConfig`.
+        experts: split the feed-forward layers into experts; see `ExpertsConfig`.
         rotary_scaling: see `layers.positions.rotary_rates`. `{"type": "longrope", ...}` takes its
             long factors if `max_length` is above its `original_max_length`, else its short ones.
         norm_position: `"post"` for GPT-1, which has no final norm; `"pre"` from GPT-2 on;

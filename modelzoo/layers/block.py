@@ -9,6 +9,7 @@ from modelzoo.errors import RecipeError
 from modelzoo.layers.attention import Attention
 from modelzoo.layers.cache import LayerCache
 from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.experts import Experts
 from modelzoo.layers.feed_forward import FeedForward
 from modelzoo.layers.norms import make_norm
 from modelzoo.signature import Tensor
@@ -20,7 +21,8 @@ class TransformerBlock(keras.layers.Layer):
     Where `config.parallel_residual` is set, x + attention + feed-forward, both of the same x.
 
     Call arguments: as `Attention`, and for decoders over an encoder `memory` (key, value) with its
-    `memory_bias`. Returns x (B, T, hidden_dim), and with `cache` also the new cache.
+    `memory_bias`; `padding_mask` (B, T) is for experts. Returns x (B, T, hidden_dim), and with
+    `cache` also the new cache.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class TransformerBlock(keras.layers.Layer):
         config: TransformerConfig,
         cross_attention: bool = False,
         attention_norm: bool = True,
+        experts: bool = False,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)  # as Attention, whose bias passes through here
@@ -50,7 +53,7 @@ class TransformerBlock(keras.layers.Layer):
         self.ffn_norm = None
         if where != "output" and not config.shared_norm:
             self.ffn_norm = make_norm(config, dtype=policy, name="ffn_norm")
-        self.ffn = FeedForward(config, dtype=policy, name="ffn")
+        self.ffn = (Experts if experts else FeedForward)(config, dtype=policy, name="ffn")
         self.attention_layer_scale = self.ffn_layer_scale = None
         self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
 
@@ -86,6 +89,7 @@ class TransformerBlock(keras.layers.Layer):
         memory_bias=None,
         cache=None,
         start=None,
+        padding_mask=None,
         training=None,
     ) -> Tensor | tuple[Tensor, LayerCache]:
         new_cache = None
@@ -103,7 +107,8 @@ class TransformerBlock(keras.layers.Layer):
             return self.cross_attention(x, bias=memory_bias, memory=memory, training=training)
 
         def feed_forward(x):
-            return _scaled(self.ffn(x, training=training), self.ffn_layer_scale)
+            masked = {"padding_mask": padding_mask} if isinstance(self.ffn, Experts) else {}
+            return _scaled(self.ffn(x, training=training, **masked), self.ffn_layer_scale)
 
         if self.config.parallel_residual:
             normed = x if self.attention_norm is None else self.attention_norm(x)

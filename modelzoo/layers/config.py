@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from modelzoo.errors import RecipeError, check_choice, nearest
+from modelzoo.layers.experts_config import ExpertsConfig
 
 NORMS = ("layer", "rms", "rms_unit_offset")
 NORM_POSITIONS = ("pre", "post", "sandwich", "output")
@@ -68,6 +69,8 @@ class TransformerConfig:
             with a `rotary_local_theta` are not.
         rotary_pattern: whether a layer has rotary positions, repeated: three times `True` and once
             `False` for SmolLM3 (NoPE, Kazemnejad et al. 2023).
+        experts: split the feed-forward layer of all layers, or of some, into experts; the keys of
+            `ExpertsConfig`. Experts have no biases.
         layer_scale: what a trained factor on each number that a sublayer adds begins at (Touvron et
             al. 2021, CaiT; DINOv2, BEiT). Default: there is none.
         residual_init_scale: factor on the initial weights that write to the residual stream
@@ -111,6 +114,7 @@ class TransformerConfig:
     rotary_fraction: float = 1.0
     rotary_scaling: Mapping[str, Any] | None = None
     rotary_pattern: Sequence[bool] = (True,)
+    experts: ExpertsConfig | Mapping[str, Any] | None = None
     layer_scale: float | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
@@ -137,6 +141,10 @@ class TransformerConfig:
         check_choice("qk_norm_heads", self.qk_norm_heads, QK_NORM_HEADS)
         check_choice("activation", self.activation, ACTIVATIONS)
         self._check_norms()
+        if self.experts is not None:
+            object.__setattr__(self, "experts", ExpertsConfig.of(self.experts))
+            if self.ffn_bias:
+                raise RecipeError("experts have no biases", next_step="set ffn_bias = false")
         for kind in self.attention_pattern:
             check_choice("attention_pattern", kind, ATTENTION_KINDS)
         if "local" in self.attention_pattern and self.sliding_window is None:
@@ -225,6 +233,10 @@ class TransformerConfig:
     def kind_of(self, layer: int) -> str:
         """`"global"` or `"local"`, of a layer by its number."""
         return self.attention_pattern[layer % len(self.attention_pattern)]
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a layer's feed-forward is split into experts, by its number."""
+        return self.experts is not None and self.experts.has_experts(layer)
 
     def has_rotary(self, layer: int) -> bool:
         """Whether positions turn the queries and keys of a layer, by its number."""

@@ -71,6 +71,7 @@ class TransformerStack(keras.layers.Layer):
                 config,
                 cross_attention,
                 attention_norm=config.first_attention_norm or i > 0,
+                experts=config.has_experts(i),
                 dtype=policy,
                 name=f"block_{i}",
             )
@@ -129,7 +130,17 @@ class TransformerStack(keras.layers.Layer):
         memory = None if encoded is None else self.project_memory(encoded)
         hidden: list = []
         x, _ = self._run(
-            x, positions, length, bias, None, memory, encoded_mask, training, biases, hidden
+            x,
+            positions,
+            length,
+            bias,
+            None,
+            memory,
+            encoded_mask,
+            training,
+            biases,
+            hidden,
+            padding_mask,
         )
         return (x, hidden) if every else x
 
@@ -172,6 +183,7 @@ class TransformerStack(keras.layers.Layer):
         training,
         own=(),
         hidden=None,
+        padding_mask=None,
     ):
         config = self.config
         if self.relative_bias is not None:
@@ -207,6 +219,7 @@ class TransformerStack(keras.layers.Layer):
                 memory_bias=memory_bias,
                 cache=cache and LayerCache.of(cache, layer),
                 start=cache and positions[:, 0],
+                padding_mask=padding_mask if config.has_experts(layer) else None,
                 training=training,
             )
             if cache:

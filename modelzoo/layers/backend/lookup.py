@@ -20,6 +20,11 @@ from modelzoo.signature import Tensor
 _FOR_DEVICE: ContextVar[bool] = ContextVar("_FOR_DEVICE", default=False)
 
 
+def is_for_device() -> bool:
+    """Whether the graph that is being traced is for the TFLite converter."""
+    return _FOR_DEVICE.get()
+
+
 def lookup(table, ids) -> Tensor:
     """table (V, D), ids (…) int32 within 0..V-1 -> (…, D).
 

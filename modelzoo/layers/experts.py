@@ -1,0 +1,229 @@
+"""The feed-forward layer as a mixture of experts.
+
+N tokens, E experts, K experts a token, P = N * K pairs of a token and an expert, D hidden_dim,
+F the width of an expert, C the most tokens that an expert processes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import keras
+from keras import ops
+
+from modelzoo.layers.backend.lookup import is_for_device, lookup
+from modelzoo.layers.backend.segments import segment_matmul
+from modelzoo.layers.config import TransformerConfig
+from modelzoo.layers.dense import normal, projection
+from modelzoo.layers.feed_forward import FeedForward, activation
+from modelzoo.signature import Tensor
+
+
+class Experts(keras.layers.Layer):
+    """Each token through the experts that a router chooses; see `ExpertsConfig`.
+
+    Call: x (B, T, hidden_dim), and `padding_mask` (B, T), True for real tokens -> like x. Padding
+    takes no room in an expert and does not count in the losses. In training the layer adds its
+    balance loss and z-loss.
+
+    The pairs of a token and an expert are sorted by expert, so that an expert multiplies its own
+    tokens alone. A few tokens, as in a step of generation, multiply the matrices of their experts
+    alone.
+    """
+
+    def __init__(self, config: TransformerConfig, **kwargs):
+        super().__init__(**kwargs)
+        self.config, self.experts = config, config.experts
+        self.width = self.experts.ffn_dim or config.ffn_dim
+        if keras.backend.backend() == "tensorflow" and self.experts.capacity is None:
+            self.supports_jit = False  # XLA has no `tf.split` into sizes that vary
+        self.activation = activation(config.activation)
+        policy, stddev = self.dtype_policy, config.initializer_range
+        self.router = projection(
+            self.experts.count, stddev, use_bias=False, dtype="float32", name="router"
+        )
+        self.router.keep_float32 = True  # on a device too: a rounded logit chooses another expert
+        self.shared = self.shared_gate = None
+        if self.experts.shared_dim is not None:
+            shared = replace(config, ffn_dim=self.experts.shared_dim, experts=None)
+            self.shared = FeedForward(shared, dtype=policy, name="shared")
+        if self.experts.shared_gate:
+            self.shared_gate = projection(1, stddev, use_bias=False, dtype=policy, name="gating")
+        self.dropout = keras.layers.Dropout(config.dropout, dtype=policy)
+        self.seeds = keras.random.SeedGenerator() if self.experts.jitter else None
+
+    def build(self, input_shape=None) -> None:
+        shape = (None, None, self.config.hidden_dim)
+        for layer in (self.router, self.shared, self.shared_gate):
+            if layer is not None:
+                layer.build(shape)
+        stddev = self.config.initializer_range
+        self.up = self._matrices("up", stddev)
+        self.gate = self._matrices("gate", stddev) if self.config.gated else None
+        self.down = self._matrices("down", stddev * self.config.residual_init_scale)
+        self.built = True
+
+    def _matrices(self, name, stddev):
+        """(E, F, D): those of `up` and `gate` transposed, so that a row is a unit of an expert."""
+        shape = (self.experts.count, self.width, self.config.hidden_dim)
+        return self.add_weight(shape, normal(stddev), name=name)
+
+    def call(self, x, padding_mask=None, training=None) -> Tensor:
+        shape = ops.shape(x)
+        tokens = ops.reshape(x, (-1, self.config.hidden_dim))
+        real = None if padding_mask is None else ops.reshape(padding_mask, (-1,))
+        logits = self.router(self._jittered(ops.cast(tokens, "float32"), training))
+        probabilities = ops.softmax(logits, axis=-1)
+        weights, chosen = ops.top_k(probabilities, self.experts.top_k)  # (N, K)
+        chosen = ops.cast(chosen, "int32")
+        if training:
+            self._add_losses(logits, probabilities, chosen, real)
+        if self.experts.normalize:
+            weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+        weights = ops.cast(weights, tokens.dtype)
+        pairs = None if tokens.shape[0] is None else tokens.shape[0] * self.experts.top_k
+        if is_for_device() and pairs > self.experts.count:
+            mixed = self._one_by_one(tokens, weights, chosen)
+        elif not training and pairs is not None and pairs <= self.experts.count:
+            mixed = self._chosen_alone(tokens, weights, chosen)
+        else:
+            mixed = self._sorted(tokens, weights, chosen, real, training)
+        output = ops.reshape(mixed, shape)
+        if self.shared is None:
+            return output
+        shared = self.shared(x, training=training)
+        if self.shared_gate is not None:
+            shared = ops.sigmoid(self.shared_gate(x)) * shared
+        return output + shared
+
+    def _jittered(self, tokens, training):
+        if not training or self.seeds is None:
+            return tokens
+        low, high = 1 - self.experts.jitter, 1 + self.experts.jitter
+        return tokens * keras.random.uniform(ops.shape(tokens), low, high, seed=self.seeds)
+
+    # === Losses ===
+
+    def _add_losses(self, logits, probabilities, chosen, real) -> None:
+        """The balance loss and the z-loss, in float32, over the tokens that are not padding."""
+        experts = self.experts
+        counted = ops.ones_like(logits[:, 0]) if real is None else ops.cast(real, "float32")
+        tokens = ops.maximum(ops.sum(counted), 1.0)
+        if experts.balance_loss:
+            choices = ops.sum(ops.one_hot(chosen, experts.count, dtype="float32"), axis=1)
+            share = ops.matmul(counted, choices) / (tokens * experts.top_k)
+            mean = ops.matmul(counted, probabilities) / tokens
+            balance = experts.count * ops.sum(ops.stop_gradient(share) * mean)
+            self.add_loss(experts.balance_loss * balance)
+        if experts.z_loss:
+            squared = ops.square(ops.logsumexp(logits, axis=-1))
+            self.add_loss(experts.z_loss * ops.sum(counted * squared) / tokens)
+
+    # === Many tokens ===
+
+    def _sorted(self, tokens, weights, chosen, real, training):
+        """Every expert multiplies the tokens that chose it, (N, D) -> (N, D)."""
+        count, top_k = self.experts.count, self.experts.top_k
+        # First choices come first, and then tokens in their order: what capacity drops is last.
+        pair_expert = ops.reshape(ops.transpose(chosen), (-1,))
+        if real is not None:  # padding goes to an expert that does not exist
+            kept = ops.tile(ops.cast(real, "bool"), (top_k,))
+            pair_expert = ops.where(kept, pair_expert, count)
+        taken = ops.one_hot(pair_expert, count, dtype="int32")  # (P, E)
+        place = ops.sum(ops.cumsum(taken, axis=0) * taken, axis=1) - 1  # -1: of no expert
+        sizes = ops.sum(taken, axis=0)
+        num_tokens = ops.shape(tokens)[0]
+        pairs = num_tokens * top_k
+        room = self._room(pairs) if training else None
+        if room is None:
+            starts = ops.cumsum(sizes) - sizes
+            rows, is_in = pairs, place >= 0
+        else:
+            starts = ops.arange(count, dtype="int32") * room
+            rows, is_in = count * room, (place >= 0) & (place < room)
+        start = ops.sum(taken * ops.expand_dims(starts, 0), axis=1)
+        row = ops.where(is_in, start + place, rows)  # of the sorted rows; the last one is zeros
+        token = ops.tile(ops.arange(num_tokens, dtype="int32"), (top_k,))
+        source = ops.scatter_update(
+            ops.zeros((rows + 1,), "int32") + num_tokens, ops.expand_dims(row, 1), token
+        )[:rows]
+        fed = ops.take(_with_zeros(tokens), source, axis=0)
+
+        def times(x, matrices, transposed):
+            matrices = ops.cast(matrices, x.dtype)
+            matrices = ops.swapaxes(matrices, 1, 2) if transposed else matrices
+            if room is None:
+                return segment_matmul(x, matrices, sizes)
+            x = ops.reshape(x, (count, room, x.shape[-1]))
+            return ops.reshape(ops.matmul(x, matrices), (rows, matrices.shape[-1]))
+
+        hidden = self._hidden(fed, lambda x, matrices: times(x, matrices, True))
+        output = times(self.dropout(hidden, training=training), self.down, False)
+        output = ops.take(_with_zeros(output), row, axis=0)
+        weights = ops.expand_dims(ops.reshape(ops.transpose(weights), (-1,)), 1)
+        output = ops.reshape(output * weights, (top_k, num_tokens, self.config.hidden_dim))
+        return ops.sum(output, axis=0)
+
+    def _room(self, pairs):
+        """C, or `None` where no token is dropped; a tensor where `pairs` is one."""
+        factor = self.experts.capacity
+        if factor is None:
+            return None
+        if isinstance(pairs, int):
+            return min(pairs, max(1, math.ceil(pairs * factor / self.experts.count)))
+        share = ops.cast(pairs, "float32") * (factor / self.experts.count)
+        return ops.minimum(pairs, ops.maximum(1, ops.cast(ops.ceil(share), "int32")))
+
+    def _hidden(self, x, times):
+        up = times(x, self.up)
+        return (
+            self.activation(up) if self.gate is None else self.activation(times(x, self.gate)) * up
+        )
+
+    # === Few tokens, and devices ===
+
+    def _chosen_alone(self, tokens, weights, chosen):
+        """Gather the matrices of the chosen experts: no other is read."""
+        top_k, hidden_dim = self.experts.top_k, self.config.hidden_dim
+        ids = ops.reshape(chosen, (-1,))
+        x = ops.reshape(ops.repeat(tokens, top_k, axis=0), (-1, 1, hidden_dim))  # (P, 1, D)
+
+        def times(x, matrices):
+            return ops.matmul(x, ops.swapaxes(self._rows(matrices, ids, x.dtype), 1, 2))
+
+        hidden = self._hidden(x, times)
+        output = ops.matmul(hidden, self._rows(self.down, ids, x.dtype))
+        output = ops.reshape(output, (-1, top_k, hidden_dim))
+        return ops.sum(output * ops.expand_dims(weights, 2), axis=1)
+
+    def _one_by_one(self, tokens, weights, chosen):
+        """All tokens through every expert: a device's graph knows no sizes that vary."""
+        total = None
+        for expert in range(self.experts.count):
+            weight = ops.sum(ops.where(chosen == expert, weights, 0.0), axis=1, keepdims=True)
+            # Ids that follow from the inputs: constant ones would be looked up by the converter.
+            ids = ops.minimum(chosen[:1, 0], 0) + expert
+
+            def times(x, matrices, ids=ids):
+                return ops.matmul(x, ops.transpose(self._rows(matrices, ids, x.dtype)[0]))
+
+            hidden = self._hidden(tokens, times)
+            output = ops.matmul(hidden, self._rows(self.down, ids, tokens.dtype)[0]) * weight
+            total = output if total is None else total + output
+        return total
+
+    def _rows(self, matrices, ids, dtype):
+        """(P, F, D) of the experts `ids` (P,)."""
+        if not is_for_device():
+            return ops.cast(ops.take(matrices, ids, axis=0), dtype)
+        # As rows of a table, which quantizers know; each unit of an expert has its own scale.
+        table = ops.reshape(matrices, (-1, self.config.hidden_dim))
+        rows = ops.expand_dims(ids * self.width, 1) + ops.arange(self.width, dtype="int32")
+        found = lookup(table, ops.reshape(rows, (-1,)))
+        return ops.cast(ops.reshape(found, (-1, self.width, self.config.hidden_dim)), dtype)
+
+
+def _with_zeros(rows):
+    """(R, D) -> (R + 1, D), the last row zeros."""
+    return ops.concatenate([rows, ops.zeros_like(rows[:1])], axis=0)
