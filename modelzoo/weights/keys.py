@@ -90,6 +90,11 @@ _COUNTS = Kind(
     "a list of whole numbers, 1 or more",
     lambda v: isinstance(v, list | tuple) and bool(v) and all(map(_COUNT.holds, v)),
 )
+_LAYERS = Kind(
+    "a list of whole numbers, 0 or more, or null",
+    lambda v: isinstance(v, list) and all(map(_FROM_ZERO.holds, v)),
+    null=True,
+)
 _TABLE = Kind("a table, or null", lambda v: isinstance(v, Mapping), null=True)
 
 # By the last part of our key.
@@ -138,6 +143,12 @@ _OURS = {
     "residual_scale": _POSITIVE,
     "logit_scale": _POSITIVE,
     "attention_scale": _POSITIVE,
+    "count": _COUNT,
+    "top_k": _COUNT,
+    "normalize": _FLAG,
+    "shared_dim": _COUNT,
+    "jitter": _SHARE,
+    "balance_loss": _NOT_NEGATIVE,
     "sliding_window": _COUNT_OR_NONE,
     "logit_softcap": _POSITIVE_OR_NONE,
     "attention_softcap": _POSITIVE_OR_NONE,
@@ -207,6 +218,8 @@ _THEIRS = {
     "short_factor": _FACTORS,
     "long_factor": _FACTORS,
     "no_rope_layers": _SWITCHES,
+    "decoder_sparse_step": _COUNT,
+    "mlp_only_layers": _LAYERS,
     "no_rope_layer_interval": _COUNT,
     "max_window_layers": _FROM_ZERO,
     "use_sliding_window": _FLAG_OR_NONE,

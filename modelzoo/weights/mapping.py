@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelzoo import registry
 from modelzoo.errors import WeightsError
+from modelzoo.layers.experts_config import ExpertsConfig
 from modelzoo.recipe import Recipe
 from modelzoo.recipe.composition import parts_of
 from modelzoo.recipe.schema import defaults, validate_against
 from modelzoo.weights.table import Rule
+from modelzoo.weights.tables.shared.rotary import shortest_period
 
 # How a model is trained, how much of it is used, and how its inputs are cut; the weights are the
 # same.
 FREE = (
+    "balance_loss",
+    "capacity",
+    "jitter",
+    "z_loss",
     "attention_dropout",
     "dropout",
     "initializer_range",
@@ -63,6 +70,8 @@ def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
         values["num_decoder_layers"] = values["num_decoder_layers"] or values["num_layers"]
     if "attention_scale" in values:
         values["attention_scale"] = values["attention_scale"] or values["head_dim"] ** -0.5
+    if "experts" in values:
+        values |= _of_experts(values)
     if values.get("qk_norm_bias", ...) is None:
         values["qk_norm_bias"] = values["norm_bias"]
     if values.get("final_norm", ...) is None:
@@ -76,6 +85,18 @@ def _worked_out(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("rotary_local_theta", ...) is None and not values.get("rotary_scaling"):
         values["rotary_local_theta"] = values["rotary_theta"]
     return values
+
+
+def _of_experts(values: Mapping) -> dict[str, Any]:
+    """The table `experts` with its defaults, and its keys by themselves: `experts.count`."""
+    if values["experts"] is None:
+        return dict.fromkeys(f"experts.{field.name}" for field in fields(ExpertsConfig))
+    table = asdict(ExpertsConfig.of(values["experts"]))
+    table["ffn_dim"] = table["ffn_dim"] or values["ffn_dim"]
+    layers = range(values["num_layers"])
+    pattern = [table["pattern"][i % len(table["pattern"])] for i in layers]
+    table["pattern"] = shortest_period(pattern)
+    return {"experts": table, **{f"experts.{key}": value for key, value in table.items()}}
 
 
 def unsaid(architecture: str, values: Mapping, said: Iterable[str]) -> dict[str, Any]:
@@ -135,9 +156,9 @@ def shape_of(rule: Rule, weights: Mapping) -> tuple[int, ...]:
     if shapes[0]:
         shape = (*shapes[0][:-1], sum(one[-1] for one in shapes))
     shape = _channels(shape) if rule.depthwise else shape
-    shape = shape[1:] if rule.stacked else shape
     order: list[int] = np.argsort(_axes(rule, len(shape))).tolist()
-    return (1,) * rule.ones + tuple(shape[axis] for axis in order)
+    theirs = tuple(shape[axis] for axis in order)
+    return (1,) * rule.ones + (theirs[1:] if rule.stacked else theirs)
 
 
 def joined(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -200,7 +221,9 @@ def _axes(rule: Rule, count: int) -> Sequence[int]:
             f"{rule.ours[0]} has {count}",
             next_step="conv() and depthwise() take dims, the number of axes of space",
         )
-    return range(count)[::-1] if rule.transpose else range(count)
+    first = bool(rule.stacked)  # the axis of the heads or experts stays
+    turned = range(first, count)[::-1] if rule.transpose else range(first, count)
+    return *range(first), *turned
 
 
 def _channels(shape: Sequence[int]) -> tuple[int, ...]:

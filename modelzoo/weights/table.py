@@ -39,10 +39,10 @@ class Rule:
         ours: paths of weights; several are parts of their tensor, in this order.
         plus: further tensors of theirs; ours is the sum of all, and is written into the first, with
             zeros in these.
-        stacked: our key of a number of heads: theirs has a tensor for each, with `{h}` in its name,
-            and ours all of them along its first axis.
+        stacked: our key of a number of heads or experts: theirs has a tensor for each, with `{h}`
+            in its name, and ours all of them along its first axis.
         transpose: all axes turned round: they keep a matrix as (out, in), we as (in, out). A
-            convolution needs `conv`.
+            convolution needs `conv`. Of a stacked rule, all axes but the first.
         axes: ours is `theirs.transpose(axes)`.
         depthwise: ours (..., C, M) is first seen as (..., C * M, 1): M outputs of each channel.
         ones: axes of length 1 that theirs begins with, and ours has not.

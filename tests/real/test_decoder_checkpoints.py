@@ -65,6 +65,8 @@ def _case(name: str, **options) -> tuple[str, str, dict]:
 
 _PHI3 = {"original_max_position_embeddings": 32}
 _QWEN = {"use_sliding_window": True, "sliding_window": 8}
+_MIXTRAL = {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.03}
+_QWEN_MOE = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
 # Model type, and what is special: (class, class of the configuration, options).
 CASES = {
     "mistral": _case("Mistral", sliding_window=8, head_dim=16),
@@ -73,6 +75,20 @@ CASES = {
     "ministral": _case(
         "Ministral", sliding_window=8, head_dim=16, layer_types=[_GLOBAL, *[_LOCAL] * 3, _GLOBAL]
     ),
+    "mixtral": _case("Mixtral", **_MIXTRAL),
+    "mixtral, window": _case("Mixtral", **_MIXTRAL, sliding_window=8, head_dim=16),
+    "qwen2_moe": _case("Qwen2Moe", **_QWEN_MOE, shared_expert_intermediate_size=28),
+    "qwen2_moe, some layers, windows": _case(
+        "Qwen2Moe",
+        **{**_QWEN_MOE, **_QWEN, "max_window_layers": 2, "norm_topk_prob": True},
+        shared_expert_intermediate_size=28,
+        decoder_sparse_step=2,
+    ),
+    "qwen3_moe": _case("Qwen3Moe", **_QWEN_MOE, norm_topk_prob=True, head_dim=16),
+    "qwen3_moe, some layers": _case(
+        "Qwen3Moe", **_QWEN_MOE, mlp_only_layers=[0, 3], attention_bias=True, head_dim=16
+    ),
+    "olmoe": _case("Olmoe", num_experts=6, num_experts_per_tok=3),
     "phi3": _case("Phi3", **_PHI3, rope_parameters=_longrope(4)),
     "phi3, window": _case("Phi3", **_PHI3, sliding_window=8, rope_parameters=_longrope(4)),
     "phi3, part of a head": _case(

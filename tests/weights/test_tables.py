@@ -61,6 +61,12 @@ _WAVE = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "ffn_dim": 24, "conv
 _WAVE |= {"conv_kernels": [10, 3], "conv_strides": [5, 2], "position_kernel": 6}
 _WAVE |= {"position_groups": 4, "weighted_layers": True, "task_options.num_labels": 3}
 _WAVE |= {"task_options.projection_dim": 5}
+
+
+def _experts(**experts) -> dict:
+    return {**_LLAMA, "head_dim": 8, "experts": {"count": 4, "balance_loss": 0.02, **experts}}
+
+
 # A small model of each table: the recipe that it is cut from, and what is changed.
 MODELS = {
     "albert": ("bert-base", _ALBERT),
@@ -118,6 +124,7 @@ MODELS = {
     "mistral": ("mistral-7b", {**_WINDOW, "norm_epsilon": 1e-6}),
     "m2m_100": ("bart-base", {**_PRE, "positions": "sine_tensor2tensor"}),
     "marian": ("bart-base", _MARIAN),
+    "mixtral": ("smollm2-135m", _experts(top_k=2, jitter=0.1)),
     "mbart": ("bart-base", {**_PRE, "embedding_norm": True}),
     "modernbert": ("ettin-17m", {**_SMALL, "ffn_dim": 24, "num_layers": 4}),
     "mpnet": ("roberta-base", {**_BERT, "num_segments": 0, "relative_buckets": 32}),
@@ -130,6 +137,10 @@ MODELS = {
     "olmo2": (
         "smollm2-135m",
         {**_LLAMA, "norm_position": "output", "qk_norm": True, "qk_norm_heads": "joint"},
+    ),
+    "olmoe": (
+        "smollm2-135m",
+        {**_experts(normalize=False), "head_dim": 8, "qk_norm": True, "qk_norm_heads": "joint"},
     ),
     "opt": (
         "gpt-small",
@@ -154,6 +165,18 @@ MODELS = {
     "qwen2": (
         "smollm2-135m",
         {**_LLAMA, "attention_bias": True, "attention_output_bias": False, "norm_epsilon": 1e-6},
+    ),
+    "qwen2_moe": (
+        "smollm2-135m",
+        {
+            **_experts(ffn_dim=20, shared_dim=12, shared_gate=True, pattern=[False, True]),
+            "attention_bias": True,
+            "attention_output_bias": False,
+        },
+    ),
+    "qwen3_moe": (
+        "qwen3-0.6b",
+        {**_experts(ffn_dim=20, pattern=[True, False, True]), "num_layers": 3},
     ),
     "qwen3": ("qwen3-0.6b", {**_LLAMA, "head_dim": 8}),
     "roberta": ("roberta-base", {**_SMALL, "ffn_dim": 24}),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["blocks_of", "replace_method", "replaced_call", "smooth"]
+__all__ = ["blocks_of", "is_dense", "replace_method", "replaced_call", "smooth"]
 
 _TINY = 1e-5  # below any weight or activation that matters; keeps silent channels finite
 
@@ -23,6 +23,13 @@ def blocks_of(model) -> list:
     from modelzoo.layers.block import TransformerBlock
 
     return [layer for layer in model._flatten_layers() if isinstance(layer, TransformerBlock)]
+
+
+def is_dense(block) -> bool:
+    """Whether a block's feed-forward is not split into experts."""
+    from modelzoo.layers.feed_forward import FeedForward
+
+    return isinstance(block.ffn, FeedForward)
 
 
 def replace_method(layer, name: str, function: Callable) -> None:
@@ -94,8 +101,10 @@ def smooth(model, inputs, strength: float = 0.5) -> int:
 
 
 def _matrices(block) -> list:
-    attention, ffn = block.attention, block.ffn
-    first = [attention.query, attention.output_projection, ffn.up, ffn.down]
+    attention = block.attention
+    first = [attention.query, attention.output_projection]
+    if is_dense(block):
+        first += [block.ffn.up, block.ffn.down]
     if block.cross_attention is not None:
         first.append(block.cross_attention.output_projection)
     return first
@@ -106,15 +115,18 @@ def _groups(block) -> Iterator[tuple]:
     attention, ffn = block.attention, block.ffn
     if block.config.norm_position != "post":  # there the norm's output is the residual as well
         first = [attention.query, attention.key, attention.value]
-        second = [dense for dense in (ffn.up, ffn.gate) if dense is not None]
+        second = [ffn.up, ffn.gate] if is_dense(block) else []
+        second = [dense for dense in second if dense is not None]
         first += second if block.config.shared_norm else []
         for norm, dense in ((block.attention_norm, first), (block.ffn_norm, second)):
-            if norm is not None and block.config.norm_scale:  # the factors go into the gain
+            # The factors go into the gain, which all that reads the norm must make up for.
+            shared = block.config.shared_norm and not is_dense(block)
+            if norm is not None and dense and block.config.norm_scale and not shared:
                 yield norm, dense
     yield attention.value, [attention.output_projection]
     if block.cross_attention is not None:
         yield block.cross_attention.value, [block.cross_attention.output_projection]
-    if ffn.gate is not None:
+    if is_dense(block) and ffn.gate is not None:
         yield ffn.up, [ffn.down]
 
 

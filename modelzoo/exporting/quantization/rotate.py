@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modelzoo.exporting.quantization.calibrate import blocks_of, replace_method
+from modelzoo.exporting.quantization.calibrate import blocks_of, is_dense, replace_method
 
 __all__ = ["ROTATION", "hadamard", "rotate", "rotate_head"]
 
@@ -54,7 +54,8 @@ def rotate(model, skip: Callable[[str], bool] = lambda path: False) -> list[str]
         >>> path.endswith("block_0/ffn/down")
         True
     """
-    downs = [block.ffn.down for block in blocks_of(model) if block.ffn.gate is not None]
+    dense = [block.ffn for block in blocks_of(model) if is_dense(block)]
+    downs = [ffn.down for ffn in dense if ffn.gate is not None]
     return [down.path for down in dict.fromkeys(downs) if _turn_input(down, skip)]
 
 

@@ -17,6 +17,7 @@ from modelzoo.weights.tables.gptj import GPTJ, PHI
 from modelzoo.weights.tables.granite import GRANITE
 from modelzoo.weights.tables.llama import LLAMA, QWEN2, QWEN3
 from modelzoo.weights.tables.mistral import MINISTRAL, MISTRAL
+from modelzoo.weights.tables.mixture import MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE
 from modelzoo.weights.tables.modernbert import MODERNBERT
 from modelzoo.weights.tables.moonshine import MOONSHINE
 from modelzoo.weights.tables.olmo import OLMO, OLMO2
@@ -64,19 +65,23 @@ TABLES = {
         MBART,
         MINISTRAL,
         MISTRAL,
+        MIXTRAL,
         MODERNBERT,
         MOONSHINE,
         MPNET,
         MT5,
         OLMO,
         OLMO2,
+        OLMOE,
         OPENAI_GPT,
         OPT,
         PEGASUS,
         PHI,
         PHI3,
         QWEN2,
+        QWEN2_MOE,
         QWEN3,
+        QWEN3_MOE,
         ROBERTA,
         SIGLIP,
         SMOLLM3,

@@ -120,7 +120,7 @@ def _write(values) -> dict:
     return {**write_heads(values), **write_rotary(values), **write_full_layers(values)}
 
 
-def _read_qwen(config, names) -> dict:
+def read_qwen(config, names) -> dict:
     """Global layers first, and from `max_window_layers` on local ones, if those are switched on."""
     used, layers = bool(config.get("use_sliding_window")), config["num_hidden_layers"]
     first_local = layers
@@ -130,7 +130,7 @@ def _read_qwen(config, names) -> dict:
     return {**_read(config, names), **read_windows(config, kinds, used=used)}
 
 
-def _write_qwen(values) -> dict:
+def write_qwen(values) -> dict:
     own = {**write_heads(values), **write_rotary(values)}
     windows = write_windows(values)
     kinds = windows["layer_types"]
@@ -168,8 +168,8 @@ QWEN2 = Table(
     ),
     fixed={**FIXED, "attention_bias": True, "attention_output_bias": False},
     unused=WINDOW,
-    read=_read_qwen,
-    write=_write_qwen,
+    read=read_qwen,
+    write=write_qwen,
 )
 
 QWEN3 = Table(
@@ -183,6 +183,6 @@ QWEN3 = Table(
     ),
     fixed={**FIXED, "qk_norm": True},
     unused=WINDOW,
-    read=_read_qwen,
-    write=_write_qwen,
+    read=read_qwen,
+    write=write_qwen,
 )
