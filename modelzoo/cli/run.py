@@ -37,6 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         epilog=examples(
             'modelzoo run gpt.bundle "In the beginning" --max-new-tokens 40',
             'modelzoo run gpt.bundle "Once" --temperature 0.8 --top-p 0.95 --seed 1',
+            'modelzoo run gpt.bundle "In the beginning" --choices "God,the dog"',
             'modelzoo run sentiment.bundle "a fine film" --top 1',
             'modelzoo run names.bundle "Angela Merkel visited Paris"',
             "modelzoo run sentiment.bundle reviews.csv --out predictions.csv",
@@ -77,6 +78,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--template", metavar="TEXT", help='a sentence around each label: "a photo of a {}"'
     )
     parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
+    parser.add_argument(
+        "--choices",
+        metavar="A,B,…",
+        help="how the text may go on (or, for a masked model, end): each with its probability",
+    )
     parser.add_argument(
         "--top",
         type=int,
@@ -175,6 +181,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help=r"end at this text; \n is a line break (repeatable)",
     )
     group.add_argument(
+        "--logprobs", action="store_true", help="show each token with its log-probability"
+    )
+    group.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -188,6 +197,8 @@ def run(args: argparse.Namespace) -> int:
     model, able = open_model(args.model, args.threads, args.weight_cache, args.trust)
     if args.chat:
         return chat(model, args)
+    if args.choices is not None:
+        return _choose(model, able, args)
     if is_table and of_text(able):
         return _run_table(model, of_text(able)[0], args)
     if able[0] == "generate" and _was_trained_to_chat(model):
@@ -202,7 +213,10 @@ def run(args: argparse.Namespace) -> int:
             raise DataError("the text is empty", next_step=f'modelzoo run {args.model} "some text"')
         options = options_for(ability, args)
         item = text if args.pair is None else (text, args.pair)
-        if streams and ABILITIES[ability].gives == "text":
+        if args.logprobs:
+            result = model.generate(text, logprobs=True, **options)
+            _write(_with_logprobs(model.tokenizer, text, result, args.json))
+        elif streams and ABILITIES[ability].gives == "text":
             for piece in getattr(model, ability)(item, stream=True, **options):
                 _write(piece)
             _write("\n")
@@ -212,6 +226,48 @@ def run(args: argparse.Namespace) -> int:
                 answer = answer[: args.top]
             _write(_shown(ability, item, answer, args.json, number if several else None))
     return 0
+
+
+def _choose(model, able: tuple[str, ...], args: argparse.Namespace) -> int:
+    """Each input with its choices, the likeliest first."""
+    if "score" not in able:
+        raise ModelzooError(
+            "--choices does not fit: this model does not say how likely a text is",
+            where=args.model,
+            next_step="export it again, or leave --choices out",
+        )
+    options_for("score", args)
+    choices, several = args.choices.split(","), args.input in (None, "-")
+    encodes = model.engine.signatures if hasattr(model, "engine") else dir(model.backbone)
+    continues = "encode" not in encodes
+    for number, text in enumerate(inputs(args)):
+        spaced = [_after(text, choice) if continues else choice for choice in choices]
+        answer = [
+            (choices[spaced.index(choice)], share) for choice, share in model.rank(text, spaced)
+        ]
+        _write(_shown("score", text, answer[: args.top], args.json, number if several else None))
+    return 0
+
+
+def _after(text: str, choice: str) -> str:
+    """A choice as it continues a text: a word of letters stands after a space.
+
+    >>> _after("In the beginning", "God"), _after("起初", "神"), _after("3 < ", "4")
+    (' God', '神', '4')
+    """
+    apart = choice[:1].isascii() and choice[:1].isalnum() and not text[-1:].isspace()
+    return f" {choice}" if apart and text else choice
+
+
+def _with_logprobs(tokenizer, text: str, result, as_line: bool) -> str:
+    """A generated text token by token, each with its log-probability."""
+    pieces = [tokenizer.decode([token], skip_special=False) for token in result.tokens]
+    pairs = list(zip(pieces, result.log_probs, strict=True))
+    if as_line:
+        tokens = [{"token": piece, "log_prob": number} for piece, number in pairs]
+        line = {"input": text, "output": result.text, "tokens": tokens}
+        return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+    return "".join(f"{number:9.4f}  {piece!r}\n" for piece, number in pairs)
 
 
 def _was_trained_to_chat(model) -> bool:
@@ -353,6 +409,8 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
     wrong = {} if writes else dict(generation)
     if not writes and args.stream is not None:
         wrong["stream"] = args.stream
+    if args.logprobs and (ability != "generate" or args.stream):
+        wrong["logprobs"] = True
     if how.gives not in ("label", "token", "answer"):
         wrong.update(answers)
     # Each of these goes with one ability alone.

@@ -15,6 +15,7 @@ from modelzoo.runtime.abilities.labels import _labelled, check_numbers, softmax
 from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
 from modelzoo.runtime.abilities.nearest import NearestAbility
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
+from modelzoo.runtime.abilities.scoring import MaskedScoring, Scoring, joined, targets
 from modelzoo.runtime.abilities.tagging import TagAbility
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
@@ -26,12 +27,14 @@ from modelzoo.runtime.generation.loop import (
     ImageStepper,
     Result,
     Written,
+    check_logprobs,
     duplicate_ranks,
     encode_prompt,
     generate_results,
     generate_text,
 )
-from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.sampling import Sampling, log_prob
+from modelzoo.runtime.generation.scoring import Scorer, Scores
 from modelzoo.runtime.generation.session import ChatSession, Session
 from modelzoo.runtime.text.chat import ChatTemplate, no_template, template_tokens
 from modelzoo.runtime.text.chat_template import read_source
@@ -92,14 +95,15 @@ class Model(
     TranscriptionAbility,
     AnsweringAbility,
     TagAbility,
+    MaskedScoring,
     Generates,
     Chats,
     Classifies,
     FillsMasks,
 ):
-    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed`, `fill_mask` and `tag`,
-    and of what `runtime.abilities.media.MediaAbilities` does with images, sounds and videos, and
-    `nearest` where it carries a gallery.
+    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed`, `fill_mask`, `tag`,
+    `answer` and `score` (with `rank`), of what `runtime.abilities.media.MediaAbilities` does with
+    images, sounds and videos, and `nearest` where it carries a gallery.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -168,13 +172,22 @@ class Model(
         truncate: bool = False,
         **sampling: Unpack[SamplingOptions],
     ) -> Iterator[tuple[int, str]]: ...
+    @overload
+    def generate(
+        self, text: str, *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> Result: ...
+    @overload
+    def generate(
+        self, text: Several[str], *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
+    ) -> list[Result]: ...
     def generate(
         self,
         text: str | Several[str],
         stream: bool = False,
         truncate: bool = False,
+        logprobs: bool = False,
         **sampling,
-    ) -> Written:
+    ) -> Written | Result | list[Result]:
         """Continue a text, or what an encoder-decoder makes of it; the prompt is not repeated.
 
         Args:
@@ -182,6 +195,7 @@ class Model(
             stream: return an iterator of pieces instead; for a list, of (row, piece).
             truncate: cut what is too long: the end of an encoder's source, the beginning of a
                 prompt (leaving room for `max_new_tokens`, up to half the window).
+            logprobs: return `Result`s, with `text`, `tokens` and `log_probs`.
             sampling: the fields of `Sampling`: max_new_tokens, temperature, top_k, top_p,
                 repetition_penalty, stop, seed, when_full, speculate. What is not given is as the
                 checkpoint generates, which the manifest's `generation` states.
@@ -198,6 +212,10 @@ class Model(
         self._need("generate")
         options = sampling_with(self.manifest.get("generation"), sampling)
         texts = [text] if isinstance(text, str) else many_texts(text)
+        if logprobs:
+            check_logprobs(stream)
+            results = self.generate_results(texts, truncate, logprobs, **sampling)
+            return results[0] if isinstance(text, str) else results
         if stream:
             pieces = self._stream(texts, options, truncate)
             return (piece for _, piece in pieces) if isinstance(text, str) else pieces
@@ -205,7 +223,7 @@ class Model(
         return results[0].text if isinstance(text, str) else [result.text for result in results]
 
     def generate_results(
-        self, texts: Sequence[str], truncate: bool = False, **sampling
+        self, texts: Sequence[str], truncate: bool = False, logprobs: bool = False, **sampling
     ) -> list[Result]:
         """As `generate`, with each text's tokens, why it ended, and how many passes it took."""
         self._need("generate")
@@ -214,7 +232,9 @@ class Model(
         results = []
         for text, rank in zip(texts, duplicate_ranks(texts), strict=True):
             stepper, prompt = self._begin(text, options, truncate)
-            results += generate_results(stepper, self.tokenizer, [prompt], options, ranks=[rank])
+            results += generate_results(
+                stepper, self.tokenizer, [prompt], options, ranks=[rank], logprobs=logprobs
+            )
         return results
 
     def _stream(self, texts, options: Sampling, truncate: bool) -> Iterator[tuple[int, str]]:
@@ -232,18 +252,23 @@ class Model(
     ) -> tuple[ImageStepper, list[int]]:
         """A stepper that is ready for the prompt, and the prompt's ids."""
         if "encode" in self.engine.signatures:
-            length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
-            source = self._text.encode_source(text, length, truncate=truncate)
-            return self.engine.stepper(self._padded("encode", source)), [
-                self._start_token(),
-                *first_tokens(self.manifest.get("generation")),
-            ]
+            return self.engine.stepper(self._source(text, truncate)), self._first_tokens()
         stepper = self.engine.stepper()
         prompt, window = encode_prompt(self.tokenizer, text), stepper.max_length
         if truncate and window is not None and len(prompt) > window:
             room = min(options.max_new_tokens or window, window // 2)
             prompt = prompt[len(prompt) - (window - room) :]
         return stepper, prompt
+
+    def _source(self, text: str, truncate: bool = False) -> dict[str, np.ndarray]:
+        """The inputs of `encode`."""
+        length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
+        ids = self._text.encode_source(text, length, truncate=truncate)
+        return self._padded("encode", ids)
+
+    def _first_tokens(self) -> list[int]:
+        """What an encoder-decoder's target begins with."""
+        return [self._start_token(), *first_tokens(self.manifest.get("generation"))]
 
     def _start_token(self) -> int:
         token = self._processing.get("start_token")
@@ -254,6 +279,43 @@ class Model(
                 next_step="export the model again",
             )
         return token
+
+    # === Log-probabilities ===
+
+    def _scores(self, rows, too_long: str, together: bool = False) -> list[Scores]:
+        self._need("score")
+        rows = [(given and self._prepared(given), self._prepared(text)) for given, text in rows]
+        kind = Scoring if "decode" in self.engine.signatures else MaskedScoring
+        return kind._scores(self, rows, too_long, together)
+
+    def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
+        if "encode" not in self.engine.signatures:
+            return joined(self._text, given, text)
+        return targets(self._text, self._first_tokens(), given, text)
+
+    def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
+        window = plan_steps(self.engine.signatures).max_length
+        if "encode" not in self.engine.signatures:
+            return old or Scorer(lambda length: self.engine.stepper(), window)
+        return Scorer(lambda length: self.engine.stepper(self._source(given or "")), window)
+
+    def _scoring_tokenizer(self) -> Tokenizer:
+        return self._text
+
+    def _longest_masked(self) -> int:
+        return sizes_of(self.engine.signatures, "serve")[-1].length
+
+    def _masked(self, copies, segments, places, targets) -> tuple[np.ndarray, np.ndarray]:
+        sizes = sizes_of(self.engine.signatures, "serve")
+        found = np.zeros((2, len(copies)), np.float32)
+        for size, group in plan_calls(sizes, [copies.shape[1]] * len(copies)):
+            rows = [self._padded(size.name, copies[one].tolist(), segments) for one in group]
+            rows += rows[-1:] * (size.rows - len(rows))
+            inputs = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+            logits = self.engine.run(size.name, inputs)["logits"]
+            for row, one in enumerate(group):
+                found[:, one] = log_prob(logits[row, places[one]], targets[one])
+        return found[0], found[1]
 
     # === Conversation ===
 
@@ -510,12 +572,14 @@ def _abilities(
         able = ["transcribe"]
     elif able and chat_template is not None and "encode" not in signatures:
         able.append("chat")
+    if "generate" in able and any(name.startswith("score_") for name in signatures):
+        able.append("score")
     if classifies:
         able.append("classify")
     if "serve" in signatures and set(OUTPUTS) <= set(signatures["serve"].outputs):
         able.append("answer")
     if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:
-        able.append("fill_mask")
+        able += ["fill_mask", "score"]
     if _embedding_signature(signatures):
         able.append("embed")
     return (*able, *media)

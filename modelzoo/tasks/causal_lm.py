@@ -8,9 +8,19 @@ from collections.abc import Iterator
 import keras
 
 from modelzoo.data.batches import Batches
+from modelzoo.runtime.abilities.scoring import Scoring, joined
 from modelzoo.runtime.generation.defaults import sampling_with
-from modelzoo.runtime.generation.loop import Written, encode_prompt, generate_text, generate_tokens
+from modelzoo.runtime.generation.loop import (
+    Result,
+    Written,
+    check_logprobs,
+    encode_prompt,
+    generate_results,
+    generate_text,
+    generate_tokens,
+)
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.scoring import Scorer
 from modelzoo.runtime.generation.session import ChatSession
 from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
@@ -22,7 +32,7 @@ from modelzoo.tasks.shared.stepper import KerasStepper, Steps, compile_steps, wi
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class CausalLM(TaskModel):
+class CausalLM(Scoring, TaskModel):
     """A decoder or recurrent network that predicts the next token.
 
     Call: `{"token_ids": (B, T), "padding_mask": (B, T)}` or the ids alone -> logits
@@ -44,12 +54,15 @@ class CausalLM(TaskModel):
     def call(self, inputs, training=None) -> Tensor:
         return self.backbone.logits(self.backbone(inputs, training=training))
 
-    def generate(self, prompts, *, stream: bool = False, **sampling) -> Written:
+    def generate(
+        self, prompts, *, stream: bool = False, logprobs: bool = False, **sampling
+    ) -> Written | Result | list[Result]:
         """Continue a text, or a list of texts of any lengths.
 
         Args:
             prompts: a str or a list of str.
             stream: give an iterator over pieces instead.
+            logprobs: give `Result`s, with `text`, `tokens` and `log_probs`.
             **sampling: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`,
                 `stop`, `stop_tokens`, `seed`; see `runtime.generation.sampling.Sampling`. What is
                 not given is as the checkpoint's `generation_config.json` says.
@@ -61,6 +74,10 @@ class CausalLM(TaskModel):
         sampling = sampling_with(self.generation, sampling)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         stepper = self.stepper([encode_prompt(tokenizer, text) for text in texts], sampling)
+        if logprobs:
+            check_logprobs(stream)
+            results = generate_results(stepper, tokenizer, texts, sampling, logprobs=True)
+            return results[0] if isinstance(prompts, str) else results
         return generate_text(
             stepper, tokenizer, prompts if isinstance(prompts, str) else texts, sampling, stream
         )
@@ -102,6 +119,16 @@ class CausalLM(TaskModel):
         slots, prefill = window(self.backbone.max_length, longest, sampling.max_new_tokens)
         return KerasStepper(self.backbone, self.steps(), len(prompts), slots, prefill)
 
+    def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
+        return joined(self.need_tokenizer(), given, text)
+
+    def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
+        return old or Scorer(self._scoring_stepper, self.backbone.max_length)
+
+    def _scoring_stepper(self, length: int) -> KerasStepper:
+        slots, size = window(self.backbone.max_length, length, 0)
+        return KerasStepper(self.backbone, self.steps(), 1, slots, size)
+
     def steps(self) -> Steps:
         """The compiled `prefill` and `decode`."""
         return self.compile_once("steps", lambda: compile_steps(self.backbone, self))
@@ -113,11 +140,12 @@ class CausalLM(TaskModel):
         prefill_lengths: tuple[int, ...] | None = None,
         kv_cache: str = "float32",
         verify_lengths: tuple[int, ...] | None = None,
+        score_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`prefill_{T}`, `decode` and `verify_{T}` for one text of at most `max_length` tokens.
+        """`prefill_{T}`, `decode`, `verify_{T}`, `score_{T}` for one text of at most `max_length`.
 
         Args:
-            windows, prefill_lengths, kv_cache, verify_lengths: see
+            windows, prefill_lengths, kv_cache, verify_lengths, score_lengths: see
                 `tasks.shared.step_signatures.step_signatures`.
         """
         slots = self.backbone.max_length
@@ -138,6 +166,7 @@ class CausalLM(TaskModel):
             None,
             kv_cache,
             verify_lengths,
+            score_lengths,
         )
 
 
@@ -153,7 +182,7 @@ class CausalLMTask(Task):
     does = "continues a text, one token after another"
     pipeline_tag = "text-generation"
     special_tokens = ("<|endoftext|>",)
-    abilities = ("generate", "chat")
+    abilities = ("generate", "chat", "score")
 
     @staticmethod
     def example(abilities) -> str:

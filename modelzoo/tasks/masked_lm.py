@@ -10,16 +10,22 @@ from modelzoo.data.batches import Batches
 from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
 from modelzoo.layers.norms import make_norm
+from modelzoo.runtime.abilities.scoring import MaskedScoring
+from modelzoo.runtime.text.tokenizer import Tokenizer
 from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.encoder_signatures import mean_embedding
 from modelzoo.tasks.shared.scores import token_scores
+from modelzoo.tasks.shared.step_signatures import token_log_probs
+from modelzoo.tasks.shared.stepper import compiled, int_tensor, power_of_two
 from modelzoo.tasks.shared.text_abilities import Answers
+
+_MASKED = ("token_ids", "padding_mask", "segment_ids", "mask_positions")
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class MaskedLM(Answers, TaskModel):
+class MaskedLM(MaskedScoring, Answers, TaskModel):
     """An encoder with BERT's two pretraining heads (Devlin et al. 2019, 3.1).
 
     Call: the encoder's inputs, and optionally `mask_positions` (B, M) -> `{"mlm": logits, "nsp":
@@ -73,6 +79,33 @@ class MaskedLM(Answers, TaskModel):
         """What may stand where "[MASK]" does; see `runtime.Model.fill_mask`."""
         return self._over_keras(text, truncate).fill_mask(text, top, truncate)
 
+    def _scoring_tokenizer(self) -> Tokenizer:
+        return self.need_tokenizer()
+
+    def _longest_masked(self) -> int:
+        return self.backbone.max_length
+
+    def _masked(self, copies, segments, places, targets) -> tuple[np.ndarray, np.ndarray]:
+        """All masked copies of a text in one batch, padded to few sizes."""
+        rows, length = (power_of_two(size, 8) for size in copies.shape)
+        length = min(length, self.backbone.max_length)
+        spare = (0, rows - len(copies)), (0, length - copies.shape[1])
+        inputs = {
+            "token_ids": np.pad(copies, spare),
+            "padding_mask": np.pad(np.ones_like(copies), spare),
+            "segment_ids": np.pad(np.tile(np.array(segments, np.int32), (len(copies), 1)), spare),
+            "mask_positions": np.pad(places, spare[0])[:, None],
+        }
+        score = self.compile_once("masked scores", lambda: compiled(self._masked_scores, self))
+        tensors = (int_tensor(inputs[key]) for key in _MASKED)
+        found = score(int_tensor(np.pad(targets, spare[0])[:, None]), *tensors)
+        log_probs, behind = (ops.convert_to_numpy(one)[: len(copies), 0] for one in found)
+        return log_probs, behind
+
+    def _masked_scores(self, target_ids, *tensors) -> tuple:
+        inputs = dict(zip(_MASKED, tensors, strict=True))
+        return token_log_probs(self(inputs, training=False)["mlm"], target_ids)
+
     def device_functions(self) -> dict:
         """`serve`: `logits` (B, T, vocab_size), `nsp_logits` (B, 2); `embed`: a sentence vector."""
 
@@ -97,7 +130,7 @@ class MaskedLMTask(Task):
     special_tokens = ENCODER_TOKENS
     frame = "pair"
     example = 'print(model.embed("In the beginning"))'
-    abilities = ("fill_mask", "embed")
+    abilities = ("fill_mask", "embed", "score")
 
     def __init__(self, *, next_sentence: bool = True):
         self.next_sentence = next_sentence

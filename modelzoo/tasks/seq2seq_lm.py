@@ -7,9 +7,18 @@ import numpy as np
 
 from modelzoo.data.batches import Batches
 from modelzoo.errors import OverflowTextError, TokenizerError
+from modelzoo.runtime.abilities.scoring import Scoring, targets
 from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
-from modelzoo.runtime.generation.loop import Written, duplicate_ranks, generate_text
+from modelzoo.runtime.generation.loop import (
+    Result,
+    Written,
+    check_logprobs,
+    duplicate_ranks,
+    generate_results,
+    generate_text,
+)
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.scoring import Scorer
 from modelzoo.signature import Signature, Tensor, TensorSpec
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.shared.call_inputs import text_specs
@@ -27,7 +36,7 @@ from modelzoo.tasks.shared.stepper import (
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class Seq2SeqLM(TaskModel):
+class Seq2SeqLM(Scoring, TaskModel):
     """An encoder-decoder that writes a target after reading a source.
 
     Call: `{"token_ids": (B, S), "padding_mask": (B, S), "decoder_token_ids": (B, T),
@@ -45,7 +54,9 @@ class Seq2SeqLM(TaskModel):
         """As in every model, for source and target."""
         return super().call_inputs() | text_specs(self.backbone, "decoder_")
 
-    def generate(self, sources, *, stream: bool = False, **sampling) -> Written:
+    def generate(
+        self, sources, *, stream: bool = False, logprobs: bool = False, **sampling
+    ) -> Written | Result | list[Result]:
         """What the model makes of a source text, or of a list of them.
 
         Arguments and return values as `CausalLM.generate`. The source is read once; its keys and
@@ -57,13 +68,30 @@ class Seq2SeqLM(TaskModel):
         prompt = [start_token(tokenizer), *first_tokens(self.generation)]
         encoded = [tokenizer.encode_source(text, self.backbone.max_length) for text in texts]
         stepper = self.stepper(encoded, sampling, len(prompt))
-        prompts = [prompt] * len(texts)
-        result = generate_text(
-            stepper, tokenizer, prompts, sampling, stream, ranks=duplicate_ranks(texts)
-        )
+        prompts, ranks = [prompt] * len(texts), duplicate_ranks(texts)
+        if logprobs:
+            check_logprobs(stream)
+            results = generate_results(
+                stepper, tokenizer, prompts, sampling, ranks=ranks, logprobs=True
+            )
+            return results[0] if isinstance(sources, str) else results
+        result = generate_text(stepper, tokenizer, prompts, sampling, stream, ranks=ranks)
         if not isinstance(sources, str):
             return result
         return (piece for _, piece in result) if stream else result[0]
+
+    def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
+        tokenizer = self.need_tokenizer()
+        return targets(
+            tokenizer, [start_token(tokenizer), *first_tokens(self.generation)], given, text
+        )
+
+    def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
+        source = self.need_tokenizer().encode_source(given or "", self.backbone.max_length)
+        sampling = Sampling(max_new_tokens=1)
+        return Scorer(
+            lambda length: self.stepper([source], sampling, length), self.backbone.max_length
+        )
 
     def stepper(self, sources, sampling: Sampling, prompt_length: int = 1) -> KerasStepper:
         """Encode token sources and begin a state with a row for each."""
@@ -98,12 +126,13 @@ class Seq2SeqLM(TaskModel):
         prefill_lengths: tuple[int, ...] = (16,),
         kv_cache: str = "float32",
         verify_lengths: tuple[int, ...] | None = None,
+        score_lengths: tuple[int, ...] | None = None,
     ) -> dict:
-        """`encode` for a source, and `prefill_{T}`, `decode`, `verify_{T}` for its target.
+        """`encode` for a source; `prefill_{T}`, `decode`, `verify_{T}`, `score_{T}` for its target.
 
         Args:
             source_length: tokens of the source, padded. Default: `max_length`.
-            windows, prefill_lengths, kv_cache, verify_lengths: see
+            windows, prefill_lengths, kv_cache, verify_lengths, score_lengths: see
                 `tasks.shared.step_signatures.step_signatures`.
         """
         slots = min(max_length or self.backbone.max_length, self.backbone.max_length)
@@ -128,6 +157,7 @@ class Seq2SeqLM(TaskModel):
             context,
             kv_cache,
             verify_lengths,
+            score_lengths,
         )
         return {"encode": Signature(encode, {"token_ids": ids, "padding_mask": ids}), **steps}
 
@@ -155,7 +185,7 @@ class Seq2SeqLMTask(Task):
     special_tokens = ("<pad>", "</s>", "<unk>")
     frame = "source"
     example = 'print(model.generate("In the beginning", max_new_tokens=20))'
-    abilities = ("generate",)
+    abilities = ("generate", "score")
 
     def __init__(self, *, generation: dict | None = None):
         self.generation = generation

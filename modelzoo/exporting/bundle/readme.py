@@ -119,6 +119,12 @@ def _driving(manifest: dict) -> str:
                 "to check tokens that were guessed. What is left over gets the id -1. A wrong "
                 "guess needs no undoing: the next call writes over it."
             )
+        if any(name.startswith("score_") for name in signatures):
+            lines.append(
+                "- `score_*` reads several tokens at once, and gives two numbers for each of "
+                "`target_ids`, the tokens that follow: its log-probability, and by how much that "
+                "of the likeliest token is greater (0: it is the likeliest)."
+            )
         if windows:
             lines.append(
                 "- The signatures whose names end with another number do the same over smaller "

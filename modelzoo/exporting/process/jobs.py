@@ -135,12 +135,12 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
 
 def stated_signatures(model, manifest: dict) -> dict[str, Signature]:
     """The model's signatures with the bundle's options, as far as a bundle of 0.1 has them: without
-    `verify_{T}` where the manifest names none."""
+    `verify_{T}` and `score_{T}` where the manifest names none."""
     found = model.export_signatures(**manifest.get("options", {}))
     return {
         name: signature
         for name, signature in found.items()
-        if not name.startswith("verify_") or name in manifest["signatures"]
+        if not name.startswith(("verify_", "score_")) or name in manifest["signatures"]
     }
 
 

@@ -59,14 +59,14 @@ def _inputs(model):
 def _run_signatures(model) -> None:
     """Everything that the model does on a device, in Keras, on what it is made for.
 
-    Without `verify_{T}`, which is `decode` of more tokens.
+    Without `verify_{T}` and `score_{T}`, which are `decode` of more tokens.
     """
     sizes = (getattr(model.backbone, name, None) for name in ("vocab_size", "max_length"))
     samples = Samples(model.tokenizer, *sizes)
     signatures = {
         name: one
         for name, one in model.export_signatures().items()
-        if not name.startswith("verify_")
+        if not name.startswith(("verify_", "score_"))
     }
     infos = {name: SignatureInfo(one.inputs, _state(one)) for name, one in signatures.items()}
     calls = signature_calls(infos, samples)

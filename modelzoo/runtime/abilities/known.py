@@ -13,7 +13,8 @@ class Ability:
 
     Attributes:
         reads: what an input is: "text", "media", "either", as the model decides, or "both";
-            "turns" of a conversation; a "labelled" medium, which comes with labels to choose from.
+            "turns" of a conversation; a "labelled" medium, which comes with labels to choose from;
+            "choices" of how a text goes on.
         gives: "text", "label", "token", "span", "answer" or "vector".
         truncates: whether it has an argument `truncate`.
     """
@@ -35,6 +36,7 @@ ABILITIES = {
     "tag": Ability("text", "span", truncates=False),
     "answer": Ability("text", "answer", truncates=False),
     "zero_shot": Ability("labelled", "label", truncates=False),
+    "score": Ability("choices", "label", truncates=False),
     "embed": Ability("text", "vector"),
     "embed_text": Ability("text", "vector"),
     "embed_image": Ability("media", "vector", truncates=False),

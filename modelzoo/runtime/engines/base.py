@@ -12,7 +12,7 @@ from modelzoo.errors import BundleError, ModelzooError, nearest
 from modelzoo.runtime.generation.loop import ImageStepper
 
 # What the names of a decoder's signatures begin with.
-STEPS = ("prefill", "decode", "verify")
+STEPS = ("prefill", "decode", "verify", "score")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Window:
         state: names and shapes of what is carried over.
         image: signature that reads an image whose vectors are tokens, where there is one.
         drafts: T -> signature that reads T tokens and gives the logits after each.
+        scores: T -> signature that reads T tokens and gives the log-probabilities of the next.
     """
 
     slots: int | None
@@ -70,6 +71,7 @@ class Window:
     state: Mapping[str, TensorInfo]
     image: str | None = None
     drafts: Mapping[int, str] = field(default_factory=dict)
+    scores: Mapping[int, str] = field(default_factory=dict)
 
     def draft_lengths(self, position: int) -> tuple[int, ...]:
         """Lengths T of those `drafts` calls that have room for all T from a position on.
@@ -95,9 +97,10 @@ class Window:
             )
         return self.drafts[length]
 
-    def holds(self, position: int, length: int = 1) -> bool:
-        """Whether a chunk of `length` tokens that ends at `position` can be read here."""
-        return length in self.calls and (self.slots is None or position < self.slots)
+    def holds(self, position: int, length: int = 1, scored: bool = False) -> bool:
+        """Whether a chunk of `length` tokens that ends at `position` can be read, or scored."""
+        known = self.scores if scored else self.calls
+        return length in known and (self.slots is None or position < self.slots)
 
     def filled(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The state's tensors: what is kept of a smaller window, and zeros after it."""
@@ -130,6 +133,10 @@ class StepPlan:
     def prefill_lengths(self) -> tuple[int, ...]:
         return tuple(sorted({length for window in self.windows for length in window.calls}))
 
+    @property
+    def score_lengths(self) -> tuple[int, ...]:
+        return tuple(self.windows[-1].scores)
+
     def image_window(self, positions: np.ndarray, now: Window) -> tuple[Window, str]:
         """The window for an image at these positions (B, P), and the signature that takes it in.
 
@@ -148,7 +155,7 @@ class StepPlan:
             next_step="put less text before the image, or export with other windows",
         )
 
-    def window_for(self, positions: np.ndarray, now: Window) -> Window:
+    def window_for(self, positions: np.ndarray, now: Window, scored: bool = False) -> Window:
         """The window for a chunk of these positions (B, T): `now`, or the first that holds it.
 
         A text that begins again, at position 0, begins in the first window that there is.
@@ -159,17 +166,18 @@ class StepPlan:
         """
         last, length = int(positions.max()), positions.shape[1]
         anew = begins_anew(positions)
-        if now.holds(last, length) and not anew:
+        if now.holds(last, length, scored) and not anew:
             return now
         if self.max_length is not None and last >= self.max_length:
             raise ModelzooError(f"position {last} is outside the window of {self.max_length}")
         smallest = 0 if anew else now.slots or 0
         for window in self.windows:
-            if (window.slots or 0) >= smallest and window.holds(last, length):
+            if (window.slots or 0) >= smallest and window.holds(last, length, scored):
                 return window
+        known = self.score_lengths if scored else self.prefill_lengths
         raise ModelzooError(
-            f"no signature reads {length} tokens at a time; choose one of "
-            f"{', '.join(map(str, self.prefill_lengths))}"
+            f"no signature {'scores' if scored else 'reads'} {length} tokens at a time; choose one "
+            f"of {', '.join(map(str, known)) or 'none'}"
         )
 
 
@@ -194,7 +202,7 @@ def begins_anew(positions: np.ndarray) -> bool:
 
 
 def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
-    """Read the plan from the signatures: `decode*`, `prefill*`, `verify*`, and their shapes.
+    """Read the plan from the signatures: `decode*`, `prefill*`, `verify*`, `score*`, and shapes.
 
     Raises:
         ModelzooError: no `decode`, so the model does not generate.
@@ -214,6 +222,7 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
     states: dict[int | None, dict[str, TensorInfo]] = {}
     images: dict[int | None, str] = {}
     drafts: dict[int | None, dict[int, str]] = {}
+    scores: dict[int | None, dict[int, str]] = {}
     for name, info in signatures.items():
         if name.startswith(STEPS):
             lacking = [key for key in names if key not in info.inputs]
@@ -224,7 +233,8 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
             if "token_ids" not in info.inputs:
                 images[slots] = name
                 continue
-            kind = drafts if name.startswith("verify") else calls
+            kinds = {"verify": drafts, "score": scores}
+            kind = kinds.get(name.partition("_")[0], calls)
             kind.setdefault(slots, {})[info.inputs["token_ids"].shape[1]] = name
             states[slots] = state
     sizes = sorted(calls, key=lambda slots: slots or 0)
@@ -236,6 +246,7 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
                 states[n],
                 images.get(n),
                 dict(sorted(drafts.get(n, {}).items())),
+                dict(sorted(scores.get(n, {}).items())),
             )
             for n in sizes
         ),

@@ -200,6 +200,24 @@ class LiteRTStepper:
         return self._read_logits(name)
 
     @property
+    def score_lengths(self) -> tuple[int, ...]:
+        """Lengths T that `score` takes in."""
+        return self._plan.score_lengths
+
+    def score(
+        self, token_ids: np.ndarray, positions: np.ndarray, target_ids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take in T tokens (1, T); log-probabilities of the targets, and what they lack (1, T)."""
+        window = self._plan.window_for(positions, self.window, scored=True)
+        self._go_to(window, positions)
+        name = window.scores[token_ids.shape[1]]
+        self._run(name, token_ids, positions, target_ids)
+        infos = self._engine.signatures[name].outputs
+        outs = dict(zip(infos, self._calls[name][-1], strict=True))
+        log_probs, behind = (_read(outs[key], infos[key]) for key in ("log_probs", "behind"))
+        return log_probs, behind
+
+    @property
     def pass_times(self) -> PassTimes:
         """Of the present window, for all steppers of the engine."""
         return self._engine.pass_times[self.window.slots]
@@ -217,14 +235,15 @@ class LiteRTStepper:
         logits = _read(self._logits[info], info).astype(np.float32, copy=False)
         return logits.reshape(self.batch_size, -1, self.vocab_size)
 
-    def _run(self, name: str, token_ids, positions) -> None:
+    def _run(self, name: str, *arrays) -> None:
+        """Run with the token ids, positions, and what else `_bind` finds inputs for."""
         if name not in self._calls:
             self._calls[name] = self._bind(name)
-        index, ids, places, ins, outs = self._calls[name]
+        index, given, ins, outs = self._calls[name]
         with self._engine._lock:
-            ids.write(token_ids)
-            if places is not None:
-                places.write(positions)
+            for buffer, array in zip(given, arrays, strict=False):
+                if buffer is not None:  # an input that nothing reads
+                    buffer.write(array)
             self._engine._invoke(name, index, ins, outs)
 
     def read_state(self) -> dict[str, np.ndarray]:
@@ -247,8 +266,8 @@ class LiteRTStepper:
     def _bind(self, name: str) -> tuple:
         """Everything of a call that does not change from token to token."""
         inputs, outs, index = self._buffers_of(name)
-        places = inputs.get("positions")
-        return index, inputs["token_ids"], places, list(inputs.values()), outs
+        given = [inputs.get(key) for key in ("token_ids", "positions", "target_ids")]
+        return index, given, list(inputs.values()), outs
 
     def _buffers_of(self, name: str) -> tuple[dict, list, int]:
         """A call's input buffers by name, its output buffers in order, and its index."""

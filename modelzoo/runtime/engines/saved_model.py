@@ -133,6 +133,22 @@ class SavedModelStepper:
         return self._logits(self._run(name, token_ids, positions))
 
     @property
+    def score_lengths(self) -> tuple[int, ...]:
+        """Lengths T that `score` takes in."""
+        return self._plan.score_lengths
+
+    def score(
+        self, token_ids: np.ndarray, positions: np.ndarray, target_ids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take in T tokens (1, T); log-probabilities of the targets, and what they lack (1, T)."""
+        window = self._plan.window_for(positions, self.window, scored=True)
+        self._go_to(window, positions)
+        found = self._run(
+            window.scores[token_ids.shape[1]], token_ids, positions, target_ids=target_ids
+        )
+        return found["log_probs"].numpy(), found["behind"].numpy()
+
+    @property
     def pass_times(self) -> PassTimes:
         """Of the present window, for all steppers of the engine."""
         return self._engine.pass_times[self.window.slots]
@@ -146,8 +162,9 @@ class SavedModelStepper:
         logits = outputs["logits"].numpy().astype(np.float32, copy=False)
         return logits.reshape(self.batch_size, -1, self.vocab_size)
 
-    def _run(self, name: str, token_ids, positions) -> dict:
-        inputs = {"token_ids": token_ids, "positions": positions, **self._context, **self._state}
+    def _run(self, name: str, token_ids, positions, **more) -> dict:
+        inputs = {"token_ids": token_ids, "positions": positions, **more}
+        inputs |= {**self._context, **self._state}
         wanted = self._engine.signatures[name].inputs
         outputs = self._engine._call(name, {key: inputs[key] for key in wanted})
         self._state = {key: outputs[key] for key in self._state}

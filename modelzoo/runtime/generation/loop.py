@@ -27,7 +27,7 @@ import numpy as np
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.generation.drafting import Drafter, PassTimes
 from modelzoo.runtime.generation.prefill import NOTHING, left_out, prefill
-from modelzoo.runtime.generation.sampling import Sampler, Sampling, greedy
+from modelzoo.runtime.generation.sampling import Sampler, Sampling, greedy, log_prob
 from modelzoo.runtime.generation.stop_strings import RowText
 
 # For one text its continuation, for a list a list; as a stream pieces, for a list (row, piece).
@@ -80,6 +80,24 @@ class DraftStepper(Stepper, Protocol):
         ...
 
 
+class ScoreStepper(Stepper, Protocol):
+    """A stepper that can also say how likely tokens are."""
+
+    @property
+    def score_lengths(self) -> tuple[int, ...]:
+        """Lengths T that `score` takes in; none where the model has no signature for it."""
+        ...
+
+    def score(
+        self, token_ids: np.ndarray, positions: np.ndarray, target_ids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `prefill`, of token_ids (B, T); two float32 (B, T) of target_ids, the next tokens.
+
+        Returns: their log-probabilities, and by how much the likeliest token's is greater.
+        """
+        ...
+
+
 class ImageStepper(Stepper, Protocol):
     """A stepper that can also read images, where the model has a signature for them."""
 
@@ -95,10 +113,12 @@ class Generation:
     Args:
         start: the stepper's state already holds that many of the prompts' first tokens; of a prompt
             that is longer than a window that slides, those that are not left out.
+        logprobs: whether to keep `log_probs`.
 
     Attributes:
         prompts: the ids that each row continues.
         tokens: the tokens generated so far, one list a row.
+        log_probs: the model's log-probability of each, whatever `sampling` makes of it.
         finish_reasons: None while a row goes on; then "stop" (a stop token or string) or "length"
             (`max_new_tokens` reached, or the window full and not to slide).
         passes: calls that gave logits, a number a row.
@@ -113,6 +133,7 @@ class Generation:
         sampling: Sampling | None = None,
         ranks: Sequence[int] | None = None,
         start: int = 0,
+        logprobs: bool = False,
     ):
         sampling = sampling or Sampling()
         self._stepper, self._start = stepper, max(start, getattr(stepper, "kept", 0))
@@ -128,6 +149,8 @@ class Generation:
         ]
         self._plain = sampling.temperature == 0 and sampling.repetition_penalty == 1.0
         self.tokens: list[list[int]] = [[] for _ in self.prompts]
+        self.log_probs: list[list[float]] = [[] for _ in self.prompts]
+        self._logprobs = logprobs
         self.finish_reasons: list[str | None] = [None] * len(self.prompts)
         self.passes, self.drafted, self.accepted = ([0] * len(self.prompts) for _ in range(3))
         able = len(self.prompts) == 1 and hasattr(stepper, "draft_lengths")
@@ -167,6 +190,8 @@ class Generation:
                     else:
                         self._note(drafter, token, drafted=bool(draft))
                         self.tokens[row].append(token)
+                        if self._logprobs:
+                            self.log_probs[row].append(log_prob(logits[row, place], token)[0])
                         if len(self.tokens[row]) == self._limits[row]:
                             self.finish_reasons[row] = "length"
                         yield row, token
@@ -236,6 +261,7 @@ class Result:
     Attributes:
         passes: calls of the model that gave the tokens.
         drafted, accepted: tokens that were guessed and checked, and those that were right.
+        log_probs: the model's log-probability of each token, where it was asked for.
     """
 
     text: str
@@ -244,6 +270,7 @@ class Result:
     passes: int = 0
     drafted: int = 0
     accepted: int = 0
+    log_probs: tuple[float, ...] = ()
 
 
 def generate_tokens(
@@ -288,18 +315,19 @@ def generate_results(
     sampling: Sampling | None = None,
     *,
     ranks: Sequence[int] | None = None,
+    logprobs: bool = False,
 ) -> list[Result]:
     """Continue texts (or lists of ids): one Result a prompt, its text without the prompt."""
-    generation = _start(stepper, tokenizer, prompts, sampling, ranks)
+    generation = _start(stepper, tokenizer, prompts, sampling, ranks, logprobs)
     pieces: list[list[str]] = [[] for _ in prompts]
     for row, piece in text_pieces(generation, tokenizer, sampling, generation.prompts):
         pieces[row].append(piece)
     reasons = [reason for reason in generation.finish_reasons if reason is not None]  # of all rows
     counts = zip(generation.passes, generation.drafted, generation.accepted, strict=True)
-    rows = zip(pieces, generation.tokens, reasons, counts, strict=True)
+    rows = zip(pieces, generation.tokens, reasons, counts, generation.log_probs, strict=True)
     return [
-        Result("".join(texts), tuple(tokens), reason, *counted)
-        for texts, tokens, reason, counted in rows
+        Result("".join(texts), tuple(tokens), reason, *counted, tuple(log_probs))
+        for texts, tokens, reason, counted, log_probs in rows
     ]
 
 
@@ -448,7 +476,7 @@ def _limits(stepper: Stepper, prompts: list[list[int]], sampling: Sampling) -> l
     return limits
 
 
-def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
+def _start(stepper, tokenizer, prompts, sampling, ranks, logprobs=False) -> Generation:
     """Encode the prompts, stop at the tokenizer's own stop tokens too, and begin."""
     sampling = sampling or Sampling()
     stop_tokens = (*sampling.stop_tokens, *tokenizer.stop_tokens)
@@ -457,7 +485,16 @@ def _start(stepper, tokenizer, prompts, sampling, ranks) -> Generation:
         encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
         for prompt in prompts
     ]
-    return Generation(stepper, token_ids, sampling, ranks)
+    return Generation(stepper, token_ids, sampling, ranks, logprobs=logprobs)
+
+
+def check_logprobs(stream: bool) -> None:
+    """Raise a ModelzooError where pieces of text were asked for as well."""
+    if stream:
+        raise ModelzooError(
+            "logprobs are those of a whole text, and stream gives it in pieces",
+            next_step="leave stream out",
+        )
 
 
 def text_pieces(

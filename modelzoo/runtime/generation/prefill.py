@@ -54,6 +54,18 @@ def left_out(length: int, max_length: int | None) -> int:
     return -(-(length - max_length) // half) * half
 
 
+def shared_start(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many items two sequences have in common from their start on.
+
+    >>> shared_start([1, 2, 3], [1, 2, 4])
+    2
+    """
+    for place, (one, other) in enumerate(zip(a, b, strict=False)):
+        if one != other:
+            return place
+    return min(len(a), len(b))
+
+
 def plan_chunks(
     length: int, sizes: Sequence[int], max_length: int | None, start: int = 0, kept: int = 0
 ) -> list[tuple[int, int]]:

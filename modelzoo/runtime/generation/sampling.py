@@ -21,6 +21,18 @@ NUCLEUS_GUESS = 256
 WHEN_FULL = ("stop", "slide")
 
 
+def log_prob(logits: np.ndarray, token: int) -> tuple[float, float]:
+    """A token's log-probability under logits (V,), and by how much the likeliest's is greater.
+
+    >>> [round(number, 4) for number in log_prob(np.zeros(2), 1)]
+    [-0.6931, 0.0]
+    """
+    logits = logits.astype(np.float64)
+    best = logits.max()
+    behind = float(best - logits[token])
+    return -behind - math.log(np.exp(logits - best).sum()), behind
+
+
 class SamplingOptions(TypedDict, total=False):
     """The fields of `Sampling`, as keyword arguments of `generate` and the like."""
 

@@ -15,7 +15,7 @@ from modelzoo.errors import ModelzooError, OverflowTextError, nearest
 from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.drafting import PassTimes
 from modelzoo.runtime.generation.loop import DraftStepper, Generation, Stepper, text_pieces
-from modelzoo.runtime.generation.prefill import left_out
+from modelzoo.runtime.generation.prefill import left_out, shared_start
 from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
 from modelzoo.runtime.text.chat import ChatEncoder, ChatTemplate
 
@@ -87,7 +87,7 @@ class Session:
             )
         stepper = self._ready_stepper(len(ids), sampling.max_new_tokens)
         seen = ids[left_out(len(ids), self.max_length) :]
-        start = min(_common(self.tokens, seen), max(len(seen) - 1, 0))
+        start = min(shared_start(self.tokens, seen), max(len(seen) - 1, 0))
         self._turn += 1
         return Generation(_Turn(self, stepper, self._turn), [ids], sampling, start=start)
 
@@ -229,11 +229,3 @@ class ChatSession:
         chosen = {name: value for name, value in options.items() if name in known}
         asked = {"max_new_tokens": MAX_REPLY, **self.generation}
         return sampling_with(asked, chosen), variables
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many items two sequences have in common from their start on."""
-    for place, (one, other) in enumerate(zip(a, b, strict=False)):
-        if one != other:
-            return place
-    return min(len(a), len(b))

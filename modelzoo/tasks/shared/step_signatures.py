@@ -1,4 +1,4 @@
-"""The device signatures of whatever generates: `prefill_{T}`, `decode` and `verify_{T}`.
+"""The device signatures of whatever generates: `prefill_{T}`, `decode`, `verify_{T}`, `score_{T}`.
 
 A signature's shapes are static, so a key/value cache of S slots costs S slots a token however short
 the text is. Hence the same functions over smaller caches as well: `decode_256` is `decode` with 256
@@ -30,6 +30,9 @@ SHORT = 512
 # or five rows while they read a weight once, so four tokens cost about what one does.
 VERIFY_LENGTHS = (4,)
 
+# Tokens whose log-probabilities one call gives. The logits of all of them are in memory at once.
+SCORE_LENGTHS = (32,)
+
 KV_CACHES = ("float32", "int8")
 
 
@@ -42,10 +45,12 @@ def step_signatures(
     context: dict[str, TensorSpec] | None = None,
     kv_cache: str = "float32",
     verify_lengths: Sequence[int] | None = None,
+    score_lengths: Sequence[int] | None = (),
 ) -> dict[str, Signature]:
     """`prefill_{T}`, which computes no logits, `decode` of one token, `verify_{T}` of a draft.
 
-    `verify_{T}` is `decode` of T tokens: it returns T rows of logits.
+    `verify_{T}` is `decode` of T tokens: it returns T rows of logits. `score_{T}` is the same, and
+    returns two numbers a token instead; see `token_log_probs`.
 
     Args:
         step: `step(token_ids, positions, state, inputs) -> (logits, state)`, all dicts of tensors
@@ -61,6 +66,9 @@ def step_signatures(
         verify_lengths: tokens T of a draft and the token before it; those that a window has no
             room for are left out. Default: 4. A state that does not grow has none: it cannot
             take a rejected token back.
+        score_lengths: tokens T whose log-probabilities one call gives; those beyond the largest
+            window are cut to it, and smaller windows have those that they have room for. Default:
+            none; `None` is 32.
 
     Raises:
         ExportError: a window or a length that is not positive, or a window beyond S; no such cache;
@@ -73,6 +81,7 @@ def step_signatures(
         "windows": windows or (),
         "prefill_lengths": prefill_lengths,
         "verify_lengths": verify_lengths or (),
+        "score_lengths": score_lengths or (),
     }
     for name, values in checked.items():
         for value in values:
@@ -91,6 +100,9 @@ def step_signatures(
         )
     if verify_lengths is None:
         verify_lengths = VERIFY_LENGTHS if max_length is not None else ()
+    if score_lengths is None:
+        score_lengths = SCORE_LENGTHS
+    scored = sorted({min(length, max_length or length) for length in score_lengths})
     signatures = {}
     for slots in all_windows(max_length, windows):
         suffix = "" if slots == max_length else f"_{slots}"
@@ -102,10 +114,13 @@ def step_signatures(
             *((f"prefill_{length}", length, run["prefill"]) for length in lengths),
             ("decode", 1, run["decode"]),
             *((f"verify_{length}", length, run["decode"]) for length in drafts),
+            *((f"score_{n}", n, run["score"]) for n in scored if n <= (slots or n)),
         ]
         for name, length, function in calls:
             ids = TensorSpec((1, length), "int32")
             inputs = {"token_ids": ids, "positions": ids, **(context or {}), **state}
+            if function is run["score"]:
+                inputs = {"target_ids": ids, **inputs}
             signatures[name + suffix] = Signature(function, inputs)
     return signatures
 
@@ -171,7 +186,7 @@ def all_windows(max_length: int | None, windows: Sequence[int] | None = None) ->
 
 
 def _over(step: Callable, state: tuple[str, ...]) -> dict[str, Callable]:
-    """The functions of `prefill` and `decode`, from a dict of tensors to a dict of tensors."""
+    """The functions of `prefill`, `decode` and `score`, from a dict of tensors to another."""
 
     def run(inputs):
         cache = {name: inputs[name] for name in state}
@@ -181,4 +196,24 @@ def _over(step: Callable, state: tuple[str, ...]) -> dict[str, Callable]:
         logits, cache = run(inputs)
         return {"logits": ops.cast(logits, "float32"), **cache}
 
-    return {"prefill": lambda inputs: run(inputs)[1], "decode": decode}
+    def score(inputs):
+        logits, cache = run(inputs)
+        log_probs, behind = token_log_probs(logits, inputs["target_ids"])
+        return {"log_probs": log_probs, "behind": behind, **cache}
+
+    return {"prefill": lambda inputs: run(inputs)[1], "decode": decode, "score": score}
+
+
+def token_log_probs(logits, target_ids) -> tuple:
+    """What logits (B, T, V) say of target_ids (B, T): two tensors (B, T) float32.
+
+    Returns: the targets' log-probabilities, and by how much the likeliest token's is greater: 0
+        where the target is the likeliest. Negative ids are padding, with numbers of no meaning.
+    """
+    logits = ops.cast(logits, "float32")
+    ids = ops.expand_dims(ops.maximum(target_ids, 0), -1)
+    chosen = ops.squeeze(ops.take_along_axis(logits, ids, axis=-1), -1)
+    best = ops.max(logits, axis=-1)
+    total = ops.log(ops.sum(ops.exp(logits - ops.expand_dims(best, -1)), axis=-1))
+    behind = best - chosen
+    return -behind - total, behind

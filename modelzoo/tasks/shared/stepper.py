@@ -12,7 +12,7 @@ import numpy as np
 
 from modelzoo.runtime.generation.drafting import PassTimes
 from modelzoo.signature import Tensor
-from modelzoo.tasks.shared.step_signatures import VERIFY_LENGTHS
+from modelzoo.tasks.shared.step_signatures import VERIFY_LENGTHS, token_log_probs
 
 
 def compiled(function, model: keras.Model) -> Callable:
@@ -58,7 +58,8 @@ class KerasStepper:
     def __init__(self, backbone, steps, batch_size, max_length, prefill_length, context=()):
         self.batch_size, self.max_length = batch_size, max_length
         self.prefill_length, self.vocab_size = prefill_length, backbone.vocab_size
-        self._prefill, self._decode = steps.prefill, steps.decode
+        self._prefill, self._decode, self._score = steps.prefill, steps.decode, steps.score
+        self.score_lengths = (prefill_length,)
         self.pass_times: PassTimes = steps.times[max_length]
         self._drafts = self._paying_drafts()
         self._cache = backbone.init_cache(batch_size, max_length)
@@ -82,6 +83,16 @@ class KerasStepper:
         )
         return keras.ops.convert_to_numpy(logits)
 
+    def score(self, token_ids, positions, target_ids) -> tuple[np.ndarray, np.ndarray]:
+        log_probs, behind, self._cache = self._score(
+            int_tensor(target_ids),
+            int_tensor(token_ids),
+            int_tensor(positions),
+            self._cache,
+            *self._context,
+        )
+        return keras.ops.convert_to_numpy(log_probs), keras.ops.convert_to_numpy(behind)
+
     def _paying_drafts(self) -> tuple[int, ...]:
         if self.batch_size > 1 or self.max_length is None:
             return ()
@@ -96,11 +107,13 @@ class Steps(NamedTuple):
     Attributes:
         prefill: (token_ids, positions, cache, *context) -> cache.
         decode: the same -> logits (B, T, V) float32 and cache; T is 1, or a draft's length.
+        score: target_ids (B, T) and the same -> what `token_log_probs` gives, and cache.
         times: slots -> how long passes over them take.
     """
 
     prefill: Callable
     decode: Callable
+    score: Callable
     times: defaultdict[int | None, PassTimes]
 
 
@@ -114,7 +127,12 @@ def compile_steps(backbone, model: keras.Model) -> Steps:
         logits, cache = backbone.step(*tensors)
         return keras.ops.cast(logits, "float32"), cache
 
-    return Steps(compiled(prefill, model), compiled(decode, model), defaultdict(PassTimes))
+    def score(target_ids, *tensors):
+        logits, cache = backbone.step(*tensors)
+        return *token_log_probs(logits, target_ids), cache
+
+    functions = (compiled(function, model) for function in (prefill, decode, score))
+    return Steps(*functions, defaultdict(PassTimes))
 
 
 def window(
