@@ -41,6 +41,7 @@ COMMANDS = (
     Command("tokenizer", "modelzoo.cli.tokenizer", "train or inspect a tokenizer", "make"),
     Command("train", "modelzoo.cli.train", "train a model on your data", "make"),
     Command("evaluate", "modelzoo.cli.evaluate", "measure a model on your data", "make"),
+    Command("lm-eval", "modelzoo.cli.lm_eval", "measure a model on benchmark tasks", "make"),
     Command("run", "modelzoo.cli.run", "one input through a model or a bundle", "make"),
     Command("weights", "modelzoo.cli.weights", "write a checkpoint that others open", "make"),
     Command("search", "modelzoo.cli.search", "the passages nearest in meaning to a query", "make"),
