@@ -18,6 +18,8 @@ from tests.export.conftest import FAMILIES, FLOAT16, SAVED_MODELS, TEXTS, VOCAB
 from tests.plugin_site import ROOT
 
 GENERATES = [name for name, (_, task, _, _) in FAMILIES.items() if task.endswith("-lm")]
+SCORED = [(name, "tflite") for name, (_, task, _, _) in FAMILIES.items() if task.endswith("-lm")]
+SCORED += [("gpt", "savedmodel")]
 GENERATES = [name for name in GENERATES if FAMILIES[name][1] != "masked-lm"]
 
 
@@ -94,7 +96,8 @@ def test_parameters_are_counted_as_keras_does(exports):
 
 def test_encoder_and_decoder_signatures_carry_the_names_of_the_protocol(exports):
     signatures = exports["bart", "tflite"]["manifest"]["signatures"]
-    assert set(signatures) == {"encode", "prefill_4", "decode", "verify_4"}
+    assert set(signatures) == {"encode", "prefill_4", "decode", "verify_4", "score_32"}
+    assert signatures["score_32"]["outputs"]["log_probs"] == {"shape": [1, 32], "dtype": "float32"}
     assert set(signatures["encode"]["outputs"]) == {"cross_k_0", "cross_v_0"}
     decode = signatures["decode"]
     assert decode["outputs"]["logits"] == {"shape": [1, 1, VOCAB], "dtype": "float32"}
@@ -119,6 +122,25 @@ def test_the_runtime_generates_from_the_bundle_what_keras_generates(exports, nam
     if "encode" not in exports[name, "tflite"]["manifest"]["signatures"]:
         assert device == model.generate(prompt, max_new_tokens=8)
     assert isinstance(device, str)
+
+
+@pytest.mark.parametrize(("name", "kind"), SCORED)
+def test_a_bundle_scores_and_ranks_as_keras_does(exports, name, kind):
+    bundle = load(exports.bundle(name, kind))
+    model = modelzoo.load(exports.model(name), compile=False)
+    for text, given in (("boys walked", "the river was "), ("船", "雾")):
+        found, right = (one.score(text, given=given) for one in (bundle, model))
+        assert found.tokens == right.tokens and found.likeliest == right.likeliest
+        np.testing.assert_allclose(found.log_probs, right.log_probs, atol=1e-4)
+        names, shares = zip(*bundle.rank(given, ["boys", "boy", "船"]), strict=True)
+        assert dict(model.rank(given, ["boys", "boy", "船"])) == pytest.approx(
+            dict(zip(names, shares, strict=True)), abs=1e-4
+        )
+    if FAMILIES[name][1] != "masked-lm":
+        result = bundle.generate("the river", max_new_tokens=3, logprobs=True)
+        again = model.generate("the river", max_new_tokens=3, logprobs=True)
+        assert result.tokens == again.tokens
+        np.testing.assert_allclose(result.log_probs, again.log_probs, atol=1e-4)
 
 
 def test_a_classifier_bundle_gives_keras_labels(exports):

@@ -113,9 +113,10 @@ def test_text_comes_whole_or_in_pieces():
 @pytest.mark.parametrize("name", ["gpt-2", "llama", "relative", "gru"])
 def test_the_signatures_give_the_logits_of_the_full_pass(name):
     model, ids = CausalLM(small(name)), token_ids(1, 6)
-    signatures = model.export_signatures(max_length=10, prefill_lengths=(4,))
+    signatures = model.export_signatures(max_length=10, prefill_lengths=(4,), score_lengths=(4,))
     recurrent = name == "gru"
-    assert set(signatures) == {"prefill_4", "decode"} | ({"verify_4"} if not recurrent else set())
+    known = {"prefill_4", "decode", "score_4"} | ({"verify_4"} if not recurrent else set())
+    assert set(signatures) == known
     prefill, decode = signatures["prefill_4"], signatures["decode"]
     assert prefill.inputs["token_ids"].shape == (1, 4)
     state = {
@@ -138,6 +139,15 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
         inputs = {"token_ids": ids[:, 2:6], "positions": where[:, 2:6]}
         logits = signatures["verify_4"].function({**inputs, **state})["logits"]
         assert_near(number(logits), full[:, 2:6], 1e-4)
+    # What follows the first four tokens, from the start on; the last of them is padding.
+    inputs = {"token_ids": ids[:, :4], "positions": where[:, :4], "target_ids": ids[:, 1:5]}
+    blank = {key: ops.zeros(decode.inputs[key].shape, value.dtype) for key, value in state.items()}
+    found = signatures["score_4"].function({**inputs, **blank})
+    log_probs = full - np.log(np.exp(full).sum(-1, keepdims=True))
+    chosen = np.take_along_axis(log_probs[:, :4], ids[:, 1:5, None], -1)[..., 0]
+    assert "logits" not in found and found["log_probs"].shape == (1, 4)
+    assert_near(number(found["log_probs"]), chosen, 1e-4)
+    assert_near(number(found["behind"]), log_probs[:, :4].max(-1) - chosen, 1e-4)
 
 
 def test_the_state_of_a_signature_is_no_longer_than_the_model():
@@ -146,12 +156,14 @@ def test_the_state_of_a_signature_is_no_longer_than_the_model():
     assert shapes["kv_cache_k_0"].shape == (1, 4, 12, 4)
     # Recurrent steps are unrolled, so few of them are in a chunk.
     longest = CausalLM(small("gru")).export_signatures(prefill_lengths=(500,))
-    assert set(longest) == {"prefill_32", "decode"}
+    assert set(longest) == {"prefill_32", "decode", "score_32"}
 
 
 def test_there_are_signatures_for_smaller_windows():
     model = CausalLM(small("gpt-2"))
-    signatures = model.export_signatures(windows=(4, 8), prefill_lengths=(2, 6))
+    signatures = model.export_signatures(
+        windows=(4, 8), prefill_lengths=(2, 6), score_lengths=(8, 32)
+    )
     slots = {name: s.inputs["kv_cache_v_0"].shape[3] for name, s in signatures.items()}
     assert slots == {
         "prefill_2_4": 4,
@@ -162,10 +174,13 @@ def test_there_are_signatures_for_smaller_windows():
         "prefill_6_8": 8,
         "decode_8": 8,
         "verify_4_8": 8,
+        "score_8_8": 8,  # a window of 4 has no room for it
         "prefill_2": 12,
         "prefill_6": 12,
         "decode": 12,
         "verify_4": 12,
+        "score_8": 12,
+        "score_12": 12,  # no longer than the largest window
     }
     assert all_windows(1500) == [256, 512, 1024, 1500]
 
@@ -188,6 +203,7 @@ def test_a_bundle_of_0_1_is_verified_without_drafts():
         ({"prefill_lengths": (4, -1)}, "export.prefill_lengths must be 1 or more, not -1"),
         ({"prefill_lengths": ()}, "export.prefill_lengths is empty"),
         ({"verify_lengths": (4, 0)}, "export.verify_lengths must be 1 or more, not 0"),
+        ({"score_lengths": (0,)}, "export.score_lengths must be 1 or more, not 0"),
     ],
 )
 def test_windows_and_lengths_that_cannot_be_are_refused(options, said):
