@@ -240,13 +240,14 @@ def tiny(tmp_path_factory):
         else:
             shutil.copytree(directory / name, where / model)
         tasks = {"decoder": "causal-lm", "recurrent": "causal-lm", "seq2seq": "seq2seq-lm"}
-        tasks |= {"drafts": "causal-lm"}
+        tasks |= {"drafts": "causal-lm", "scores": "causal-lm"}
         tasks |= {"classes": "text-classification", "tokens": "masked-lm", "embedding": "embedding"}
         tasks |= {f"{kind}_sizes": tasks[kind] for kind in ("classes", "tokens", "embedding")}
         serve = {"serve": {}}
         signatures = {"seq2seq": {"encode": {}, "prefill": {}, "decode": {}}}
         signatures["decoder"] = {"prefill_4": {}, "decode": {}}
         signatures["drafts"] = {**signatures["decoder"], "verify_4": {}}
+        signatures["scores"] = {**signatures["decoder"], "score_4": {}}
         signatures["recurrent"] = {"prefill": {}, "decode": {}}
         content = {
             "name": name,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from modelzoo.cli import main
 from modelzoo.cli.run import _after
 from modelzoo.errors import ModelzooError, OverflowTextError
+from modelzoo.runtime import load
 from modelzoo.runtime.abilities.scoring import Scoring, check_candidates, joined, targets
 from modelzoo.runtime.generation.loop import Generation, check_logprobs
 from modelzoo.runtime.generation.sampling import Sampling, log_prob
@@ -297,3 +300,97 @@ def test_a_state_without_slots_is_read_from_its_start():
     for _ in range(2):
         np.testing.assert_allclose(scorer.score(IDS[:6], 3).log_probs, expected, atol=1e-5)
     assert len(made) == 2
+
+
+# === Bundles ===
+
+
+@pytest.fixture(scope="module", params=["tflite", "saved_model"])
+def bundle(tiny, request, tmp_path_factory):
+    if request.param == "saved_model":
+        pytest.importorskip("tensorflow")
+    path = tmp_path_factory.mktemp("scores") / "b"
+    tiny.bundle("scores", path, request.param)
+    return load(path, trust=True)
+
+
+def test_a_bundle_scores_over_its_cache_and_moves_to_a_larger_window(bundle, tiny):
+    tokenizer, model = bundle.tokenizer, tiny.attention
+    for text, given in [("b c", "a "), ("b c d e f g h", "a "), ("h a", "a b c d e f g ")]:
+        ids = tokenizer.encode(given + text)
+        first = len(tokenizer.encode(given))
+        scores = bundle.score(text, given=given)
+        expected = [log_prob(model.logits(ids[:n]), ids[n])[0] for n in range(first, len(ids))]
+        np.testing.assert_allclose(scores.log_probs, expected, atol=1e-4)
+    written = bundle.generate("a b c", max_new_tokens=4, logprobs=True)
+    scores = bundle.score("a b c", too_long="rolling")
+    assert len(written.log_probs) == 4 and len(scores.tokens) == 3
+
+
+def test_only_scoring_calls_the_signatures_that_score(bundle, monkeypatch):
+    called = []
+    name = "_invoke" if hasattr(bundle.engine, "_invoke") else "_call"
+    invoke = getattr(bundle.engine, name)
+    monkeypatch.setattr(
+        bundle.engine, name, lambda call, *rest: [called.append(call), invoke(call, *rest)][1]
+    )
+    bundle.generate("a b c d e f", max_new_tokens=6)
+    assert called and not any(call.startswith("score") for call in called)
+    del called[:]
+    bundle.score(" b c d", given="a")
+    assert called == ["score_4_8"]
+
+
+def test_the_command_line_chooses_and_shows_log_probabilities(tiny, tmp_path, capsys):
+    path = str(tiny.bundle("scores", tmp_path / "b"))
+    model = load(path)
+    assert main(["run", path, "a b", "--choices", "c,d,e"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    ranked = model.rank("a b", [" c", " d", " e"])
+    assert lines == [f"{share:.4f}  {name.strip()}" for name, share in ranked]
+    assert main(["run", path, "a b", "--choices", "c,d", "--json", "--top", "1"]) == 0
+    (best,) = json.loads(capsys.readouterr().out)["labels"]
+    assert best["label"] in "cd" and best["probability"] >= 0.5
+    options = ["--logprobs", "--max-new-tokens", "3"]
+    assert main(["run", path, "a b", *options]) == 0
+    result = model.generate("a b", max_new_tokens=3, logprobs=True)
+    shown = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert shown == pytest.approx(result.log_probs, abs=1e-3)
+    assert main(["run", path, "a b", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["output"] == result.text and len(found["tokens"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("scores", ["--choices", "c"], "two candidates or more"),
+        ("scores", ["--choices", "c,,d"], "candidate 2 must be a text, got ''"),
+        ("scores", ["--choices", "c,d,c"], "' c' is there twice"),
+        ("scores", ["--choices", "c,d", "--temperature", "1"], "--temperature does not fit"),
+        ("scores", ["--logprobs", "--stream"], "--logprobs does not fit"),
+        ("decoder", ["--choices", "c,d"], "--choices does not fit"),
+        ("classes", ["--logprobs"], "--logprobs does not fit"),
+    ],
+)
+def test_wrong_choices_are_errors_of_the_user(tiny, tmp_path, capsys, name, options, said):
+    path = str(tiny.bundle(name, tmp_path / "b"))
+    assert main(["run", path, "a b", *options]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_a_masked_bundle_scores_each_token_from_both_sides(tiny, tmp_path):
+    model = load(tiny.bundle("tokens_sizes", tmp_path / "b"))
+    scores = model.score("b c", given="a ")
+    tokenizer = model.tokenizer
+    ids, segments = tokenizer.encode_pair("a b c")
+    (size, *_) = [name for name in model.engine.signatures if name == "serve"]
+    for place, token in enumerate(scores.tokens, len(ids) - 1 - len(scores.tokens)):
+        assert ids[place] == token
+        masked = [*ids[:place], tokenizer.role("mask"), *ids[place + 1 :]]
+        logits = model.engine.run(size, model._padded(size, masked, segments))["logits"]
+        right = log_prob(logits[0, place], token)[0]
+        found = scores.log_probs[place - (len(ids) - 1 - len(scores.tokens))]
+        assert found == pytest.approx(right, abs=1e-4)

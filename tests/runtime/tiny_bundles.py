@@ -87,6 +87,24 @@ class Drafts(Decoder):
         }
 
 
+class Scores(Decoder):
+    """The decoder, with signatures that score tokens."""
+
+    def signatures(self):
+        def score(token_ids, positions, target_ids, **state):
+            logits, state = self.step(token_ids, positions, **state)
+            targets = tf.maximum(target_ids, 0)
+            chosen = tf.gather(tf.nn.log_softmax(logits), targets, batch_dims=2)
+            best = tf.reduce_max(tf.nn.log_softmax(logits), -1)
+            return {"log_probs": chosen, "behind": best - chosen, **state}
+
+        spec = {"target_ids": tf.TensorSpec((1, 4), tf.int32, "target_ids")}
+        return super().signatures() | {
+            "score_4": (score, tokens(4) | spec | self.state_specs()),
+            "score_4_8": (score, tokens(4) | spec | self.state_specs(8)),
+        }
+
+
 class Seq2Seq(Decoder):
     """The decoder, with the mean of the source's embeddings added to its input."""
 
@@ -207,6 +225,7 @@ if __name__ == "__main__":
     weights, directory = dict(np.load(sys.argv[1])), Path(sys.argv[2])
     save(Decoder(weights), directory / "decoder")
     save(Drafts(weights), directory / "drafts")
+    save(Scores(weights), directory / "scores")
     save(Seq2Seq(weights), directory / "seq2seq")
     save(Recurrent(weights), directory / "recurrent")
     for output in ("embedding", "classes", "tokens"):

@@ -7,16 +7,16 @@ import sys
 import time
 from itertools import pairwise
 
-from benchmarks.edge.peer import nats_a_token, serve
+from benchmarks.edge.peer import serve
 
 
 def main(job: dict) -> None:
-    import numpy as np
-
     from modelzoo.runtime.bundle import read_bundle
+    from modelzoo.runtime.engines.base import plan_steps
     from modelzoo.runtime.engines.opening import open_engine
     from modelzoo.runtime.generation.loop import generate_tokens
     from modelzoo.runtime.generation.sampling import Sampling
+    from modelzoo.runtime.generation.scoring import Scorer
 
     began = time.perf_counter()
     engine = open_engine(read_bundle(job["bundle"]), job["threads"], job.get("weight_cache"))
@@ -38,13 +38,10 @@ def main(job: dict) -> None:
         }
 
     def perplexity() -> dict:
-        def logits(window):
-            stepper = engine.stepper()
-            for position, token in enumerate(window):
-                arrays = (np.array([[n]], np.int32) for n in (token, position))
-                yield stepper.decode(*arrays)[0]
-
-        return {"nats": nats_a_token(job["windows"], logits)}
+        scorer = Scorer(lambda length: engine.stepper(), plan_steps(engine.signatures).max_length)
+        scores = [scorer.score(window) for window in job["windows"]]
+        total = sum(one.total for one in scores)
+        return {"nats": -total / sum(len(one.tokens) for one in scores)}
 
     ready = {"load_s": loaded, "signatures": list(engine.signatures)}
     serve(ready, perplexity if "windows" in job else measure)
