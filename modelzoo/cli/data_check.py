@@ -16,13 +16,18 @@ __all__ = ["check_data"]
 
 
 def check_data(
-    path: str, task: str, columns: Mapping[str, str] | None = None, name: str = "this"
+    path: str,
+    task: str,
+    columns: Mapping[str, str] | None = None,
+    name: str = "this",
+    problem_type: str | None = None,
 ) -> None:
     """Check that a path's first example holds what a task reads; a task of media checks its own.
 
     Args:
         columns: as in `data.read_examples`.
         name: of the recipe, for a message.
+        problem_type: of the recipe: what a label is; see `data.read_examples`.
 
     Raises:
         UnknownNameError: no such task.
@@ -47,7 +52,7 @@ def check_data(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the training itself reports them
         try:
-            next(read_examples(path, columns, fields))
+            next(read_examples(path, columns, fields, problem_type=problem_type))
         except DataError as error:
             other = _task_of(path, columns)
             if other not in (None, task):

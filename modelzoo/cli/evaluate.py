@@ -15,17 +15,24 @@ _FIGURES = ("precision", "recall", "f1")
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "evaluate",
-        description="Measure a model on data: loss, perplexity and bits per byte of a language "
-        "model; accuracy, F1, the figures of each label and the confusion matrix of a classifier; "
-        "exact match and F1 of answers, with those of the sentence nearest to the question.",
+        description="Measure a model directory or a bundle on data: loss, perplexity and bits per "
+        "byte of a language model; accuracy, F1, calibration, the figures of each label and the "
+        "confusion matrix of a classifier; exact match and F1 of answers, with those of the "
+        "sentence nearest to the question. A bundle is run as on a device.",
         epilog=examples(
             "modelzoo evaluate my-gpt --data held-out.txt",
             "modelzoo evaluate sentiment --data test.csv --predictions answers.csv",
             "modelzoo evaluate sentiment --data test.csv --json",
+            "modelzoo evaluate sentiment.bundle --data test.csv --against sentiment",
         ),
     )
-    parser.add_argument("directory", metavar="DIR", help="a model directory")
+    parser.add_argument("directory", metavar="DIR|BUNDLE", help="a model directory or a bundle")
     parser.add_argument("--data", metavar="PATH", required=True, help="what to measure on")
+    parser.add_argument(
+        "--against",
+        metavar="DIR|BUNDLE",
+        help="another model whose figures on the same data are shown beside",
+    )
     add_columns(parser)
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
     parser.add_argument("--length", type=int, metavar="N", help="tokens of a row")
@@ -48,11 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.cli.table_files import check_output
     from modelzoo.data.raw import columns_in
     from modelzoo.recipe import LOCK_NAME, read_lock
+    from modelzoo.runtime.bundle import bundle_directory
 
-    if Path(args.directory, LOCK_NAME).is_file():  # else loading it says what is wrong
-        recipe = read_lock(args.directory)[0]
+    directory = bundle_directory(args.directory)
+    if Path(directory, LOCK_NAME).is_file():  # else loading it says what is wrong
+        recipe = read_lock(directory)[0]
         kept = columns_in(args.data, recipe.table("train").get("columns"))
-        check_data(args.data, recipe.task, args.columns or kept)
+        problem = recipe.table("task_options").get("problem_type")
+        check_data(args.data, recipe.task, args.columns or kept, problem_type=problem)
     if args.predictions is not None:
         check_output(args.predictions, args.data, "--predictions", args.force)
 
@@ -61,25 +71,42 @@ def run(args: argparse.Namespace) -> int:
         need_keras()
         from modelzoo.training.evaluate import evaluate_in_detail
 
-        step(f"measuring {args.directory} on {args.data}")
-        found = evaluate_in_detail(
-            args.directory,
-            args.data,
-            columns=args.columns,
-            batch_size=args.batch_size,
-            length=args.length,
-        )
+        def measured(path: str):
+            step(f"measuring {path} on {args.data}")
+            return evaluate_in_detail(
+                path,
+                args.data,
+                columns=args.columns,
+                batch_size=args.batch_size,
+                length=args.length,
+            )
+
+        found = measured(args.directory)
+        other = measured(args.against).figures if args.against else None
     if args.predictions is not None:
         _write_predictions(found, args)
     if args.json:
-        print_json({**found.figures, **_by_label(found)})
+        beside = {} if other is None else {"against": {"model": args.against, "figures": other}}
+        print_json({**found.figures, **_by_label(found), **beside})
         return 0
-    for key, value in found.figures.items():
-        print(f"{key:<14} {value:,.6g}")
+    print(_figures(found.figures, other))
     print(_tables(found), end="")
     if args.predictions is not None:
         print(f"\n{args.predictions}: {len(found.truth):,} rows")
     return 0
+
+
+def _figures(figures: dict, other: dict | None) -> str:
+    """A figure a line; with those of another model and the differences beside."""
+    if other is None:
+        return "\n".join(f"{key:<14} {value:,.6g}" for key, value in figures.items())
+    rows = [
+        (key, f"{value:,.6g}", f"{other[key]:,.6g}", f"{value - other[key]:+,.3g}")
+        for key, value in figures.items()
+        if key in other
+    ]
+    heads = ("model", "against", "change")
+    return table(("figure", *heads), rows, right=",".join(heads))
 
 
 def _by_label(found) -> dict:
@@ -90,7 +117,7 @@ def _by_label(found) -> dict:
     columns = {name: values.tolist() for name, values in scores.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     labels = [{"label": name, **row} for name, row in zip(found.labels, rows, strict=True)]
-    return {"labels": labels, "confusion": matrix.tolist()}
+    return {"labels": labels} | ({} if matrix is None else {"confusion": matrix.tolist()})
 
 
 def _tables(found) -> str:
@@ -105,6 +132,8 @@ def _tables(found) -> str:
     ]
     columns = (*_FIGURES, "examples")
     text = f"\n{table(('label', *columns), rows, right=','.join(columns))}\n"
+    if matrix is None:
+        return text
     heads = [str(number) for number in range(1, len(names) + 1)]
     numbered = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
     cells = [(name, *map(int, row)) for name, row in zip(numbered, matrix, strict=True)]
@@ -113,8 +142,12 @@ def _tables(found) -> str:
 
 
 def _scores(found) -> tuple:
+    """The confusion matrix, `None` where several labels may apply, and the figures of each."""
+    from modelzoo.tasks.shared.label_scores import given, scores_of_each
     from modelzoo.tasks.shared.scores import class_scores, confusion
 
+    if found.truth.ndim > 1:
+        return None, scores_of_each(given(found.logits, found.thresholds), found.truth > 0)
     matrix = confusion(found.truth, found.logits.argmax(-1), len(found.labels))
     return matrix, class_scores(matrix)
 
@@ -128,7 +161,6 @@ def _write_predictions(found, args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from modelzoo.cli.table_files import is_table, read_rows, write_rows
-    from modelzoo.runtime.abilities.labels import softmax
 
     if found.labels is None or not is_table(args.data):
         raise DataError(
@@ -144,9 +176,25 @@ def _write_predictions(found, args: argparse.Namespace) -> None:
             where=args.data,
             next_step="leave the others out of the file",
         )
-    shares = softmax(found.logits)
-    added = [
-        {"prediction": found.labels[best], "probability": float(row[best])}
-        for row, best in zip(shares, found.logits.argmax(-1), strict=True)
+    write_rows(Path(args.predictions), records, _predicted(found))
+
+
+def _predicted(found) -> list[dict]:
+    """The columns that a row gets: `prediction` and `probability`; where several labels may apply,
+    `prediction` is `a|b`, and each label has a probability."""
+    import numpy as np
+
+    from modelzoo.runtime.abilities.labels import sigmoid, softmax
+    from modelzoo.tasks.shared.label_scores import given
+
+    if found.truth.ndim == 1:
+        return [
+            {"prediction": found.labels[best], "probability": float(row[best])}
+            for row, best in zip(softmax(found.logits), found.logits.argmax(-1), strict=True)
+        ]
+    labels, names = np.array(found.labels), [f"probability_{label}" for label in found.labels]
+    said, shares = given(found.logits, found.thresholds), sigmoid(found.logits)
+    return [
+        {"prediction": "|".join(labels[one]), **dict(zip(names, row.tolist(), strict=True))}
+        for one, row in zip(said, shares, strict=True)
     ]
-    write_rows(Path(args.predictions), records, added)

@@ -23,12 +23,15 @@ def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = Non
 
     Raises:
         DataError: what names a file of the model's kind, and is none.
-        ModelzooError: labels for a model without `zero_shot`; a file of another kind.
+        ModelzooError: labels for a model that takes none; a file of another kind.
     """
     media = of_media(able)
+    if labels and of_text(able)[:1] == ["classify"]:
+        return "classify"
     if labels and "zero_shot" not in able:
         raise ModelzooError(
-            "--label does not fit: this model does not compare media with texts",
+            "--label does not fit: this model neither compares media with texts, nor says what "
+            "follows from a text",
             next_step="leave --label out, or take a model of the task contrastive",
         )
     path = path_of(text)

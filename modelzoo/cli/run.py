@@ -45,6 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo run qa.bundle --context letter.txt "Who wrote it?"',
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
+            'modelzoo run nli.bundle "It rained all day" --label sport --label weather',
             "modelzoo run chat.bundle --chat --when-full slide",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
             "modelzoo run chat.bundle --chat --set enable_thinking=false",
@@ -75,7 +76,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         help="a label to choose from, without training (repeatable)",
     )
     parser.add_argument(
-        "--template", metavar="TEXT", help='a sentence around each label: "a photo of a {}"'
+        "--template",
+        metavar="TEXT",
+        help='a sentence around each label: "a photo of a {}"; of texts, one that may follow '
+        '(default: "This text is about {}.")',
     )
     parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
     parser.add_argument(
@@ -88,6 +92,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         type=int,
         metavar="N",
         help="only the N likeliest answers (default: all; 1 to a question)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="only labels with at least this probability (default: where several may apply, the "
+        "thresholds that the model states; 0 gives all)",
     )
     parser.add_argument(
         "--truncate", action="store_true", help="cut a text, or a sound, that is too long"
@@ -322,7 +333,7 @@ def _run_table(model, ability: str, args: argparse.Namespace) -> int:
     from modelzoo.cli.run_table import run_table, summary
 
     options, begun, answers = options_for(ability, args), time.monotonic(), []
-    if ABILITIES[ability].gives in ("label", "token"):
+    if ABILITIES[ability].gives in ("label", "token") and not _may_be_several(model, options):
         options.setdefault("top", 1)
     for number, (item, answer) in enumerate(run_table(model, ability, options, args)):
         answers.append(answer)
@@ -331,6 +342,13 @@ def _run_table(model, ability: str, args: argparse.Namespace) -> int:
     if args.out is not None:
         print(summary(answers, ability, args.out, time.monotonic() - begun))
     return 0
+
+
+def _may_be_several(model, options: dict) -> bool:
+    """Whether the answer is all labels that reach a threshold: one given here, or the model's."""
+    recipe = getattr(model, "recipe", None)
+    stated = recipe.table("task_options") if recipe else getattr(model, "manifest", {})
+    return "top" not in options and ("threshold" in options or bool(stated.get("thresholds")))
 
 
 def chat(model, args: argparse.Namespace) -> int:
@@ -420,7 +438,8 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         ("system", "chat"),
         ("set", "chat"),
         ("prompt", "caption"),
-        ("template", "zero_shot"),
+        ("template", "classify" if args.label and ability == "classify" else "zero_shot"),
+        ("threshold", "classify"),
     ):
         if ability != fits and getattr(args, name) is not None:
             wrong[name] = getattr(args, name)
@@ -440,6 +459,10 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         return {**context, "n_best": args.top or 1}
     if ability == "caption" and args.prompt is not None:
         generation["prompt"] = args.prompt
+    if args.threshold is not None:
+        answers["threshold"] = args.threshold
+    if args.label:
+        answers |= {"labels": args.label, "hypothesis": args.template}
     options = generation if writes else {} if how.gives == "vector" else answers
     return {**options, "truncate": True} if args.truncate else options
 
@@ -520,7 +543,9 @@ def as_text(ability: str, item, answer) -> str:
         return _spans_as_text(answer)
     if gives == "answer":
         return "\n".join(f"{one.score:.4f}  {one.text or '(no answer)'}" for one in answer)
-    several = bool(answer) and isinstance(answer[0], list)
+    if not answer:
+        return "(no label applies)"
+    several = isinstance(answer[0], list)
     blocks = answer if several else [answer]
     return "\n\n".join(
         "\n".join(f"{probability:.4f}  {name}" for name, probability in block) for block in blocks

@@ -53,7 +53,8 @@ def summary(answers: list, ability: str, path: str, seconds: float) -> str:
     text = f"{path}: {len(answers):,} rows in {clock(seconds)}"
     if ABILITIES[ability].gives != "label":
         return text
-    counts = Counter(str(answer[0][0]) for answer in answers).most_common(5)
+    first = (answer[0][0] if answer else "no label" for answer in answers)
+    counts = Counter(map(str, first)).most_common(5)
     return f"{text}; {', '.join(f'{label} {count:,}' for label, count in counts)}"
 
 
@@ -148,7 +149,7 @@ def _added(ability: str, answer: Any) -> dict:
         return {"spans": answer}
     if answer and isinstance(answer[0], list):  # several masks
         return {f"{gives}s": [[[name, share] for name, share in block] for block in answer]}
-    added = {}
+    added = {} if answer else {gives: "", "probability": ""}
     for rank, one in enumerate(answer, start=1):
         end = "" if rank == 1 else f"_{rank}"
         if gives == "answer":

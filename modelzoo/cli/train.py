@@ -121,11 +121,12 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
 
     validate_against(recipe, registry.architecture(recipe.architecture))
     options = train_options(recipe)
+    problem = recipe.table("task_options").get("problem_type")
     for path in (args.data, args.validation):
         if path is not None:
             kept = columns_in(path, args.columns or options.columns)
             columns = args.columns if path == args.data else None
-            check_data(path, recipe.task, columns or kept, recipe.name)
+            check_data(path, recipe.task, columns or kept, recipe.name, problem)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     with told_warnings(), Steps() as step:

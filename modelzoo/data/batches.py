@@ -279,7 +279,14 @@ def _pydataset_class() -> type:
             x, y, weight = batch
             if y is None:
                 return (x,)
-            return batch if self._weight_of is None else (x, y, weight * self._weight_of[y])
+            if self._weight_of is None:
+                return batch
+            if y.ndim > 1:
+                raise DataError(
+                    "class_weight needs one class for each example, and here several may apply",
+                    next_step="leave class_weight out",
+                )
+            return x, y, weight * self._weight_of[y]
 
         @contextmanager
         def class_weights(self, weights: Mapping[int | str, float]) -> Iterator[None]:

@@ -54,7 +54,7 @@ _ITERATED = (*_TEXT_FIELDS, "context")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
 _LISTS = ("words", "tags", "spans")  # which their task reads
 _FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
-_NUMBER = re.compile(r"-?\d+(\.0+)?", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _DEMOS = ("demo:python-docs",)
 
 
@@ -64,6 +64,7 @@ def read_examples(
     fields: Fields | None = None,
     *,
     weighed: bool = False,
+    problem_type: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Reads raw data as examples, one at a time.
 
@@ -78,6 +79,9 @@ def read_examples(
             is there once, such as `review` for `text`, that column is taken, with a warning.
             Without it, all columns come as they are.
         weighed: with `weight`, a float, where there is a column of that name.
+        problem_type: what a label is; see `runtime.abilities.labels.ANSWERS`. One name or whole
+            number by default; a list of names of a "multi_label_classification" ("a|b" in a
+            table, nothing where no label applies); a list of numbers of a "regression".
 
     Raises:
         DataError: at once where there is nothing to read; and when the iteration meets text that is
@@ -90,8 +94,8 @@ def read_examples(
     """
     columns = dict(columns or {})
     wanted = alternatives(fields)
-    records, name = _records(raw, columns, wanted)
-    return _examples(records, name, columns, wanted, weighed)
+    records, name = _records(raw, columns, wanted, _LABELS.get(problem_type, as_label) is as_label)
+    return _examples(records, name, columns, wanted, weighed, problem_type)
 
 
 def columns_in(raw: object, columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -112,7 +116,7 @@ def columns_in(raw: object, columns: Mapping[str, str] | None) -> dict[str, str]
 
 def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iterator[str]:
     """Every text in raw data, of whatever field: what a tokenizer is trained on."""
-    for example in read_examples(raw, columns):
+    for example in read_examples(raw, columns, problem_type=_ANY):
         found = [example[name] for name in _ITERATED if isinstance(example.get(name), str)]
         if not found:
             raise missing_column("text", example, "raw data")
@@ -123,9 +127,16 @@ def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iter
 
 
 def _records(
-    raw: object, columns: Mapping[str, str], wanted: Sequence[Sequence[str]]
+    raw: object,
+    columns: Mapping[str, str],
+    wanted: Sequence[Sequence[str]],
+    classes: bool = True,
 ) -> tuple[Iterator[Record], str]:
-    """The records, and what to call them in an error."""
+    """The records, and what to call them in an error.
+
+    Args:
+        classes: whether the labels of all files must be names, or numbers.
+    """
     if isinstance(raw, str) and raw.startswith("demo:"):
         if raw not in _DEMOS:
             raise DataError(f"no such demo: {raw}", did_you_mean=nearest(raw, _DEMOS))
@@ -135,7 +146,8 @@ def _records(
     if isinstance(raw, str | os.PathLike):
         path = Path(raw)
         needed = [{columns.get(field, field) for field in names} for names in wanted]
-        return path_records(path, needed, columns.get("label", "label")), str(path)
+        label = columns.get("label", "label") if classes else None
+        return path_records(path, needed, label), str(path)
     if isinstance(raw, Mapping) or not isinstance(raw, Iterable):
         raise DataError(
             f"raw data must be a path or an iterable of examples, not {type(raw).__name__}",
@@ -149,7 +161,9 @@ def _records(
     ), f"the {type(raw).__name__}"
 
 
-def path_records(path: Path, needed: list[set[str]], label: str = "label") -> Iterator[Record]:
+def path_records(
+    path: Path, needed: list[set[str]], label: str | None = "label"
+) -> Iterator[Record]:
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
@@ -181,8 +195,8 @@ def path_records(path: Path, needed: list[set[str]], label: str = "label") -> It
     )
 
 
-def alike(files: Iterable[Iterable[Record]], label: str = "label") -> Iterator[Record]:
-    """The records of files, one after the other.
+def alike(files: Iterable[Iterable[Record]], label: str | None = "label") -> Iterator[Record]:
+    """The records of files, one after the other; their labels are not compared without `label`.
 
     Raises:
         DataError: all labels of one file are numbers, and all of another are names.
@@ -196,7 +210,7 @@ def alike(files: Iterable[Iterable[Record]], label: str = "label") -> Iterator[R
     for records in files:
         seen: dict[str, tuple[object, str]] = {}
         for record, where in records:
-            if record.get(label) not in (None, ""):
+            if label is not None and record.get(label) not in (None, "", []):
                 seen.setdefault(_kind(record[label]), (record[label], where))
             yield record, where
         if len(seen) == 1:
@@ -245,6 +259,7 @@ def _examples(
     columns: Mapping[str, str],
     wanted: Sequence[Sequence[str]],
     weighed: bool = False,
+    problem_type: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     begun = False
     for record, where in records:
@@ -261,7 +276,7 @@ def _examples(
             texts = {key: _value(key, renamed[key], where, True) for key in ("question", "context")}
             yield answered_example({**{key: renamed[key] for key in names}, **texts}, where)
             continue
-        found = {name: _value(name, renamed[name], where, checked) for name in names}
+        found = {name: _value(name, renamed[name], where, checked, problem_type) for name in names}
         if weighed and "weight" in renamed:
             found["weight"] = as_weight(renamed["weight"], where)
         yield found
@@ -376,7 +391,9 @@ def missing_column(
     )
 
 
-def _value(name: str, value: object, where: str, checked: bool) -> Any:
+def _value(
+    name: str, value: object, where: str, checked: bool, problem_type: str | None = None
+) -> Any:
     if getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy scalar
     if isinstance(value, bytes) and name not in _MEDIA:
@@ -385,7 +402,7 @@ def _value(name: str, value: object, where: str, checked: bool) -> Any:
         except UnicodeDecodeError as error:
             raise DataError(f"{name!r} is not UTF-8: {error}", where=where) from error
     if name == "label":
-        return as_label(value, where)
+        return _LABELS.get(problem_type, as_label)(value, where)
     if name in _LISTS:
         return value
     if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
@@ -407,10 +424,55 @@ def as_label(value: object, where: str) -> int | str:
         where=where,
         next_step="leave out the examples that have no label"
         if none
-        else "write numbers as classes, such as low and high: regression cannot be trained"
+        else f"for numbers as targets: {_PROBLEM}=regression; else write them as classes"
         if isinstance(value, float)
-        else "give each example one label: several at once (multi-label) cannot be trained",
+        else f"for several labels at once: {_PROBLEM}=multi_label_classification",
     )
+
+
+def as_labels(value: object, where: str) -> list[str]:
+    """Several classes, each once: a list of names, or one text with "|" between them.
+
+    >>> as_labels("rude|long", ""), as_labels(["rude", 3], ""), as_labels("", "")
+    (['rude', 'long'], ['rude', '3'], [])
+    """
+    parts = value.split("|") if isinstance(value, str) and value.strip() else value
+    if isinstance(parts, str | None):  # an empty column
+        parts = []
+    several = parts if isinstance(parts, list | tuple) else [parts]
+    return list(dict.fromkeys(str(as_label(one, where)) for one in several))
+
+
+def as_numbers(value: object, where: str) -> list[float]:
+    """The numbers that a regression learns: one, a list, or one text with "|" between them.
+
+    >>> as_numbers("0.5|3", ""), as_numbers(2, "")
+    ([0.5, 3.0], [2.0])
+    """
+    parts = value.split("|") if isinstance(value, str) else value
+    several = parts if isinstance(parts, list | tuple) and parts else [parts]
+    try:
+        found = [math.nan if isinstance(one, bool) else float(one) for one in several]
+    except (TypeError, ValueError):
+        found = [math.nan]
+    if not all(map(math.isfinite, found)):
+        raise DataError(
+            f"the label of a regression must be a number, or a list of numbers, not "
+            f"{describe(value)}",
+            where=where,
+            next_step="leave out the examples that have no number",
+        )
+    return found
+
+
+# What reads a label, by the problem that a classifier is trained for; `as_label` by default.
+_ANY = "any"  # where nobody reads the labels
+_LABELS = {
+    "multi_label_classification": as_labels,
+    "regression": as_numbers,
+    _ANY: lambda value, where: value,
+}
+_PROBLEM = "--set task_options.problem_type"
 
 
 def as_weight(value: object, where: str) -> float:

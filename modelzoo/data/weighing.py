@@ -36,9 +36,9 @@ def row_weights(
     """
     weights = np.array([example.get("weight", 1.0) for example in examples], np.float32)
     if class_weights is not None:
-        if not labels or "label" not in examples[0]:
+        if not labels or not isinstance(examples[0].get("label", []), str | int):
             raise RecipeError(
-                "train.class_weights is for a classifier, and this task has no classes",
+                "train.class_weights is for a classifier with one label for each example",
                 next_step="--set train.class_weights=None, or another --task",
             )
         names = tuple(map(str, labels))

@@ -33,6 +33,7 @@ _OPTIONAL = {
     "abilities": list,
     "labels": list,
     "problem_type": str,
+    "thresholds": list,
     "generation": dict,
     "processing": dict,
     "tokenizer": dict,

@@ -257,18 +257,20 @@ class Task(Profile):
             found["processing"] = model.processing()
         return found
 
-    def examples(self, raw, columns=None) -> list[dict]:
+    def examples(self, raw, columns=None, *, problem_type: str | None = None) -> list[dict]:
         """Raw data as a list of examples with this task's fields.
 
         Args:
             columns: field -> the column that holds it, where they differ.
+            problem_type: what a label is; see `data.read_examples`.
 
         Raises:
             DataError: missing, empty or malformed data.
         """
         from modelzoo.data import read_examples
 
-        found = list(read_examples(raw, columns, self.fields, weighed=self.reads_weights))
+        how = {"weighed": self.reads_weights, "problem_type": problem_type}
+        found = list(read_examples(raw, columns, self.fields, **how))
         if not found:
             raise DataError("the data holds no example")
         return found
@@ -276,6 +278,19 @@ class Task(Profile):
     def completed(self, recipe, examples) -> Recipe:
         """The recipe with what only the data can tell: the names of the classes, for example."""
         return recipe
+
+    def settled(self, recipe, model, batches) -> Recipe:
+        """The recipe with what only the trained model can tell, on validation data."""
+        return recipe
+
+    def of_device(self, outputs, x) -> Any:
+        """What the Keras model gives for a batch, of what a bundle's `serve` gives.
+
+        Args:
+            outputs: name -> (B, …).
+            x: the inputs of the batch.
+        """
+        return outputs["logits"]
 
     def check_backbone(self, backbone, needs: str) -> None:
         """Refuse a backbone that lacks the method `needs`."""

@@ -163,6 +163,12 @@ class MaskedLMTask(Task):
         scores["loss"] = float(np.sum([scores[f"{head}_loss"] for head in heads]))
         return scores
 
+    def of_device(self, outputs, x) -> dict:
+        """The logits at the positions that are asked for."""
+        at = x["mask_positions"][..., None]
+        found = {"mlm": np.take_along_axis(outputs["logits"], at, axis=1)}
+        return found | ({"nsp": outputs["nsp_logits"]} if "nsp_logits" in outputs else {})
+
     @classmethod
     def options_of_config(cls, config, names) -> dict:
         return {"next_sentence": any("seq_relationship" in name for name in names)}

@@ -107,9 +107,15 @@ class MediaClassifier(MediaAnswers, TaskModel):
         first, second = ops.split(vector, 2, axis=-1)
         return (self.classifier(first) + self.distillation_classifier(second)) / 2
 
-    def classify(self, media, top: int | None = None, truncate: bool = False) -> list:
+    def classify(
+        self,
+        media,
+        top: int | None = None,
+        truncate: bool = False,
+        threshold: float | None = None,
+    ) -> list:
         """Labels and their probabilities; see `runtime.Model.classify`."""
-        return self._device(media).classify(media, top, truncate)
+        return self._device(media).classify(media, top, truncate, threshold)
 
     def export_signatures(self, batch_sizes: tuple[int, ...] = (1,)) -> dict[str, Signature]:
         """`serve`: `logits` (1, num_labels); `encode_image` (or `_audio`, `_video`): `embedding`.

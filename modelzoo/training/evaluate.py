@@ -11,6 +11,7 @@ from modelzoo.building.directory import load
 from modelzoo.data.media_rows import readable_examples
 from modelzoo.recipe.train_options import train_options
 from modelzoo.registry.of_recipe import recipe_of, task_of
+from modelzoo.runtime.bundle import is_bundle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,13 +25,16 @@ class Evaluation:
         figures: of its task, by name.
         labels: of a classifier, in the order of its logits; else `None`, as the next two.
         logits: (N, labels), an example a row, in the order of the data.
-        truth: (N,), the right label's number.
+        truth: (N,), the right label's number; (N, labels), where several may apply, with 1 for
+            those that do.
+        thresholds: the least probability of each label that applies, where several may.
     """
 
     figures: dict[str, float]
     labels: tuple[str, ...] | None = None
     logits: np.ndarray | None = None
     truth: np.ndarray | None = None
+    thresholds: list[float] | None = None
 
 
 def evaluate(
@@ -44,7 +48,8 @@ def evaluate(
     """The figures of a model's task on raw data, every example counted once.
 
     Args:
-        model: a model with a recipe and a tokenizer, or a model directory.
+        model: a model with a recipe and a tokenizer, a model directory, or a bundle, which is run
+            by the engine that a device has.
         data: as `data.read_examples` takes it.
         columns: field -> the column that holds it, `{"text": "review"}`. Default: those that the
             model was trained with, as far as this data has them.
@@ -67,7 +72,7 @@ def evaluate_in_detail(
 ) -> Evaluation:
     """As `evaluate`, with each answer of a classifier."""
     if isinstance(model, str | os.PathLike):
-        model = load(model, compile=False)
+        model = _bundle_model(model) if is_bundle(model) else load(model, compile=False)
     recipe = recipe_of(model)
     options, task = train_options(recipe), task_of(recipe)
     batches = task.batches(
@@ -81,4 +86,14 @@ def evaluate_in_detail(
     figures, labels = task.evaluate(model, batches), batches.labels
     if not labels or batches.predicted is None:
         return Evaluation(figures)
-    return Evaluation(figures, labels, *batches.predicted)
+    thresholds = recipe.table("task_options").get("thresholds")
+    return Evaluation(figures, labels, *batches.predicted, thresholds)
+
+
+def _bundle_model(path: str | os.PathLike):
+    from modelzoo.recipe import read_lock
+    from modelzoo.runtime.model import load as load_bundle
+    from modelzoo.tasks.shared.bundle_model import BundleModel
+
+    bundle = load_bundle(path)
+    return BundleModel(bundle, read_lock(bundle.bundle.directory)[0])

@@ -253,6 +253,10 @@ def _train(
         progress.close()
 
     # === Write ===
+    if held_out:
+        model.recipe = task.settled(model.recipe, model, checks)
+        if model.recipe.values != recipe.values:
+            state["figures"] = task_of(model.recipe).evaluate(model, checks)
     facts = {
         "steps": state["done"] // options.accumulate,
         "examples": len(examples),

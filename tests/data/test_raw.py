@@ -302,9 +302,9 @@ def test_label_that_is_none_is_named(label):
 
 @pytest.mark.parametrize(
     ("label", "step"),
-    [(0.73, "regression"), (["x", "y"], "multi-label"), (float("nan"), "leave out"), ("", "leave")],
+    [(0.73, "regression"), (["x", "y"], "multi_label"), (float("nan"), "leave out"), ("", "leave")],
 )
-def test_what_cannot_be_trained_is_named(label, step):
+def test_what_is_not_one_class_is_named_with_its_option(label, step):
     with pytest.raises(DataError) as caught:
         list(read_examples([{"text": "a", "label": label}]))
     assert step in caught.value.next_step

@@ -23,7 +23,7 @@ from modelzoo.tasks.profile import said
 from modelzoo.weights.origin import source_table
 
 # Task options that say how an answer comes out of what the model computes.
-ANSWERING = ("problem_type", "generation")
+ANSWERING = ("problem_type", "thresholds", "generation")
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 
 

@@ -94,7 +94,9 @@ def encoder(bundle, model, mode: Mode) -> dict | None:
 
 def _text_figures(bundle, model, texts: list[str]) -> list[dict]:
     if "classify" in bundle.abilities and medium_of(bundle.engine.signatures["serve"]) is None:
-        return list(agreement(*(one.classify(texts, truncate=True) for one in (model, bundle))))
+        # The first two, whatever the thresholds of several labels.
+        found = (one.classify(texts, top=2, truncate=True) for one in (model, bundle))
+        return list(agreement(*found))
     if "tag" in bundle.abilities:
         return list(agreement(*(_word_tags(one, texts) for one in (model, bundle))))
     if "answer" in bundle.abilities:

@@ -47,10 +47,39 @@ ANSWERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def check_threshold(threshold: float | None, problem_type: str | None = None) -> None:
+    """
+    Raises:
+        ModelzooError: no probability, or one for numbers that are none.
+
+    >>> check_threshold(1.5)
+    Traceback (most recent call last):
+    modelzoo.errors.ModelzooError: a threshold must be from 0 to 1, not 1.5
+    """
+    if threshold is None:
+        return
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not is_number or not 0 <= threshold <= 1:
+        raise ModelzooError(f"a threshold must be from 0 to 1, not {threshold!r}")
+    if problem_type == "regression":
+        raise ModelzooError(
+            "a threshold is for probabilities, and a regression answers with numbers",
+            next_step="leave the threshold out",
+        )
+
+
 def _labelled(
-    logits: np.ndarray, labels, top: int | None, problem_type: str | None = None
+    logits: np.ndarray,
+    labels,
+    top: int | None,
+    problem_type: str | None = None,
+    least: float | list[float] | None = None,
 ) -> list[tuple[str, float]]:
-    """(label, probability) of logits (N,), the likeliest first; a number each of a regression."""
+    """(label, probability) of logits (N,), the likeliest first; a number each of a regression.
+
+    Args:
+        least: the least probability of what is given, or that of each label.
+    """
     check_numbers(logits, "the model's answer")
     labels = labels or [str(n) for n in range(len(logits))]
     if len(labels) != len(logits):
@@ -65,5 +94,20 @@ def _labelled(
             did_you_mean=nearest(problem_type, ANSWERS),
         )
     probabilities = ANSWERS[problem_type](logits)
-    order = np.argsort(-probabilities, kind="stable")[:top]
+    order = np.argsort(-probabilities, kind="stable")
+    if least is not None:
+        order = order[(probabilities >= _least_of_each(least, labels))[order]]
+    order = order[:top]
     return [(labels[n], float(probabilities[n])) for n in order]
+
+
+def _least_of_each(least: float | list[float], labels: list[str]) -> np.ndarray:
+    if isinstance(least, int | float):
+        return np.full(len(labels), least)
+    numbers = all(isinstance(one, int | float) and 0 <= one <= 1 for one in least)
+    if len(least) != len(labels) or not numbers:
+        raise BundleError(
+            f"the thresholds must be {len(labels)} numbers from 0 to 1, not {least}",
+            next_step="export the model again",
+        )
+    return np.array(least, float)

@@ -103,8 +103,8 @@ def check_trainable(problem_type: str | None, labels: Sequence[str] | None = Non
     alone = labels is not None and len(labels) == 1
     if problem_type in ("multi_label_classification", "regression") or alone:
         raise ModelzooError(
-            f"a model with problem_type = {problem_type!r} answers and is exported; it cannot be "
-            "trained or evaluated here",
+            f"a model with {'one label' if alone else f'problem_type = {problem_type!r}'} answers "
+            "and is exported; it cannot be trained or evaluated here",
             next_step="build it with **{'task_options.problem_type': None} and two or more labels",
         )
 

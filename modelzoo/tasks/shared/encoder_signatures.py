@@ -29,9 +29,13 @@ def embedding(outputs, padding_mask, pooling: str = "mean", normalize: bool = Tr
         pooling: one of `POOLINGS` (Reimers & Gurevych 2019, section 3); padding counts in none.
         normalize: give the vectors length 1, so that their dot product is their cosine.
     """
-    x = outputs["sequence"] if isinstance(outputs, dict) else outputs
-    x = POOLINGS[pooling](ops.cast(x, "float32"), padding_mask)
+    x = POOLINGS[pooling](ops.cast(sequence_of(outputs), "float32"), padding_mask)
     return unit(x) if normalize else x
+
+
+def sequence_of(outputs) -> Tensor:
+    """A vector for each token, (B, T, width), of a backbone's outputs."""
+    return outputs["sequence"] if isinstance(outputs, dict) else outputs
 
 
 def encoder_signatures(

@@ -39,6 +39,7 @@ def device_model(model, engine: KerasEngine, **manifest: object) -> Model:
         "task": recipe.task if recipe else type(model).__name__,
         "labels": options.get("labels"),
         "problem_type": options.get("problem_type"),
+        "thresholds": options.get("thresholds"),
     }
     return Model(Bundle(Path(entries["name"]), {**entries, **manifest}), model.tokenizer, engine)
 

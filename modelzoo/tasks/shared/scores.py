@@ -100,7 +100,11 @@ def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
     >>> {name: values.tolist() for name, values in class_scores(np.array([[1, 1], [0, 1]])).items()}
     {'precision': [1.0, 0.5], 'recall': [0.5, 1.0], 'f1': [0.6..., 0.6...], 'examples': [2, 1]}
     """
-    hits, found, there = np.diagonal(matrix), matrix.sum(0), matrix.sum(1)
+    return ratios(np.diagonal(matrix), matrix.sum(0), matrix.sum(1))
+
+
+def ratios(hits: np.ndarray, found: np.ndarray, there: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of how often each label was right, given, and there."""
     with np.errstate(invalid="ignore"):
         return {
             "precision": hits / found,

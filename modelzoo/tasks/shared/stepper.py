@@ -19,7 +19,10 @@ def compiled(function, model: keras.Model) -> Callable:
     """`function(*tensors) -> tensors`, traced once for each set of shapes.
 
     The weights are not constants of what is compiled: training goes on and the function sees it.
+    What calls a bundle is not compiled; see `bundle_model`.
     """
+    if not isinstance(model, keras.Model):
+        return function
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

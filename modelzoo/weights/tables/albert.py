@@ -98,7 +98,9 @@ ALBERT = Table(
             },
         ),
         "text-classification": Head(
-            ("AlbertForSequenceClassification",), rules(linear("classifier", "classifier"))
+            ("AlbertForSequenceClassification",),
+            rules(linear("classifier", "classifier")),
+            options={"pooling": None},
         ),
         "text-embedding": Head(("AlbertModel",)),
         "question-answering": span_head("AlbertForQuestionAnswering"),

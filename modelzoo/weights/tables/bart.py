@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.errors import WeightsError
-from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, rules, same
+from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
 from modelzoo.weights.tables.shared.sides import layer
 
 _BIAS = "final_logits_bias"
@@ -94,6 +94,28 @@ def _sines(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {f"model.{side}.embed_positions.weight": table for side in ("encoder", "decoder")}
 
 
+def _read_classifier(config, names) -> dict:
+    start, end = (config.get(f"{role}_token_id", 2) for role in ("decoder_start", "eos"))
+    if None not in (start, end) and start != end:
+        raise WeightsError(
+            f"a BART classifier with decoder_start_token_id = {start} is not supported, only with "
+            f"the eos_token_id, {end}",
+            where="config.json",
+        )
+    return {}
+
+
+_CLASSIFIER = Head(
+    ("BartForSequenceClassification",),
+    rules(
+        linear("classification_head.dense", "hidden"),
+        linear("classification_head.out_proj", "classifier"),
+    ),
+    copies=dict(list(_TIED.items())[:2]),
+    options={"hidden_activation": "tanh", "pooling": None},
+    read=_read_classifier,
+)
+
 BART = Table(
     model_type="bart",
     architecture="bart",
@@ -121,7 +143,7 @@ BART = Table(
     },
     neutral={"force_bos_token_to_be_generated": False},
     unused=("num_hidden_layers", "classif_dropout"),
-    heads=_head("BartForConditionalGeneration"),
+    heads={**_head("BartForConditionalGeneration"), "text-classification": _CLASSIFIER},
     read=partial(_read, name="BART"),
     write=_write,
 )

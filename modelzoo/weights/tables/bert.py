@@ -47,7 +47,9 @@ BERT = Table(
             },
         ),
         "text-classification": Head(
-            ("BertForSequenceClassification",), rules(linear("classifier", "classifier"))
+            ("BertForSequenceClassification",),
+            rules(linear("classifier", "classifier")),
+            options={"pooling": None},
         ),
         "text-embedding": Head(("BertModel",)),
         "question-answering": span_head("BertForQuestionAnswering"),
@@ -110,7 +112,7 @@ DISTILBERT = Table(
         "text-classification": Head(
             ("DistilBertForSequenceClassification",),
             rules(linear("pre_classifier", "hidden"), linear("classifier", "classifier")),
-            options={"hidden_activation": "relu"},
+            options={"hidden_activation": "relu", "pooling": None},
         ),
         "text-embedding": Head(("DistilBertModel",)),
         "question-answering": Head(

@@ -1,5 +1,6 @@
 """ModernBERT, and Ettin's encoders, which are ModernBERTs."""
 
+from modelzoo.errors import WeightsError
 from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
 from modelzoo.weights.tables.shared.rotary import read_layers, write_layers
 
@@ -41,7 +42,7 @@ MODERNBERT = Table(
         activation("hidden_activation", default="gelu"),
     ),
     neutral={"tie_word_embeddings": True, "position_embedding_type": "absolute"},
-    # Of a head that is not here; of how it is run and trained.
+    # Of a head; of how it is run and trained.
     unused=(
         "classifier_pooling",
         "deterministic_flash_attn",
@@ -62,6 +63,17 @@ MODERNBERT = Table(
                 same("decoder.bias", "decoder_bias"),
             ),
             copies={"decoder.weight": "model.embeddings.tok_embeddings.weight"},
+        ),
+        "text-classification": Head(
+            ("ModernBertForSequenceClassification",),
+            rules(
+                linear("head.dense", "hidden"),
+                layer_norm("head.norm", "norm"),
+                linear("classifier", "classifier"),
+            ),
+            options={"hidden_activation": "gelu", "hidden_bias": False, "hidden_norm": True},
+            read=lambda config, names: {"pooling": _POOLINGS[_pooling(config)]},
+            write=lambda options: {"classifier_pooling": options.get("pooling") or "cls"},
         ),
         "text-embedding": Head(("ModernBertModel",)),
         "question-answering": Head(
@@ -87,6 +99,20 @@ MODERNBERT = Table(
     read=lambda config, names: read_layers(config, 160_000.0, 10_000.0, _pattern(config)),
     write=write_layers,
 )
+
+
+_POOLINGS = {"cls": None, "mean": "mean"}
+
+
+def _pooling(config) -> str:
+    pooling = config.get("classifier_pooling", "cls")
+    if pooling not in _POOLINGS:
+        raise WeightsError(
+            f"classifier_pooling {pooling!r} is not supported",
+            where="config.json",
+            next_step=f"choose one of {', '.join(_POOLINGS)}",
+        )
+    return pooling
 
 
 def _pattern(config) -> list[str]:

@@ -106,5 +106,5 @@ def classification_head(name: str, activation: str = "tanh") -> Head:
     return Head(
         (name,),
         rules(linear("classifier.dense", "hidden"), linear("classifier.out_proj", "classifier")),
-        options={"hidden_activation": activation},
+        options={"hidden_activation": activation, "pooling": None},
     )
