@@ -32,6 +32,7 @@ from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import (
     ImageStepper,
     Result,
+    ScoreStepper,
     Written,
     check_logprobs,
     duplicate_ranks,
@@ -302,8 +303,9 @@ class Model(
     def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
         window = plan_steps(self.engine.signatures).max_length
         if "encode" not in self.engine.signatures:
-            return old or Scorer(lambda length: self.engine.stepper(), window)
-        return Scorer(lambda length: self.engine.stepper(self._source(given or "")), window)
+            return old or Scorer(lambda length: cast(ScoreStepper, self.engine.stepper()), window)
+        source = self._source(given or "")
+        return Scorer(lambda length: cast(ScoreStepper, self.engine.stepper(source)), window)
 
     def _scoring_tokenizer(self) -> Tokenizer:
         return self._text

@@ -121,9 +121,9 @@ def questions_and_contexts(question, context) -> list[tuple[str, str]]:
     [('Who?', 'Ann, in May.'), ('When?', 'Ann, in May.')]
     """
     one = not isinstance(question, Iterable) or isinstance(question, str)
-    questions = [question] if one else list(question)
+    questions: list = [question] if one else list(question)
     alone = one or not isinstance(context, Iterable) or isinstance(context, str)
-    contexts = [context] * len(questions) if alone else list(context)
+    contexts: list = [context] * len(questions) if alone else list(context)
     if len(questions) != len(contexts):
         raise DataError(
             f"there are {len(questions)} questions and {len(contexts)} contexts",
