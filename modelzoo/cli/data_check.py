@@ -52,6 +52,7 @@ def check_data(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the training itself reports them
         try:
+            problem_type = problem_type or components.stated(task, "label_problem")
             next(read_examples(path, columns, fields, problem_type=problem_type))
         except DataError as error:
             other = _task_of(path, columns)

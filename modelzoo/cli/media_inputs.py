@@ -28,6 +28,14 @@ def ability_for(text: str, able: tuple[str, ...], labels: list[str] | None = Non
     media = of_media(able)
     if labels and of_text(able)[:1] == ["classify"]:
         return "classify"
+    if "rank" in able and not of_text(able):
+        if not labels:
+            raise ModelzooError(
+                "this model puts texts in the order in which they answer a question, and there are "
+                "no texts",
+                next_step='give each with --label "a text"',
+            )
+        return "rank"
     if labels and "zero_shot" not in able:
         raise ModelzooError(
             "--label does not fit: this model neither compares media with texts, nor says what "

@@ -46,6 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
             'modelzoo run nli.bundle "It rained all day" --label sport --label weather',
+            'modelzoo run reranker "What do cats eat?" --label "It rained." --label "Fish."',
             "modelzoo run chat.bundle --chat --when-full slide",
             'modelzoo run chat.bundle --chat --system "You answer in one sentence."',
             "modelzoo run chat.bundle --chat --set enable_thinking=false",
@@ -73,7 +74,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--label",
         action="append",
         metavar="TEXT",
-        help="a label to choose from, without training (repeatable)",
+        help="a label to choose from, without training; of a reranker, a text to put in order "
+        "(repeatable)",
     )
     parser.add_argument(
         "--template",
@@ -461,8 +463,10 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         generation["prompt"] = args.prompt
     if args.threshold is not None:
         answers["threshold"] = args.threshold
-    if args.label:
+    if args.label and ability == "classify":
         answers |= {"labels": args.label, "hypothesis": args.template}
+    if ability == "rank":
+        answers["candidates"] = args.label
     options = generation if writes else {} if how.gives == "vector" else answers
     return {**options, "truncate": True} if args.truncate else options
 

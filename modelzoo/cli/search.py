@@ -11,8 +11,9 @@ from typing import Any
 
 from modelzoo.cli.common import add_trust, examples, print_json, printable
 from modelzoo.cli.search_index import Progress, open_index
-from modelzoo.errors import DataError, ModelzooError, OutputError
+from modelzoo.errors import DataError, ModelzooError, OutputError, require
 
+METHODS = ("vectors", "bm25", "both")  # `retrieval.METHODS`, without numpy
 _UNBOUNDED = 256  # tokens of a passage for a model without a window
 
 
@@ -27,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo search minilm "how do I cancel?" --in docs',
             'modelzoo search minilm.bundle "late delivery" --in tickets.jsonl --json',
             'modelzoo search minilm "how do I cancel?" --in docs --index docs.npz',
+            'modelzoo search minilm "how do I cancel?" --in docs --method both --rerank reranker',
             'modelzoo search clip "a red apple" --in photos --sheet hits.png',
         ),
     )
@@ -39,6 +41,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument(
         "--top", type=int, default=5, metavar="N", help="passages to show (default: 5)"
+    )
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="vectors",
+        help="compare meanings (vectors), count the words in common (bm25), or take what either "
+        "ranks high (both); the last two need bm25s (default: vectors)",
+    )
+    parser.add_argument(
+        "--rerank",
+        metavar="DIR|BUNDLE",
+        help="a model of the task reranking that reads the first 50 passages and puts them in "
+        "order",
     )
     parser.add_argument(
         "--index",
@@ -67,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     model, able = open_embedder(args.model, args.threads, args.trust)
     kinds = kinds_in(args.path, able)
     if kinds:
+        _check_of_texts(args)
         hits, count = search_media(args, model, kinds)
     else:
         hits, count = search_texts(args, model, able)
@@ -84,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
 def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tuple[list, int]:
     """What was found in texts, and how many passages there are."""
     from modelzoo.data.passages import read_passages
-    from modelzoo.runtime.search.index import Index, vectors_of
+    from modelzoo.runtime.search.index import vectors_of
+    from modelzoo.runtime.search.retrieval import RERANKED, reranked, retrieve
 
     if "embed" not in able:
         raise ModelzooError(
@@ -96,15 +113,36 @@ def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tupl
         raise ModelzooError(
             "--sheet shows pictures and sounds, and there are none", where=args.path
         )
+    reranker = open_reranker(args.rerank, args.trust) if args.rerank else None
     passages = list(read_passages(args.path, fits_in(model)))
-    known, keep = open_index(args)
-    query = model.embed(args.query)
-    vectors = vectors_of(passages, model.embed, known, keep=keep, progress=Progress("passages"))
-    return Index(vectors, passages).search(query, args.top), len(passages)
+
+    def vectors() -> tuple:
+        known, keep = open_index(args)
+        query, progress = model.embed(args.query), Progress("passages")
+        return query, vectors_of(passages, model.embed, known, keep=keep, progress=progress)
+
+    top = args.top if reranker is None else max(args.top, RERANKED)
+    hits = retrieve(args.query, passages, vectors, method=args.method, top=top)
+    if reranker is not None and hits:
+        hits = reranked(args.query, hits, reranker.rank, args.top)
+    return hits, len(passages)
+
+
+def _check_of_texts(args: argparse.Namespace) -> None:
+    """Reject options that are for texts where media are searched."""
+    given = "method" if args.method != "vectors" else "rerank" if args.rerank else None
+    if given:
+        raise ModelzooError(
+            f"--{given} is for texts, and there are pictures or sounds",
+            where=args.path,
+            next_step=f"leave --{given} out",
+        )
 
 
 def _check(args: argparse.Namespace) -> None:
     """What can be checked before a model is loaded."""
+    if args.method != "vectors":
+        require("bm25s", "search")
     if not args.query.strip():
         raise ModelzooError("the query is empty", next_step="say what to look for")
     if args.top < 1:
@@ -148,6 +186,24 @@ def open_embedder(
             next_step="take one of the task text-embedding, such as minilm-l6",
         )
     return model, able
+
+
+def open_reranker(path: str, trust: bool = False) -> Any:
+    """The model of a bundle or a model directory that puts texts in order.
+
+    Raises:
+        ModelzooError: it cannot be loaded, or does not rank.
+    """
+    from modelzoo.cli.run import open_model
+
+    model, able = open_model(path, None, trust=trust)
+    if "rank" not in able:
+        raise ModelzooError(
+            f"this model ({_task(model)}) does not put texts in order",
+            where=path,
+            next_step="take one of the task reranking, such as bert-tiny-reranker",
+        )
+    return model
 
 
 def _task(model) -> str:

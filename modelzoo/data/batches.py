@@ -50,6 +50,8 @@ class Batches:
 
     Attributes: all the arguments but `make` and `make_evaluation`.
         row_weights: (N,) what each row counts in training, or `None`; evaluation counts all alike.
+        groups: (N,), of a reranking: equal where rows have the same query.
+        baseline: (N,) what a method without a model says of each row, to compare with.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class Batches:
         self.unlabelled = unlabelled
         self.length = length
         self.row_weights: np.ndarray | None = None
+        self.groups: np.ndarray | None = None
+        self.baseline: np.ndarray | None = None
         self.predicted: tuple[np.ndarray, np.ndarray] | None = None
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 

@@ -20,6 +20,7 @@ __all__ = [
     "ANSWERED",
     "CLASSIFICATION",
     "PAIRS",
+    "RERANKING",
     "SEQ2SEQ",
     "TAGS",
     "TEXT",
@@ -39,6 +40,11 @@ PAIRS = (("text_a", "text_b"),)
 SEQ2SEQ = (("source", "target"),)
 TAGS = (("text", "words", "tags"), ("words", "tags"), ("text", "spans"))
 ANSWERED = (("question", "context", "answer", "start"), ("question", "context", "answers"))
+RERANKING = (
+    ("query", "text", "score"),
+    ("query", "text", "label"),
+    ("query", "positive", "negatives"),
+)
 
 # What data sets call these columns. A column with the field's own name comes first.
 _ALSO = {
@@ -50,9 +56,11 @@ _ALSO = {
     "target": ("output", "summary", "answer"),
 }
 _TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
-_ITERATED = (*_TEXT_FIELDS, "context")
+_ITERATED = (*_TEXT_FIELDS, "context", "query", "positive")
 _MEDIA = ("image", "audio", "video")  # whose bytes are no text
 _LISTS = ("words", "tags", "spans")  # which their task reads
+_TARGETS = ("label", "score")
+_LABELLED = {*_TARGETS, "positive"}  # what says that an example has one
 _FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _DEMOS = ("demo:python-docs",)
@@ -118,6 +126,8 @@ def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iter
     """Every text in raw data, of whatever field: what a tokenizer is trained on."""
     for example in read_examples(raw, columns, problem_type=_ANY):
         found = [example[name] for name in _ITERATED if isinstance(example.get(name), str)]
+        negatives = example.get("negatives")
+        found += negatives if isinstance(negatives, list) else []
         if not found:
             raise missing_column("text", example, "raw data")
         yield from found
@@ -298,8 +308,8 @@ def without_labels(fields: Fields) -> Sequence[Sequence[str]]:
     (('text', 'label'), ('text',))
     """
     every = tuple(map(tuple, alternatives(fields)))
-    short = (tuple(name for name in names if name != "label") for names in every)
-    return every + tuple(names for names in short if names not in every)
+    short = (tuple(name for name in names if name not in _TARGETS) for names in every)
+    return every + tuple(dict.fromkeys(names for names in short if names not in every))
 
 
 def lacks_labels(examples: Sequence[Mapping[str, object]]) -> bool:
@@ -308,7 +318,7 @@ def lacks_labels(examples: Sequence[Mapping[str, object]]) -> bool:
     Raises:
         DataError: some have one and others have none.
     """
-    bare = [number for number, one in enumerate(examples, start=1) if "label" not in one]
+    bare = [n for n, one in enumerate(examples, start=1) if not one.keys() & _LABELLED]
     if bare and len(bare) < len(examples):
         raise DataError(
             f"{len(bare)} of {len(examples)} examples have no label, the first is number {bare[0]}",
@@ -405,6 +415,10 @@ def _value(
         return _LABELS.get(problem_type, as_label)(value, where)
     if name in _LISTS:
         return value
+    if checked and name == "score":
+        return as_numbers(value, where)
+    if checked and name == "negatives":
+        return as_texts(value, where)
     if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
         raise DataError(f"{name!r} must be text, not {describe(value)}", where=where)
     return value
@@ -463,6 +477,17 @@ def as_numbers(value: object, where: str) -> list[float]:
             next_step="leave out the examples that have no number",
         )
     return found
+
+
+def as_texts(value: object, where: str) -> list[str]:
+    """One text, or a list of them."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts:
+        raise DataError(f"it must be a text or a list of texts, not {describe(value)}", where=where)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"it must be a text, not {describe(text)}", where=where)
+    return list(texts)
 
 
 # What reads a label, by the problem that a classifier is trained for; `as_label` by default.

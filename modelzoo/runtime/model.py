@@ -21,6 +21,7 @@ from modelzoo.runtime.abilities.labels import (
 from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
 from modelzoo.runtime.abilities.nearest import NearestAbility
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
+from modelzoo.runtime.abilities.ranking import RankAbility
 from modelzoo.runtime.abilities.scoring import MaskedScoring, Scoring, joined, targets
 from modelzoo.runtime.abilities.tagging import TagAbility
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
@@ -102,15 +103,15 @@ class Model(
     TranscriptionAbility,
     AnsweringAbility,
     TagAbility,
-    MaskedScoring,
+    RankAbility,
     Generates,
     Chats,
     Classifies,
     FillsMasks,
 ):
-    """What a bundle can do: some of `generate`, `chat`, `classify`, `embed`, `fill_mask`, `tag`,
-    `answer` and `score` (with `rank`), of what `runtime.abilities.media.MediaAbilities` does with
-    images, sounds and videos, and `nearest` where it carries a gallery.
+    """What a bundle can do: some of `generate`, `chat`, `classify`, `rank`, `embed`, `fill_mask`,
+    `tag`, `answer` and `score`, of what `runtime.abilities.media.MediaAbilities` does with images,
+    sounds and videos, and `nearest` where it carries a gallery.
 
     Attributes:
         task: as in the recipe, "causal-lm" for one.
@@ -645,6 +646,7 @@ def _abilities(
         able.append("score")
     if classifies:
         able.append("classify")
+        able += ["rank"] if logits.shape[1] == 1 else []
     if "serve" in signatures and set(OUTPUTS) <= set(signatures["serve"].outputs):
         able.append("answer")
     if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:

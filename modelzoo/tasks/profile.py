@@ -31,6 +31,8 @@ class Profile:
         compares_rows: whether its loss compares the rows of a batch with each other, so that
             `accumulate` is not the same as a larger batch.
         reads_unlabelled: whether `batches(..., unlabelled=True)` takes examples without a label.
+        label_problem: what its labels are, where the options do not say; see
+            `data.read_examples`.
         special_tokens: control tokens of a tokenizer that is trained for it, in the order of ids.
         frame: what stands around the texts that it reads, where the tokenizer does not say: "pair"
             ([CLS] a [SEP] b [SEP]), "source" ([bos] text eos), or "" for nothing.
@@ -45,6 +47,7 @@ class Profile:
     pipeline_tag = ""
     reads_text = True
     reads_unlabelled = False
+    label_problem: str | None = None
     reads_weights = False
     fine_tuning: Mapping[str, object] = {}
     trims = False
@@ -55,6 +58,12 @@ class Profile:
     abilities: tuple[str, ...] | None = None
 
     # === Checkpoints in Hugging Face's layout; what a table's head says holds in any case ===
+
+    @classmethod
+    def claims(cls, config: Mapping) -> bool:
+        """Whether a checkpoint with a class of this task's is of this task, and not of another
+        with the same class."""
+        return True
 
     @classmethod
     def options_of_config(cls, config: Mapping, names: frozenset[str]) -> dict:

@@ -26,6 +26,7 @@ from modelzoo.tasks.shared.checkpoints import (
     check_labels,
     check_trainable,
     classifier_options,
+    is_cross_encoder,
 )
 from modelzoo.tasks.shared.encoder_signatures import embedding, pool, sequence_of
 from modelzoo.tasks.shared.label_scores import best_thresholds, text_scores
@@ -251,6 +252,11 @@ class TextClassificationTask(Task):
     def options_of_config(cls, config, names) -> dict:
         """The labels and the problem, unless a subclass has fixed them."""
         return classifier_options(config) if "labels" in defaults(cls) else {}
+
+    @classmethod
+    def claims(cls, config) -> bool:
+        """Not a cross-encoder, which the task reranking reads."""
+        return not is_cross_encoder(config)
 
     @classmethod
     def config_of(cls, model, classes) -> dict:

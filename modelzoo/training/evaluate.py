@@ -71,10 +71,13 @@ def evaluate_in_detail(
     length: int | None = None,
 ) -> Evaluation:
     """As `evaluate`, with each answer of a classifier."""
+    bundled = isinstance(model, str | os.PathLike) and is_bundle(model)
     if isinstance(model, str | os.PathLike):
-        model = _bundle_model(model) if is_bundle(model) else load(model, compile=False)
+        model = _bundle_model(model) if bundled else load(model, compile=False)
     recipe = recipe_of(model)
     options, task = train_options(recipe), task_of(recipe)
+    if length is None and bundled and options.length and model.backbone.max_length:
+        length = min(options.length, model.backbone.max_length)
     batches = task.batches(
         readable_examples(task, options, data, columns),
         model.need_tokenizer() if task.reads_text else None,

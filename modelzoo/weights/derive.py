@@ -118,7 +118,7 @@ def _task(checkpoint: Checkpoint, table: Table, names: frozenset) -> tuple[str, 
             return task, {key: value for key, value in options.items() if value is not None}
     (kind,) = (checkpoint.config.get("architectures") or [None])[:1] or [None]
     for task, head in table.heads.items():
-        if kind in head.classes:
+        if kind in head.classes and said(task, "claims")(checkpoint.config):
             config = {**checkpoint.config, **checkpoint.extras.get("generation_config.json", {})}
             of_config = said(task, "options_of_config")
             options = {**head.options, **of_config(config, names)}

@@ -223,3 +223,36 @@ def test_the_examples_of_the_help_run_as_they_stand(model, texts, tmp_path, caps
 def test_an_index_that_cannot_be_written_is_one_message(model, texts, capsys):
     said = refusal(capsys, model, QUERY, "--in", texts, "--index", "/proc/self/docs.npz")
     assert "error: cannot write /proc/self/docs.npz: " in said
+
+
+@pytest.fixture(scope="module")
+def reranker(tmp_path_factory) -> Path:
+    """A model directory that puts texts in order, with random weights."""
+    values = {**small.recipe("bert-tiny").values, "task": "reranking", "task_options": {}}
+    built = modelzoo.build(modelzoo.recipe.from_values(values, name="tiny-reranker"))
+    pairs = [("how do I cancel?", "write to us.", 1.0), ("where is it?", "so it goes.", 0.0)]
+    modelzoo.dataset(built, pairs, length=32)
+    return modelzoo.save(built, tmp_path_factory.mktemp("models") / "reranker")
+
+
+def test_a_reranker_puts_in_order_what_was_found(model, reranker, texts, capsys):
+    given = (model, QUERY, "--in", texts, "--rerank", reranker, "--json", "--top", 3)
+    found = json.loads(output(capsys, *given))
+    scores = [one["score"] for one in found["results"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    passages = [one["text"] for one in found["results"]]
+    wanted = modelzoo.load(reranker).rank(QUERY, passages, truncate=True)
+    assert passages == [text for text, _ in wanted]
+    assert scores == pytest.approx([score for _, score in wanted], abs=1e-5)
+
+
+def test_a_reranker_that_does_not_rank_is_rejected(model, texts, capsys):
+    said = refusal(capsys, model, QUERY, "--in", texts, "--rerank", model)
+    assert "text-embedding) does not put texts in order" in said and "reranking" in said
+
+
+def test_words_and_meanings_are_searched_together(model, texts, capsys):
+    pytest.importorskip("bm25s")
+    for method in ("bm25", "both"):
+        lines = output(capsys, model, "parcel", "--in", texts, "--method", method).splitlines()
+        assert lines[0].endswith(f"{texts / 'help.md'}:4  {QUERY}")

@@ -14,7 +14,7 @@ class Ability:
     Attributes:
         reads: what an input is: "text", "media", "either", as the model decides, or "both";
             "turns" of a conversation; a "labelled" medium, which comes with labels to choose from;
-            "choices" of how a text goes on.
+            "choices" of how a text goes on; "candidates" that are put in order.
         gives: "text", "label", "token", "span", "answer" or "vector".
         truncates: whether it has an argument `truncate`.
     """
@@ -37,6 +37,7 @@ ABILITIES = {
     "answer": Ability("text", "answer", truncates=False),
     "zero_shot": Ability("labelled", "label", truncates=False),
     "score": Ability("choices", "label", truncates=False),
+    "rank": Ability("candidates", "label"),
     "embed": Ability("text", "vector"),
     "embed_text": Ability("text", "vector"),
     "embed_image": Ability("media", "vector", truncates=False),

@@ -14,6 +14,7 @@ __all__ = [
     "classifier_options",
     "config_of_labels",
     "generation_config",
+    "is_cross_encoder",
     "labels_of_config",
 ]
 
@@ -83,6 +84,16 @@ def classifier_options(config: Mapping, alone: str | None = None) -> dict:
     if len(labels) == 1 and problem != "regression":
         problem = (problem or alone) if alone else "multi_label_classification"
     return {"labels": labels, "problem_type": problem}
+
+
+def is_cross_encoder(config: Mapping) -> bool:
+    """Whether a classifier's `config.json` is of a cross-encoder of sentence-transformers.
+
+    >>> is_cross_encoder({"num_labels": 1, "sentence_transformers": {"version": "5.0"}})
+    True
+    """
+    marks = ("sentence_transformers", "sbert_ce_default_activation_function")
+    return any(mark in config for mark in marks) and len(labels_of_config(config)) == 1
 
 
 def check_labels(labels: Sequence[str] | None, problem_type: str | None) -> None:

@@ -22,6 +22,7 @@ ABILITIES = (
     "generate",
     "chat",
     "classify",
+    "rank",
     "embed",
     "fill_mask",
     "answer",

@@ -24,6 +24,7 @@ from modelzoo.weights.tables.olmo import OLMO, OLMO2
 from modelzoo.weights.tables.opt import OPT
 from modelzoo.weights.tables.phi3 import PHI3
 from modelzoo.weights.tables.roberta import CAMEMBERT, MPNET, ROBERTA, XLM_ROBERTA
+from modelzoo.weights.tables.shared.encoders import with_reranking
 from modelzoo.weights.tables.siglip import SIGLIP
 from modelzoo.weights.tables.smollm3 import SMOLLM3
 from modelzoo.weights.tables.smolvlm import SMOLVLM
@@ -35,7 +36,7 @@ from modelzoo.weights.tables.wav2vec2 import HUBERT, WAV2VEC2
 from modelzoo.weights.tables.whisper import WHISPER
 
 TABLES = {
-    table.model_type: table
+    table.model_type: with_reranking(table)
     for table in (
         ALBERT,
         AST,

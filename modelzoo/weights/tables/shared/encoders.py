@@ -1,6 +1,8 @@
 """What BERT, RoBERTa, ELECTRA, MPNet and others have in common."""
 
-from modelzoo.weights.table import Head, Value, activation, layer_norm, linear, rules, same
+from dataclasses import replace
+
+from modelzoo.weights.table import Head, Table, Value, activation, layer_norm, linear, rules, same
 
 SIZES = (
     Value("vocab_size", "vocab_size"),
@@ -73,6 +75,12 @@ def read_without_pooler(config, names) -> dict:
     kinds = config.get("architectures") or ()
     classifies = any(kind.endswith("ForSequenceClassification") for kind in kinds)
     return {"pooler": not classifies and _read(config, names)["pooler"]}
+
+
+def with_reranking(table: Table) -> Table:
+    """A table whose classifiers of texts are cross-encoders too: one label, the same head."""
+    head = table.heads.get("text-classification")
+    return replace(table, heads={**table.heads, "reranking": head}) if head else table
 
 
 def lm_head(name: str, backbone: str) -> Head:
