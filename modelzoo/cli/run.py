@@ -407,7 +407,12 @@ def open_model(
     if hasattr(model, "abilities"):
         able = tuple(name for name in ABILITIES if name in model.abilities)
     else:
-        able = tuple(name for name in ABILITIES if hasattr(model, name))
+        from modelzoo.tasks.profile import said
+
+        recipe = getattr(model, "recipe", None)
+        stated = said(recipe.task, "abilities") if recipe else None
+        fits = ABILITIES if stated is None else stated
+        able = tuple(name for name in ABILITIES if name in fits and hasattr(model, name))
     if not able:
         raise ModelzooError(
             "this model does nothing with text or files alone",

@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo search minilm "how do I cancel?" --in docs',
             'modelzoo search minilm.bundle "late delivery" --in tickets.jsonl --json',
             'modelzoo search minilm "how do I cancel?" --in docs --index docs.npz',
-            'modelzoo search minilm "how do I cancel?" --in docs --method both --rerank reranker',
+            'modelzoo search minilm "a refund" --in docs --method both --rerank reranker',
             'modelzoo search clip "a red apple" --in photos --sheet hits.png',
         ),
     )

@@ -14,11 +14,11 @@ from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.checkpoints import is_cross_encoder
 from modelzoo.tasks.shared.ranking_scores import ranking_scores
 from modelzoo.tasks.shared.scores import predictions
-from modelzoo.tasks.text_classification import TextClassifier
+from modelzoo.tasks.text_classification import TextHead
 
 
 @keras.saving.register_keras_serializable("modelzoo")
-class Reranker(TextClassifier):
+class Reranker(TextHead):
     """A text backbone that reads a question and a text together (Nogueira and Cho 2019).
 
     Call: the backbone's inputs -> logits (B, 1).
@@ -46,7 +46,7 @@ class RerankingTask(Task):
     `positive` and `negatives`.
 
     Args:
-        dropout, hidden_activation, hidden_bias, hidden_norm, pooling: see `TextClassifier`.
+        dropout, hidden_activation, hidden_bias, hidden_norm, pooling: see `TextHead`.
     """
 
     name = "reranking"

@@ -34,8 +34,7 @@ from modelzoo.tasks.shared.scores import predictions
 from modelzoo.tasks.shared.text_abilities import Answers
 
 
-@keras.saving.register_keras_serializable("modelzoo")
-class TextClassifier(Answers, TaskModel):
+class TextHead(Answers, TaskModel):
     """Any text backbone with a linear layer over one vector a text.
 
     An encoder-decoder reads the text on both sides, and the vector is the decoder's at the last
@@ -126,6 +125,11 @@ class TextClassifier(Answers, TaskModel):
         inputs = {"token_ids": token_ids, "padding_mask": mask, "decoder_token_ids": shifted}
         return self.backbone(inputs, training=training)
 
+
+@keras.saving.register_keras_serializable("modelzoo")
+class TextClassifier(TextHead):
+    """A `TextHead` whose numbers are labels'."""
+
     def classify(
         self,
         text,
@@ -158,7 +162,7 @@ class TextClassificationTask(Task):
 
     Args:
         labels: their names in the order of the logits; empty takes the data's, sorted.
-        dropout, hidden_activation, hidden_bias, hidden_norm, pooling: see `TextClassifier`.
+        dropout, hidden_activation, hidden_bias, hidden_norm, pooling: see `TextHead`.
         problem_type: what a label is: one of several, several at once ("a|b" in a table, a list in
             JSON), or numbers; see `tasks.shared.checkpoints.ProblemType`.
         thresholds: the least probability of each label that applies, where several may. A training

@@ -207,15 +207,19 @@ def test_a_model_without_a_tokenizer_says_so(model, texts, tmp_path, capsys):
     assert "has no tokenizer" in refusal(capsys, directory, QUERY, "--in", texts)
 
 
-def test_the_examples_of_the_help_run_as_they_stand(model, texts, tmp_path, capsys, monkeypatch):
+def test_the_examples_of_the_help_run_as_they_stand(
+    model, reranker, texts, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
+    os.symlink(reranker, tmp_path / "reranker")
     for name in ("minilm", "minilm.bundle"):  # whichever it is, search opens it
         os.symlink(model, tmp_path / name)
     (tmp_path / "tickets.jsonl").write_text('{"text": "it came late"}\n')
     assert main(["search", "--help"]) == 0
     lines = capsys.readouterr().out.partition("\nexamples:\n")[2].splitlines()
-    assert len(lines) == 4
-    for line in lines[:3]:  # the last is for pictures: tests/cli/test_media_commands.py
+    assert len(lines) == 5
+    pytest.importorskip("bm25s")
+    for line in lines[:4]:  # the last is for pictures: tests/cli/test_media_commands.py
         output(capsys, *shlex.split(line)[2:])
 
 
