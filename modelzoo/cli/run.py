@@ -320,7 +320,7 @@ def _check_table(args: argparse.Namespace) -> bool:
                 f"standard input: modelzoo run {args.model} -",
             )
         return False
-    for name in ("pair", "label"):
+    for name in ("pair", "label", "choices", "logprobs"):
         if getattr(args, name):
             raise ModelzooError(
                 f"--{name} does not fit: {args.input} is a table", next_step=f"leave --{name} out"
@@ -447,6 +447,7 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         ("prompt", "caption"),
         ("template", "classify" if args.label and ability == "classify" else "zero_shot"),
         ("threshold", "classify"),
+        ("choices", "score"),
     ):
         if ability != fits and getattr(args, name) is not None:
             wrong[name] = getattr(args, name)

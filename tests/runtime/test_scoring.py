@@ -368,6 +368,7 @@ def test_the_command_line_chooses_and_shows_log_probabilities(tiny, tmp_path, ca
         ("scores", ["--choices", "c,,d"], "candidate 2 must be a text, got ''"),
         ("scores", ["--choices", "c,d,c"], "' c' is there twice"),
         ("scores", ["--choices", "c,d", "--temperature", "1"], "--temperature does not fit"),
+        ("scores", ["--choices", "c,d", "--chat"], "--choices does not fit"),
         ("scores", ["--logprobs", "--stream"], "--logprobs does not fit"),
         ("decoder", ["--choices", "c,d"], "--choices does not fit"),
         ("classes", ["--logprobs"], "--logprobs does not fit"),
