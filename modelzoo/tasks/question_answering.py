@@ -53,8 +53,8 @@ class QuestionAnswerer(Answers, TaskModel):
         self.dropout_rate, self.has_transform = dropout, transform
         limits = [limit for limit in (max_length, backbone.max_length) if limit is not None]
         self.max_length = min(limits, default=None)
-        policy, config = self.dtype_policy, backbone.config
-        self.width = config.hidden_dim
+        policy, config = self.dtype_policy, getattr(backbone, "config", None)
+        self.width = config.hidden_dim if config else backbone.hidden_dims[-1]
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler.trainable = False  # no logit passes through it
         self.transform = self.norm = None
@@ -151,11 +151,14 @@ class QuestionAnsweringTask(Task):
         self.stride, self.max_answer, self.threshold = stride, max_answer, threshold
 
     def model(self, backbone) -> QuestionAnswerer:
-        if hasattr(backbone, "encode") or not hasattr(backbone, "config"):
+        if hasattr(backbone, "encode"):
             raise ModelzooError(
-                f"the task {self.name} needs an encoder, and {type(backbone).__name__} is another",
+                f"the task {self.name} needs a backbone that reads one text, "
+                f"and {type(backbone).__name__} reads a source and a target",
                 next_step="take an encoder such as bert-tiny or minilm-l6",
             )
+        if self.transform:
+            self.check_backbone(backbone, "config")
         return QuestionAnswerer(backbone, self.dropout, self.transform, self.max_length)
 
     def completed(self, recipe, examples) -> Recipe:

@@ -75,10 +75,12 @@ def test_signatures_split_them():
     }
 
 
-def test_only_encoders_answer():
-    for name in ("t5", "lstm"):
-        with pytest.raises(ModelzooError, match="question-answering needs an encoder"):
-            QuestionAnsweringTask().model(fresh(name))
+def test_a_backbone_that_fits_is_asked_for():
+    with pytest.raises(ModelzooError, match="reads a source and a target"):
+        QuestionAnsweringTask().model(fresh("t5"))
+    with pytest.raises(ModelzooError, match=r"needs a backbone with config\(\)"):
+        QuestionAnsweringTask(transform=True).model(fresh("lstm"))
+    assert QuestionAnsweringTask().model(fresh("lstm"))(INPUTS["token_ids"]).shape == (2, 2, 6)
 
 
 @pytest.mark.parametrize("options", [{"stride": -1}, {"max_answer": 0}, {"max_length": 2}])
