@@ -28,6 +28,7 @@ from pathlib import Path
 from benchmarks import common
 from benchmarks.common import write_result
 
+DATA = ("Brown", "segmentation", "names")
 NAMES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 # The beginning of a tag of the Brown corpus -> one of twelve; the first that fits.
 UNIVERSAL = {
@@ -93,11 +94,11 @@ def daily_lines(archive: Path) -> tuple[list[dict], list[dict]]:
         text = files.extractfile(member).read().decode("utf-8")
     rows = []
     for line in text.splitlines():
-        row = {"words": [], "segments": [], "names": []}
+        row = {"words": [], "segmentation": [], "names": []}
         for word, _, tag in (pair.rpartition("/") for pair in line.split()):
             kind, inside = NAMES.get(tag), ["I"] * (len(word) - 1)
             row["words"] += word
-            row["segments"] += [f"{prefix}-W" for prefix in ("B", *inside)]
+            row["segmentation"] += [f"{prefix}-W" for prefix in ("B", *inside)]
             row["names"] += [f"{prefix}-{kind}" if kind else "O" for prefix in ("B", *inside)]
         if row["words"]:
             rows.append(row)
@@ -112,7 +113,7 @@ def tagged(rows: list[dict], tags: str) -> list[dict]:
 
 
 def measure(title: str, training: list, test: list, texts: list[str], args, folder: Path) -> list:
-    """Rows of the table of one data set; each has the seconds that its training took.
+    """Rows of the table of one data set: all of the test with Keras, and some of it with each.
 
     Args:
         texts: what the tokenizer is trained on.
@@ -140,29 +141,30 @@ def measure(title: str, training: list, test: list, texts: list[str], args, fold
     modelzoo.export(model, bundle, quantize="int8", max_length=args.length, lengths=[], force=True)
     device = modelzoo.runtime.load(bundle)
 
-    words = [row["words"] for row in known]
-    truth = [row["tags"] for row in known]
+    figures = modelzoo.evaluate(model, known)
+    row = {"data": title, "model": "Keras", "sentences": len(known), "words": figures["words"]}
+    row["accuracy"] = round(figures["accuracy"], 4)
+    rows = [{**row, **({"F1": round(figures["f1"], 4)} if "f1" in figures else {})}]
+    some = known[:: max(1, len(known) // args.some)]
+    words, truth = [row["words"] for row in some], [row["tags"] for row in some]
     others = [row["words"] for row in training], [row["tags"] for row in training]
-    some = slice(None, None, max(1, len(words) // args.device))
     guesses = {
-        "most frequent tag": (frequent_tags(words, truth, others), slice(None), 0),
-        "Keras": (tags_of(model, words), slice(None), seconds),
+        "most frequent tag": frequent_tags(words, truth, others),
+        "Keras": tags_of(model, words),
+        "int8 bundle": tags_of(device, words),
     }
-    guesses["Keras, some"] = guesses["Keras"][0][some], some, seconds
-    guesses["int8 bundle, the same"] = tags_of(device, words[some]), some, seconds
-    rows = []
-    for name, (guess, part, took) in guesses.items():
-        right = truth[part]
-        flat = [pair for pair in zip(right, guess, strict=True)]
-        pairs = [tags for a, b in flat for tags in zip(a, b, strict=True)]
-        row = {"data": title, "model": name, "sentences": len(right), "words": len(pairs)}
+    for name, guess in guesses.items():
+        both = zip(truth, guess, strict=True)
+        pairs = [pair for a, b in both for pair in zip(a, b, strict=True)]
+        row = {"data": title, "model": name, "sentences": len(some), "words": len(pairs)}
         row["accuracy"] = round(sum(a == b for a, b in pairs) / len(pairs), 4)
         if title == "Brown":
             same = sum(universal(a) == universal(b) for a, b in pairs)
             row["of 12 tags"] = round(same / len(pairs), 4)
         if is_bio(sorted(seen)):
-            row["F1"] = round(span_scores(right, guess)["f1"], 4)
-        rows.append({**row, "seconds": took})
+            row["F1"] = round(span_scores(truth, guess)["f1"], 4)
+        rows.append(row)
+    rows = [{**row, "seconds of training": seconds} for row in rows]
     left_out = len(test) - len(known)
     print(f"{title}: {len(seen)} tags; {left_out} test sentences have others, and are left out")
     return rows
@@ -181,23 +183,25 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--steps", type=int, default=3000, help="of each training")
     parser.add_argument("--length", type=int, default=64, help="tokens of a row")
-    parser.add_argument("--device", type=int, default=300, help="sentences for the bundle")
+    parser.add_argument("--some", type=int, default=1000, help="sentences for the bundle")
+    parser.add_argument("--data", nargs="+", choices=DATA, default=DATA, help="default: all three")
     parser.add_argument("--keep", help="a folder for what is fetched and trained")
     args = parser.parse_args()
     folder = Path(args.keep or tempfile.mkdtemp())
     brown, daily = fetch(folder)
 
-    training, test = brown_sentences(brown)
-    texts = [" ".join(row["words"]) for row in training]
-    figures = {"parts of speech": measure("Brown", training, test, texts, args, folder)}
+    figures = {}
+    if "Brown" in args.data:
+        training, test = brown_sentences(brown)
+        texts = [" ".join(row["words"]) for row in training]
+        figures["parts of speech"] = measure("Brown", training, test, texts, args, folder)
     training, test = daily_lines(daily)
     # Characters are encoded one by one, so the tokenizer has to learn them one by one.
     texts = ["\n".join(row["words"]) for row in training]
-    figures["Chinese"] = [
-        row
-        for title, tags in (("segmentation", "segments"), ("names", "names"))
-        for row in measure(title, tagged(training, tags), tagged(test, tags), texts, args, folder)
-    ]
+    for title in DATA[1:]:
+        if title in args.data:
+            both = tagged(training, title), tagged(test, title)
+            figures[title] = measure(title, *both, texts, args, folder)
     packages = ("keras", "tensorflow", "ai-edge-litert")
     write_result("tags", figures, packages=packages, folder=args.results)
 
