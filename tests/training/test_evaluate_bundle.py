@@ -53,6 +53,15 @@ CASES = {
         [{"text": " ".join(TEXTS)}] * 3,
         {"max_length": 24, "lengths": ()},
     ),
+    "token-classification": (
+        "bert-tiny-tagger",
+        {**ENCODER, "task_options.labels": ["O", "B-X", "I-X"]},
+        [
+            {"words": TEXTS[0].split(), "tags": ["B-X", "I-X", "O"]},
+            {"text": TEXTS[2], "spans": [{"start": 0, "end": 1, "label": "X"}]},
+        ],
+        {"max_length": 24, "lengths": (8,), "batch_sizes": (2,)},
+    ),
     "causal-lm": (
         "gpt-tiny",
         {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "max_length": 24},
