@@ -23,6 +23,7 @@ def build(
     relative_each: bool = False,
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "relu",
     gated: bool = False,
+    experts: dict | None = None,
     tie_embeddings: bool = True,
     scale_logits: bool | None = None,
     norm_epsilon: float = 1e-6,
@@ -34,6 +35,7 @@ def build(
     Args:
         num_decoder_layers: default: `num_layers`.
         max_length: longest source and target; relative positions themselves know no limit.
+        experts: split the feed-forward layers into experts (Switch); see `ExpertsConfig`.
         relative_each: each layer has relative positions of its own (UMT5, Chung et al. 2023).
         tie_embeddings: one table for source, target and logits.
         scale_logits: by `hidden_dim ** -0.5`. Default: where the table is tied.

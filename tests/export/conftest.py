@@ -88,6 +88,13 @@ _MARIAN = {
     "logit_bias": True,
 }
 _ALBERT = {"num_layers": 3, "embedding_dim": 24, "share_layers": True, "relative_buckets": 8}
+_EXPERTS = {
+    **{"num_layers": 2, "ffn_bias": False, "gated": True, "activation": "silu"},
+    "experts": {
+        **{"count": 4, "top_k": 2, "ffn_dim": 48, "shared_dim": 16, "shared_gate": True},
+        **{"pattern": [False, True], "capacity": 1.25, "jitter": 0.1},
+    },
+}
 _RECURRENT = {"embedding_dim": 24, "hidden_dims": [32, 24]}
 
 # family -> architecture, task, [model], export options
@@ -101,6 +108,7 @@ FAMILIES = {
     "llama": ("gpt", "causal-lm", {**_ONE, **_LLAMA}, {"prefill_lengths": [8]}),
     "parallel": ("gpt", "causal-lm", {**_ONE, **_PARALLEL}, {"prefill_lengths": [8]}),
     "output norms": ("gpt", "causal-lm", {**_ONE, **_OUTPUT_NORMS}, {"prefill_lengths": [8]}),
+    "experts": ("gpt", "causal-lm", {**_ONE, **_EXPERTS}, {"prefill_lengths": [8]}),
     "relative": ("gpt", "causal-lm", {**_ONE, "positions": "relative"}, {"prefill_lengths": [16]}),
     "lstm": (
         "recurrent",
@@ -120,9 +128,9 @@ FAMILIES = {
     "gpt classifier": ("gpt", "text-classification", _ONE, {}),
 }
 FLOAT16 = ("gpt", "t5")
-INT8 = ("gpt", "parallel", "output norms", "lstm", "t5", "bert classifier", "embedder")
+INT8 = ("gpt", "parallel", "experts", "output norms", "lstm", "t5", "bert classifier", "embedder")
 INT4 = ("calm", "embedder")
-SAVED_MODELS = ("gpt", "bert classifier")
+SAVED_MODELS = ("gpt", "experts", "bert classifier")
 
 _MODULE = '''\
 """Models of the tests' own, which do on a device what a model should not."""

@@ -34,6 +34,7 @@ _LONGROPE |= {
     "attention_factor": 1.3,
 }
 _WINDOW = {**_LLAMA, "head_dim": 8, "attention_pattern": ["local"], "sliding_window": 4}
+_SWITCH = {"top_k": 1, "normalize": False, "pattern": [False, True], "z_loss": 0.002}
 _VIT = {"image_size": 12, "patch_size": 4, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}
 _VIT = {**_VIT, "ffn_dim": 24, "norm_epsilon": 1e-12}
 _SMALL_TOWERS = {f"image.model.{key}": value for key, value in _VIT.items()}
@@ -213,6 +214,10 @@ MODELS = {
             "attention_pattern": ("local",),
             "sliding_window": 8,
         },
+    ),
+    "switch_transformers": (
+        "t5-base",
+        {**_SMALL, "ffn_dim": 24, "head_dim": 8, "experts": {**_SWITCH, "count": 3}},
     ),
     "t5": ("t5-v1.1-small", {**_SMALL, "ffn_dim": 24, "head_dim": 8}),
     "moonshine": ("moonshine-tiny", _MOONSHINE),

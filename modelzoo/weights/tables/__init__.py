@@ -30,6 +30,7 @@ from modelzoo.weights.tables.smollm3 import SMOLLM3
 from modelzoo.weights.tables.smolvlm import SMOLVLM
 from modelzoo.weights.tables.stablelm import STABLELM
 from modelzoo.weights.tables.starcoder import GPT_BIGCODE, STARCODER2
+from modelzoo.weights.tables.switch import SWITCH
 from modelzoo.weights.tables.t5 import MT5, T5, UMT5
 from modelzoo.weights.tables.vit import VIT
 from modelzoo.weights.tables.wav2vec2 import HUBERT, WAV2VEC2
@@ -89,6 +90,7 @@ TABLES = {
         SMOLVLM,
         STABLELM,
         STARCODER2,
+        SWITCH,
         T5,
         UMT5,
         VIT,

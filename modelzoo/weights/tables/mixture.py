@@ -117,6 +117,7 @@ QWEN3_MOE = Table(
         experts.BALANCE,
     ),
     fixed={**FIXED, **experts.FIXED, "qk_norm": True},
+    aliases={"num_local_experts": "num_experts"},  # as transformers 5 writes it
     unused=(*WINDOW, *experts.UNUSED),
     read=_read_qwen,
     write=_write_qwen,

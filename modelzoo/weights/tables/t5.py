@@ -7,6 +7,7 @@ from modelzoo.errors import WeightsError
 from modelzoo.weights.table import (
     ACTIVATIONS,
     Head,
+    Rule,
     Table,
     Value,
     linear,
@@ -27,18 +28,29 @@ def _attention(theirs: str, ours: str) -> tuple:
     return rules(*(linear(f"{theirs}.{their}", f"{ours}/{our}") for their, our in parts.items()))
 
 
-def _layer(side: str, ffn: int) -> tuple:
-    """A layer of the encoder or decoder; its sublayers are numbered, feed-forward last."""
+def _feed_forward(ffn: int) -> tuple[Rule, ...]:
+    return rules(
+        linear(f"{ffn}.DenseReluDense.wi", "ffn/up"),
+        linear(f"{ffn}.DenseReluDense.wi_0", "ffn/gate"),
+        linear(f"{ffn}.DenseReluDense.wi_1", "ffn/up"),
+        linear(f"{ffn}.DenseReluDense.wo", "ffn/down"),
+    )
+
+
+def layer(side: str, ffn: int, feed_forward: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The rules of a layer of the encoder or decoder.
+
+    Args:
+        ffn: number of the feed-forward, the last of its sublayers.
+        feed_forward: the rules of that one.
+    """
     return rules(
         rms_norm("0.layer_norm", "attention_norm"),
         _attention("0.SelfAttention", "attention"),
         rms_norm("1.layer_norm", "cross_attention_norm") if ffn == 2 else (),
         _attention("1.EncDecAttention", "cross_attention") if ffn == 2 else (),
         rms_norm(f"{ffn}.layer_norm", "ffn_norm"),
-        linear(f"{ffn}.DenseReluDense.wi", "ffn/up"),
-        linear(f"{ffn}.DenseReluDense.wi_0", "ffn/gate"),
-        linear(f"{ffn}.DenseReluDense.wi_1", "ffn/up"),
-        linear(f"{ffn}.DenseReluDense.wo", "ffn/down"),
+        feed_forward,
         theirs=f"{side}.block.{{i}}.layer.",
         ours=f"{side}/block_{{i}}/",
     )
@@ -56,12 +68,12 @@ def _stack(side: str) -> tuple:
     )
 
 
-def _heads(name: str) -> dict[str, Head]:
+def heads(name: str) -> dict[str, Head]:
     copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
     return {"seq2seq-lm": Head((name,), copies=dict.fromkeys(copies, "shared.weight"))}
 
 
-def _read(config, names, default: str = "relu") -> dict:
+def read(config, names, default: str = "relu") -> dict:
     kind = config.get("feed_forward_proj", default)
     if kind not in _FEED_FORWARD:
         raise WeightsError(
@@ -92,11 +104,11 @@ def _read_mt5(config, names) -> dict:
     What config.json says of both depends on the version of transformers that wrote it.
     """
     tied = "lm_head.weight" not in names
-    values = _read(config, names, "gated-gelu")
+    values = read(config, names, "gated-gelu")
     return {**values, "tie_embeddings": tied, "scale_logits": False}
 
 
-def _write(values) -> dict:
+def write(values) -> dict:
     kinds = {pair: kind for kind, pair in _FEED_FORWARD.items()}
     kind = kinds.get((values["activation"], values["gated"]))
     if kind is None:
@@ -123,8 +135,8 @@ T5 = Table(
         _stack("decoder"),
         linear("lm_head", "head"),
     ),
-    layer_rules=_layer("encoder", ffn=1),
-    decoder_rules=_layer("decoder", ffn=2),
+    layer_rules=layer("encoder", 1, _feed_forward(1)),
+    decoder_rules=layer("decoder", 2, _feed_forward(2)),
     values=(
         Value("vocab_size", "vocab_size"),
         Value("d_model", "hidden_dim"),
@@ -139,7 +151,7 @@ T5 = Table(
         Value("dropout_rate", "dropout", 0.1),
     ),
     fixed={"relative_each": False},
-    heads=_heads("T5ForConditionalGeneration"),
+    heads=heads("T5ForConditionalGeneration"),
     # A table that old files hold and no model reads.
     aliases={
         "hidden_size": "d_model",
@@ -148,14 +160,14 @@ T5 = Table(
         "head_dim": "d_kv",
     },
     ignored=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
-    read=_read,
-    write=_write,
+    read=read,
+    write=write,
 )
 
 MT5 = replace(
     T5,
     model_type="mt5",
-    heads=_heads("MT5ForConditionalGeneration"),
+    heads=heads("MT5ForConditionalGeneration"),
     read=_read_mt5,
     written_as="t5",
 )
@@ -167,7 +179,7 @@ UMT5 = replace(
     layer_rules=(*T5.layer_rules, *_bias("encoder", "{i}", "_{i}")),
     decoder_rules=(*T5.decoder_rules, *_bias("decoder", "{i}", "_{i}")),
     fixed={"relative_each": True},
-    heads=_heads("UMT5ForConditionalGeneration"),
+    heads=heads("UMT5ForConditionalGeneration"),
     unused=("scalable_attention",),
-    read=partial(_read, default="gated-gelu"),
+    read=partial(read, default="gated-gelu"),
 )
