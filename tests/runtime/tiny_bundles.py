@@ -96,7 +96,7 @@ class Scores(Decoder):
             targets = tf.maximum(target_ids, 0)
             chosen = tf.gather(tf.nn.log_softmax(logits), targets, batch_dims=2)
             best = tf.reduce_max(tf.nn.log_softmax(logits), -1)
-            return {"log_probs": chosen, "behind": best - chosen, **state}
+            return {"log_probs": chosen, "gap": best - chosen, **state}
 
         spec = {"target_ids": tf.TensorSpec((1, 4), tf.int32, "target_ids")}
         return super().signatures() | {

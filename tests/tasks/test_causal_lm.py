@@ -147,7 +147,7 @@ def test_the_signatures_give_the_logits_of_the_full_pass(name):
     chosen = np.take_along_axis(log_probs[:, :4], ids[:, 1:5, None], -1)[..., 0]
     assert "logits" not in found and found["log_probs"].shape == (1, 4)
     assert_near(number(found["log_probs"]), chosen, 1e-4)
-    assert_near(number(found["behind"]), log_probs[:, :4].max(-1) - chosen, 1e-4)
+    assert_near(number(found["gap"]), log_probs[:, :4].max(-1) - chosen, 1e-4)
 
 
 def test_the_state_of_a_signature_is_no_longer_than_the_model():

@@ -26,16 +26,16 @@ class Scoring:
     """
 
     @overload
-    def score(self, text: str, given: str | None = None, *, too_long: str = "refuse") -> Scores: ...
+    def score(self, text: str, given: str | None = None, *, too_long: str = "reject") -> Scores: ...
     @overload
     def score(
         self,
         text: Several[str],
         given: str | Several[str] | None = None,
         *,
-        too_long: str = "refuse",
+        too_long: str = "reject",
     ) -> list[Scores]: ...
-    def score(self, text, given=None, *, too_long: str = "refuse") -> Any:
+    def score(self, text, given=None, *, too_long: str = "reject") -> Any:
         """The log-probability of each token of a text.
 
         A text and what is given are read as one text, so what is scored begins at the first token
@@ -48,7 +48,7 @@ class Scoring:
         Args:
             text: one, or a list of texts.
             given: what stands before it, or the source; for a list one for all, or a list.
-            too_long: what to do with a text longer than the window: "refuse", or "rolling", one
+            too_long: what to do with a text longer than the window: "reject", or "rolling", one
                 window after another (decoders).
 
         Returns:
@@ -56,13 +56,13 @@ class Scoring:
             a list of texts a list of them.
 
         Raises:
-            OverflowTextError: longer than the window, and "refuse".
+            OverflowTextError: longer than the window, and "reject".
             ModelzooError: an empty text, or a model that cannot say.
 
         Example:
             >>> from modelzoo.runtime import load
-            >>> load("gpt.bundle").score(" God", given="In the beginning").total
-            -0.02...
+            >>> load("gpt.bundle").score(" God", given="In the beginning").greedy
+            True
         """
         one = isinstance(text, str)
         texts = [text] if one else list(text)
@@ -101,7 +101,7 @@ class Scoring:
             ' God'
         """
         candidates = check_candidates(candidates)
-        found = self._scores([(query, one) for one in candidates], "refuse", together=True)
+        found = self._scores([(query, one) for one in candidates], "reject", together=True)
         totals = [one.total / (len(one.tokens) if per_token else 1) for one in found]
         shares = softmax(np.array(totals))
         order = np.argsort(-shares, kind="stable")
@@ -147,7 +147,7 @@ class MaskedScoring(Scoring):
     def _scores(
         self, rows: list[tuple[str | None, str]], too_long: str, together: bool = False
     ) -> list[Scores]:
-        if too_long != "refuse":
+        if too_long != "reject":
             raise ModelzooError(
                 f"a masked model reads a text as a whole: too_long cannot be {too_long!r}",
                 next_step="score its sentences one by one",

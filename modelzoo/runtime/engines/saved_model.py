@@ -146,7 +146,7 @@ class SavedModelStepper:
         found = self._run(
             window.scores[token_ids.shape[1]], token_ids, positions, target_ids=target_ids
         )
-        return found["log_probs"].numpy(), found["behind"].numpy()
+        return found["log_probs"].numpy(), found["gap"].numpy()
 
     @property
     def pass_times(self) -> PassTimes:

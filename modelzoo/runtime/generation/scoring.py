@@ -18,7 +18,7 @@ from modelzoo.runtime.generation.prefill import NOTHING, plan_chunks, prefill, s
 
 __all__ = ["TOO_LONG", "Scorer", "Scores"]
 
-TOO_LONG = ("refuse", "rolling")
+TOO_LONG = ("reject", "rolling")
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ class Scorer:
         self._stepper: ScoreStepper | None = None
         self._held: list[int] = []  # the tokens in the state's first slots
 
-    def score(self, ids: Sequence[int], first: int = 1, too_long: str = "refuse") -> Scores:
+    def score(self, ids: Sequence[int], first: int = 1, too_long: str = "reject") -> Scores:
         """Score `ids[first:]`, each after all tokens before it.
 
         Args:
-            too_long: where there are more tokens than the window has room for, "refuse"; or
+            too_long: where there are more tokens than the window has room for, "reject"; or
                 "rolling", one window after another: each token is scored once, the first of a
                 window sees one token before it, and the last window is full.
 
         Raises:
-            OverflowTextError: too many tokens, and "refuse".
+            OverflowTextError: too many tokens, and "reject".
             ModelzooError: no signature that scores, a token outside the vocabulary, no token
                 before the first that is scored, or another word for `too_long`.
         """
@@ -104,7 +104,7 @@ class Scorer:
                 f"expected a token to score and one before it, got {len(ids)} tokens, to score "
                 f"from number {first} on"
             )
-        if limit is not None and len(ids) - 1 > limit and too_long == "refuse":
+        if limit is not None and len(ids) - 1 > limit and too_long == "reject":
             raise OverflowTextError(
                 f"the model reads {limit:,} tokens, and {len(ids) - 1:,} stand before the last one",
                 next_step='shorten the text, or score window after window: too_long="rolling"',

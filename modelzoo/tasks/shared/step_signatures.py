@@ -199,7 +199,7 @@ def _over(step: Callable, state: tuple[str, ...]) -> dict[str, Callable]:
     def score(inputs):
         logits, cache = run(inputs)
         log_probs, behind = token_log_probs(logits, inputs["target_ids"])
-        return {"log_probs": log_probs, "behind": behind, **cache}
+        return {"log_probs": log_probs, "gap": behind, **cache}
 
     return {"prefill": lambda inputs: run(inputs)[1], "decode": decode, "score": score}
 
