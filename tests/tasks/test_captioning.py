@@ -182,7 +182,7 @@ def test_an_image_part_takes_the_weights_of_a_model_of_its_own(tmp_path):
 
 def test_a_captioner_encodes_once_and_a_prefix_is_written_into_the_smallest_cache():
     cross = model("cross-attention").export_signatures(prefill_lengths=(4,))
-    assert list(cross) == ["encode", "prefill_4", "decode"]
+    assert list(cross) == ["encode", "prefill_4", "decode", "verify_4"]
     assert cross["encode"].inputs["images"].shape == (1, 16, 16, 3)
     assert cross["encode"].inputs["images"].dtype == "uint8"
     assert cross["decode"].inputs["cross_k_1"].shape == (1, 2, 16, 8)
@@ -191,7 +191,8 @@ def test_a_captioner_encodes_once_and_a_prefix_is_written_into_the_smallest_cach
         windows=(8, 32), prefill_lengths=(4,)
     )
     # An image of 4 tokens in 8 slots leaves too little room for text.
-    assert list(prefix) == ["prefill_image_32", "prefill_4_32", "decode_32", "prefill_4", "decode"]
+    window = ["prefill_image_32", "prefill_4_32", "decode_32", "verify_4_32"]
+    assert list(prefix) == [*window, "prefill_4", "decode", "verify_4"]
     assert prefix["prefill_image_32"].inputs["positions"].shape == (1, 4)
 
 
