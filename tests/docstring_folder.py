@@ -225,8 +225,8 @@ def _pointer(tokenizer: Tokenizer, says: Sequence[str]) -> dict:
     inputs = {key: ((1, 32), tf.int32) for key in ("token_ids", "padding_mask")}
 
     def read(token_ids, padding_mask):
-        logits = 3.5 * tf.cast(tf.equal(token_ids * padding_mask, word), tf.float32)
-        return {"start_logits": logits, "end_logits": logits * 1.0}
+        here = tf.cast(tf.equal(token_ids * padding_mask, word), tf.float32)
+        return {"start_logits": 3.5 * here, "end_logits": 3.6 * here}
 
     return {"serve": (read, inputs)}
 

@@ -15,6 +15,7 @@ from modelzoo.data.batches import Batches
 from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers.dense import projection
 from modelzoo.layers.feed_forward import activation
+from modelzoo.layers.masks import HIDDEN
 from modelzoo.layers.norms import make_norm
 from modelzoo.recipe import Recipe, override
 from modelzoo.runtime.abilities.answering import OUTPUTS, questions_and_contexts
@@ -172,16 +173,20 @@ class QuestionAnsweringTask(Task):
 
     def batch_options(self, model, options, length: int | None = None) -> dict:
         found = super().batch_options(model, options, length)
-        return {**found, "length": min(found["length"], model.max_length or found["length"])}
+        limit = getattr(model, "max_length", None) or found["length"]
+        return {**found, "length": min(found["length"], limit)}
 
     def batches(self, raw, tokenizer, **options) -> Batches:
         from modelzoo.data import span_batches
 
         return span_batches(raw, tokenizer, stride=self.stride, **options)
 
+    def of_device(self, outputs, x) -> np.ndarray:
+        return np.stack([outputs[name] for name in OUTPUTS], 1)
+
     def evaluate(self, model, batches) -> dict[str, float]:
-        """`loss` (nats), `exact_match` and `f1`, and both of the sentence with most of the
-        question's words (`baseline_…`)."""
+        """`loss` (nats, over the tokens of a window), `exact_match` and `f1`, and both
+        of the sentence with most of the question's words (`baseline_…`)."""
         logits, places = _logits(model, batches)
         answers = []
         rows = zip(batches.owners, batches.windows, logits, strict=True)
@@ -196,6 +201,8 @@ class QuestionAnsweringTask(Task):
             answers.append(found[0].text if found else None)
         examples = batches.examples
         simple = [nearest_sentence(one["question"], one["context"]) for one in examples]
+        padding = np.arange(logits.shape[-1]) >= [[len(one.token_ids)] for one in batches.windows]
+        logits = np.where(padding[:, None], HIDDEN, logits)
         nats = negative_log_likelihood(logits.reshape(-1, logits.shape[-1]), places.reshape(-1))
         return {
             "loss": float(nats.mean()),

@@ -41,6 +41,15 @@ CASES = {
         [{"text": text, "label": ["a", "b"][: n % 3]} for n, text in enumerate(TEXTS)],
         {"max_length": 24, "lengths": ()},
     ),
+    "question-answering": (
+        "bert-tiny-qa",
+        {**ENCODER, "task_options.stride": 2, "task_options.threshold": 0.0},
+        [
+            {"question": "好?", "context": " ".join(TEXTS), "answer": "fine", "start": 2},
+            {"question": "好?", "context": TEXTS[2], "answer": "", "start": ""},
+        ],
+        {"max_length": 24, "lengths": (16,), "batch_sizes": (2,)},
+    ),
     "text-embedding": (
         "minilm-l6",
         ENCODER,
@@ -83,7 +92,8 @@ def made(name: str, changes: dict):
     kind = recipe.table("tokenizer").get("kind", "wordpiece")
     tokens = ENCODER_TOKENS if kind == "wordpiece" else said(recipe.task, "special_tokens")
     tokenizer = train_tokenizer(TEXTS * 3, kind, 600, tokens)
-    sizes = {"vocab_size": tokenizer.vocab_size, "parameters": None, "train.length": 12}
+    length = 24 if recipe.task == "question-answering" else 12
+    sizes = {"vocab_size": tokenizer.vocab_size, "parameters": None, "train.length": length}
     return randomise(
         modelzoo.build(name, compile=False, tokenizer=tokenizer, **{**changes, **sizes})
     )
