@@ -276,8 +276,11 @@ def _check_scheme(examples: list[dict[str, Any]]) -> None:
                 f"{first}: each is read as a span of its own"
             )
     elif any(tag.startswith("B-") for tag in names) and "O" in names:
-        other = next(tag for tag in sorted(names) if tag != "O" and tag[:2] not in ("B-", "I-"))
-        warn(f"the tag {other!r} begins neither with B- nor with I-: all are read as plain tags")
+        other = next(tag for tag in sorted(names) if tag != "O" and not is_bio([tag]))
+        warn(
+            f"the tag {other!r} does not begin with B-TYPE or I-TYPE: all tags are read as plain "
+            "tags"
+        )
 
 
 # === Numbers ===

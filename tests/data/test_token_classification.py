@@ -112,8 +112,9 @@ def test_tags_without_b_are_said_once():
         warnings.simplefilter("error")
         assert tag_names(found) == ("I-X", "I-Y")
         read_tagged([MERKEL])
-    with pytest.warns(UserWarning, match="the tag 'LOC' begins neither with B- nor with I-"):
-        read_tagged([{"words": ["a", "b", "c"], "tags": ["B-X", "LOC", "O"]}])
+    for wrong in ("LOC", "B-"):
+        with pytest.warns(UserWarning, match=f"the tag '{wrong}' does not begin with B-TYPE"):
+            read_tagged([{"words": ["a", "b", "c"], "tags": ["B-X", wrong, "O"]}])
 
 
 def test_tags_are_sorted_with_o_first():
