@@ -646,7 +646,8 @@ def _abilities(
         able.append("score")
     if classifies:
         able.append("classify")
-        able += ["rank"] if logits.shape[1] == 1 else []
+    if logits is not None and classifies and logits.shape[1] == 1:
+        able.append("rank")
     if "serve" in signatures and set(OUTPUTS) <= set(signatures["serve"].outputs):
         able.append("answer")
     if logits is not None and len(logits.shape) == 3 and "mask" in tokenizer.roles:

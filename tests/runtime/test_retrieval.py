@@ -9,7 +9,7 @@ from modelzoo.cli import search
 from modelzoo.errors import MissingDependencyError, ModelzooError
 from modelzoo.runtime.search import retrieval
 from modelzoo.runtime.search.index import Hit, Passage
-from modelzoo.runtime.text.words import words
+from modelzoo.runtime.text.keywords import keywords
 
 TEXTS = ["the cat sat", "a dog and a cat", "今天 天气 好", "nothing of it"]
 PASSAGES = [Passage(text, f"a.txt:{n}") for n, text in enumerate(TEXTS)]
@@ -36,10 +36,10 @@ def test_vectors_alone_count_no_words(monkeypatch):
 def test_words_are_scored_as_bm25_is_defined():
     pytest.importorskip("bm25s")
     query = "cat 天"
-    known = [words(text) for text in TEXTS]
+    known = [keywords(text) for text in TEXTS]
     length = np.mean([len(some) for some in known])
     expected = np.zeros(len(TEXTS))
-    for word in words(query):
+    for word in keywords(query):
         there = sum(word in some for some in known)
         weight = np.log(1 + (len(TEXTS) - there + 0.5) / (there + 0.5))
         for n, some in enumerate(known):

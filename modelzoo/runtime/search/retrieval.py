@@ -9,7 +9,7 @@ import numpy as np
 
 from modelzoo.errors import ModelzooError, nearest, require
 from modelzoo.runtime.search.index import Hit, Index, Passage
-from modelzoo.runtime.text.words import words
+from modelzoo.runtime.text.keywords import keywords
 
 if TYPE_CHECKING:
     from modelzoo.runtime.abilities.protocols import Labels
@@ -75,11 +75,11 @@ def keyword_scores(query: str, texts: Sequence[str]) -> np.ndarray:
     Chinese and Japanese characters count as words.
     """
     bm25 = require("bm25s", "search").BM25()
-    known = [words(text) for text in texts]
+    known = [keywords(text) for text in texts]
     if not any(known):
         return np.zeros(len(texts))
     bm25.index(known, show_progress=False)
-    asked = [word for word in words(query) if word in bm25.vocab_dict]
+    asked = [word for word in keywords(query) if word in bm25.vocab_dict]
     return np.asarray(bm25.get_scores(asked), float) if asked else np.zeros(len(texts))
 
 

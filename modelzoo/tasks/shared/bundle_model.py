@@ -53,7 +53,7 @@ class BundleModel:
                 where=bundle.bundle.directory,
                 next_step="measure the model directory that it was exported from",
             )
-        base = "serve" if "serve" in signatures else bundle.embedding_signature
+        base = "serve" if "serve" in signatures else bundle.embedding_signature or ""
         if base in signatures and "token_ids" in signatures[base].inputs:
             longest = sizes_of(signatures, base)[-1].length
         elif "encode" in signatures and "token_ids" in signatures["encode"].inputs:
