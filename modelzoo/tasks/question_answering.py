@@ -182,7 +182,8 @@ class QuestionAnsweringTask(Task):
         return span_batches(raw, tokenizer, stride=self.stride, **options)
 
     def of_device(self, outputs, x) -> np.ndarray:
-        return np.stack([outputs[name] for name in OUTPUTS], 1)
+        """The logits of the start and of the end."""
+        return np.stack([outputs[name] for name in OUTPUTS], axis=1)
 
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats, over the tokens of a window), `exact_match` and `f1`, and both

@@ -58,7 +58,7 @@ class BundleModel:
             longest = sizes_of(signatures, base)[-1].length
         elif "encode" in signatures and "token_ids" in signatures["encode"].inputs:
             longest = min(longest or 2**31, signatures["encode"].inputs["token_ids"].shape[1])
-        self.backbone = SimpleNamespace(max_length=longest)
+        self.max_length, self.backbone = longest, SimpleNamespace(max_length=longest)
         self._made: dict[str, Any] = {}
 
     def need_tokenizer(self) -> Any:
@@ -123,8 +123,10 @@ class BundleModel:
             x = {"segment_ids": np.zeros_like(x["token_ids"]), **x}
             mask = x.get("padding_mask", np.ones_like(x["token_ids"]))
             sizes = sizes_of(signatures, base)
-            calls = plan_calls(sizes, [_ends(row) for row in mask])
             of_tokens = self._of_tokens(sizes)
+            # What is said of the padding counts where it is said of each token.
+            length = mask.shape[1] if of_tokens else 0
+            calls = plan_calls(sizes, [length or _ends(row) for row in mask])
         else:
             calls, of_tokens = [(Size(0, 1, base), [row]) for row in range(count)], set()
         found: dict[str, np.ndarray] = {}
@@ -147,7 +149,7 @@ class BundleModel:
         return {
             key
             for key, first in infos[0][1].items()
-            if (len(first.shape) > 2 or several)
+            if (len(first.shape) > 2 or several or key != "logits")
             and all(outputs[key].shape[1:2] == (size.length,) for size, outputs in infos)
         }
 
