@@ -69,3 +69,19 @@ def test_a_bart_that_begins_with_another_token_is_rejected(tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "decoder_start_token_id": 0}))
     with pytest.raises(WeightsError, match="decoder_start_token_id = 0"):
         modelzoo.build(folder, compile=False)
+
+
+@pytest.mark.parametrize("kind", ["Bert", "ModernBert"])
+def test_a_cross_encoder_scores_as_theirs_and_goes_back(kind, tmp_path):
+    made = {**(_MODERN if kind == "ModernBert" else _BERT), "num_labels": 1}
+    theirs = reference(f"{kind}ForSequenceClassification", f"{kind}Config", made)
+    theirs.config.sentence_transformers = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
+    ours = modelzoo.build(saved(theirs, tmp_path / "theirs"), compile=False)
+    assert ours.recipe.task == "reranking"
+    x = ids(3, 9)
+    with torch.no_grad():
+        wanted = theirs(input_ids=long(x)).logits.numpy()
+    got = number(ours({"token_ids": x}))
+    assert got.shape == (3, 1)
+    assert note(theirs, np.abs(got - wanted).max()) < 1e-4
+    assert_same_weights(write_checkpoint(ours, tmp_path / "ours"), theirs)
