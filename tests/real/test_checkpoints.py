@@ -118,6 +118,8 @@ ENCODERS = {
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", {**_BERT, **_MODERN}),
     "modernbert alone": ("ModernBertModel", "ModernBertConfig", {**_BERT, **_MODERN}),
 }
+_SWITCH = {**_T5, "num_experts": 3, "expert_capacity": N}  # room for every token, as ours have
+_SWITCH |= {"num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1}
 SEQ2SEQ = {
     "t5": ("T5ForConditionalGeneration", "T5Config", _T5),
     "t5 v1.1": (
@@ -126,6 +128,7 @@ SEQ2SEQ = {
         {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     ),
     "bart": ("BartForConditionalGeneration", "BartConfig", _BART),
+    "switch": ("SwitchTransformersForConditionalGeneration", "SwitchTransformersConfig", _SWITCH),
 }
 
 

@@ -47,8 +47,10 @@ def _write_mixtral(values) -> dict:
     windows = write_windows(values)
     if len(set(windows["layer_types"])) > 1:
         raise WeightsError("a mixtral has a sliding window in every layer or in none")
-    window = windows["sliding_window"]
-    return {**write_heads(values), **write_rotary(values), "sliding_window": window}
+    heads, window = write_heads(values), windows["sliding_window"]
+    if values["head_dim"] * values["num_heads"] == values["hidden_dim"]:
+        del heads["head_dim"]  # as in the published files
+    return {**heads, **write_rotary(values), "sliding_window": window}
 
 
 def _read_qwen(config, names) -> dict:
