@@ -72,4 +72,4 @@ class RankAbility(Ability, MaskedScoring):
         scores = np.array(logits)[:, 0]
         check_numbers(scores, "the model's answer")
         order, shares = np.argsort(-scores, kind="stable")[:top], sigmoid(scores)
-        return [(candidates[n], float(shares[n])) for n in order]
+        return [(str(candidates[n]), float(shares[n])) for n in order]
