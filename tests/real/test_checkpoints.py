@@ -119,7 +119,7 @@ ENCODERS = {
     "modernbert alone": ("ModernBertModel", "ModernBertConfig", {**_BERT, **_MODERN}),
 }
 _SWITCH = {**_T5, "num_experts": 3, "expert_capacity": N}  # room for every token, as ours have
-_SWITCH |= {"num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1}
+_SWITCH |= {"num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1, "num_decoder_layers": L}
 SEQ2SEQ = {
     "t5": ("T5ForConditionalGeneration", "T5Config", _T5),
     "t5 v1.1": (
