@@ -45,6 +45,7 @@ COMMANDS = (
     Command("run", "modelzoo.cli.run", "one input through a model or a bundle", "make"),
     Command("weights", "modelzoo.cli.weights", "write a checkpoint that others open", "make"),
     Command("search", "modelzoo.cli.search", "the passages nearest in meaning to a query", "make"),
+    Command("answer", "modelzoo.cli.answer", "a question, answered from your texts", "make"),
     Command("export", "modelzoo.cli.export", "a model becomes a bundle for a device", "ship"),
     Command("verify", "modelzoo.cli.verify", "does the bundle answer as the model does", "ship"),
     Command("bench", "modelzoo.cli.bench", "latency, memory and size of a bundle", "ship"),

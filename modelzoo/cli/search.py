@@ -105,7 +105,7 @@ def search_texts(args: argparse.Namespace, model, able: tuple[str, ...]) -> tupl
 
     if "embed" not in able:
         raise ModelzooError(
-            f"this model ({_task(model)}) does not embed text",
+            f"this model ({task_of(model)}) does not embed text",
             where=args.model,
             next_step="take one of the task text-embedding, such as minilm-l6",
         )
@@ -143,14 +143,7 @@ def _check(args: argparse.Namespace) -> None:
     """What can be checked before a model is loaded."""
     if args.method != "vectors":
         require("bm25s", "search")
-    if not args.query.strip():
-        raise ModelzooError("the query is empty", next_step="say what to look for")
-    if args.top < 1:
-        raise ModelzooError(f"--top must be 1 or more, not {args.top}")
-    path = Path(args.path)
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
-        what = "is empty" if path.exists() else "does not exist"
-        raise DataError(f"{path} {what}", next_step="--in takes a folder or a file of texts")
+    check_texts(args.path, args.query, args.top)
     if args.sheet:
         sheet = Path(args.sheet)
         if sheet.suffix.lower() != ".png" or sheet.is_dir():
@@ -163,6 +156,22 @@ def _check(args: argparse.Namespace) -> None:
             raise OutputError(f"--index takes a file that ends in .npz, not {index}")
         if not index.parent.is_dir():
             raise OutputError(f"there is no folder {index.parent}", next_step="make it first")
+
+
+def check_texts(place: str, query: str, top: int) -> None:
+    """
+    Raises:
+        ModelzooError: an empty query, or no number of answers.
+        DataError: nothing at the place, or an empty file.
+    """
+    if not query.strip():
+        raise ModelzooError("the query is empty", next_step="say what to look for")
+    if top < 1:
+        raise ModelzooError(f"--top must be 1 or more, not {top}")
+    path = Path(place)
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        what = "is empty" if path.exists() else "does not exist"
+        raise DataError(f"{path} {what}", next_step="--in takes a folder or a file of texts")
 
 
 # === The model ===
@@ -181,7 +190,7 @@ def open_embedder(
     model, able = open_model(path, threads, trust=trust)
     if not any(name.startswith("embed") for name in able):
         raise ModelzooError(
-            f"this model ({_task(model)}) does not embed text",
+            f"this model ({task_of(model)}) does not embed text",
             where=path,
             next_step="take one of the task text-embedding, such as minilm-l6",
         )
@@ -199,14 +208,15 @@ def open_reranker(path: str, trust: bool = False) -> Any:
     model, able = open_model(path, None, trust=trust)
     if "rank" not in able:
         raise ModelzooError(
-            f"this model ({_task(model)}) does not put texts in order",
+            f"this model ({task_of(model)}) does not put texts in order",
             where=path,
             next_step="take one of the task reranking, such as bert-tiny-reranker",
         )
     return model
 
 
-def _task(model) -> str:
+def task_of(model) -> str:
+    """Of a Keras model or a bundle, for messages."""
     recipe = getattr(model, "recipe", None)
     return recipe.task if recipe else getattr(model, "task", type(model).__name__)
 
