@@ -111,6 +111,19 @@ def _write_bundles(folder: Path) -> None:
         _pointer,
     )
     _write(
+        folder / "nli.bundle",
+        "text-classification",
+        ["It rained. This text is about weather.", "sport"],
+        lambda tokenizer, _: _chooser(tokenizer, " weather", [0, 0, 3.5], [0, 0, 0]),
+        labels=["contradiction", "neutral", "entailment"],
+    )
+    _write(
+        folder / "reranker.bundle",
+        "reranking",
+        ["What do cats eat? Cats eat fish.", "It rained."],
+        lambda tokenizer, _: _chooser(tokenizer, " fish", [3.5], [-4]),
+    )
+    _write(
         folder / "clip.bundle",
         "contrastive",
         ["a photo of a cat", "a photo of a dog"],
@@ -227,6 +240,21 @@ def _pointer(tokenizer: Tokenizer, says: Sequence[str]) -> dict:
     def read(token_ids, padding_mask):
         here = tf.cast(tf.equal(token_ids * padding_mask, word), tf.float32)
         return {"start_logits": 3.5 * here, "end_logits": 3.6 * here}
+
+    return {"serve": (read, inputs)}
+
+
+def _chooser(tokenizer: Tokenizer, text: str, there: list, absent: list) -> dict:
+    """One answer to what has a word, which is one token, and another to what has not."""
+    (word,) = tokenizer.encode(text)
+    inputs = {key: ((1, 32), tf.int32) for key in ("token_ids", "padding_mask")}
+
+    def read(token_ids, padding_mask):
+        has = tf.reduce_max(tf.cast(tf.equal(token_ids * padding_mask, word), tf.float32))
+        return {
+            "logits": has * tf.constant([there], tf.float32)
+            + (1 - has) * tf.constant([absent], tf.float32)
+        }
 
     return {"serve": (read, inputs)}
 

@@ -53,6 +53,7 @@ class RankAbility(Ability, MaskedScoring):
             ModelzooError: no candidate, or an empty one; a bundle that does not rank.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("reranker.bundle").rank("What do cats eat?", ["It rained.", "Cats eat fish."])
             [('Cats eat fish.', 0.97...), ('It rained.', 0.01...)]
         """

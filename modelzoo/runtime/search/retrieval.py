@@ -43,7 +43,7 @@ def retrieve(
     Example:
         >>> passages = [Passage("a dog", "a.txt:1"), Passage("a red car", "a.txt:2")]
         >>> [hit.passage.text for hit in retrieve("red dog", passages, vectors=None, method="bm25")]
-        ['a red car', 'a dog']
+        ['a dog', 'a red car']
     """
     if method not in METHODS:
         raise ModelzooError(
