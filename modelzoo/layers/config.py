@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from modelzoo.errors import RecipeError, check_choice, nearest
-from modelzoo.layers.experts_config import ExpertsConfig
+from modelzoo.recipe.experts import ExpertsConfig
 
 NORMS = ("layer", "rms", "rms_unit_offset")
 NORM_POSITIONS = ("pre", "post", "sandwich", "output")

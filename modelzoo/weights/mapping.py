@@ -10,9 +10,9 @@ import numpy as np
 
 from modelzoo import registry
 from modelzoo.errors import WeightsError
-from modelzoo.layers.experts_config import ExpertsConfig
 from modelzoo.recipe import Recipe
 from modelzoo.recipe.composition import parts_of
+from modelzoo.recipe.experts import ExpertsConfig
 from modelzoo.recipe.schema import defaults, validate_against
 from modelzoo.weights.table import Rule
 from modelzoo.weights.tables.shared.rotary import shortest_period

@@ -20,9 +20,9 @@ from modelzoo.layers.backend.segments import segment_matmul
 from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.experts import Experts
-from modelzoo.layers.experts_config import ExpertsConfig
 from modelzoo.layers.feed_forward import FeedForward
 from modelzoo.layers.stack import TransformerStack
+from modelzoo.recipe.experts import ExpertsConfig
 from tests.plugin_site import ROOT
 
 tf = pytest.importorskip("tensorflow")
