@@ -54,7 +54,7 @@ def test_bundles_list_beside_the_recipes_and_the_package_is_not_imported(site):
     assert done.returncode == 0 and done.stderr == ""
     lines = [line.split() for line in done.stdout.splitlines()[1:]]
     assert [line[0] for line in lines] == ["acme/emoji", "acme/poems"]
-    assert lines[0][1:] == ["causal-lm", "1.23K", "(ready", "to", "run)", "writes", "on"]
+    assert lines[0][1:] == ["causal-lm", "1.23K", "yes", *["(ready", "to", "run)", "writes", "on"]]
     (first, _) = json.loads(site.modelzoo("list", "--json").stdout)
     assert first["kind"] == "bundle" and first["plugin"] == "modelzoo-acme 0.2.1"
 

@@ -60,7 +60,7 @@ def test_a_jax_user_exports_a_live_model(exported):
 def test_verify_checks_a_bundle_by_itself(exported, capfd):
     assert cli.main(["verify", str(exported / "toy.bundle")]) == 0
     out, err = capfd.readouterr()
-    assert "sound; 4 files have their hashes, and decode, prefill_2 run" in out
+    assert "sound; 4 files have their hashes, and decode, prefill_2, score_32 run" in out
     assert err == ""
 
 

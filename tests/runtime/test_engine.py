@@ -60,12 +60,13 @@ def test_state_stays_in_one_buffer_for_input_and_output(decoder):
     stepper.decode(one, np.array([[2]], np.int32))
     stepper.prefill(np.array([[1, 2, 3, 4]], np.int32), np.array([[3, 4, 5, 6]], np.int32))
     assert len(stepper._calls) == 2
-    for name, (_, ids, places, ins, outs) in stepper._calls.items():
+    for name, (_, given, ins, outs) in stepper._calls.items():
         info = decoder.signatures[name]
         for key in stepper.window.state:
             assert ins[list(info.inputs).index(key)] is outs[list(info.outputs).index(key)]
             assert ins[list(info.inputs).index(key)] is stepper._state[key]
-        assert ids in ins and places in ins
+        ids, places, *others = given
+        assert ids in ins and places in ins and others == [None]
     keys = stepper.read_state()["kv_cache_k_0"][0, 0]
     assert np.flatnonzero(keys.any(axis=1)).tolist() == [2, 3, 4, 5, 6]  # what was written
 

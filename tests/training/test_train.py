@@ -286,7 +286,7 @@ def test_a_training_that_diverges_stops_and_keeps_nothing_of_it(tmp_path):
 def test_labels_are_those_of_the_data(tmp_path):
     reviews = [*small.REVIEWS, ("a film", "so-so")] * 4
     figures = run(tmp_path / "m", reviews, name="bert-tiny-classifier", **{"train.steps": 2})
-    assert set(figures) == {"loss", "accuracy", "f1", "examples"}
+    assert set(figures) == {"loss", "accuracy", "f1", "ece", "examples"}
     model = modelzoo.load(tmp_path / "m")
     assert read_lock(tmp_path / "m")[0].table("task_options")["labels"] == ["bad", "good", "so-so"]
     assert {label for label, _ in model.classify("a fine film")} == {"bad", "good", "so-so"}

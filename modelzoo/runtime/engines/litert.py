@@ -214,8 +214,8 @@ class LiteRTStepper:
         self._run(name, token_ids, positions, target_ids)
         infos = self._engine.signatures[name].outputs
         outs = dict(zip(infos, self._calls[name][-1], strict=True))
-        log_probs, behind = (_read(outs[key], infos[key]) for key in ("log_probs", "gap"))
-        return log_probs, behind
+        log_probs, gap = (_read(outs[key], infos[key]) for key in ("log_probs", "gap"))
+        return log_probs, gap
 
     @property
     def pass_times(self) -> PassTimes:
