@@ -100,7 +100,7 @@ class ExpertsConfig:
             >>> ExpertsConfig.of({"count": 4, "top_k": 1}).top_k
             1
         """
-        if isinstance(table, cls):
+        if isinstance(table, ExpertsConfig):
             return table
         known = [field.name for field in fields(cls)]
         for key in table:

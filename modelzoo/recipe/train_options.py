@@ -129,9 +129,15 @@ class TrainOptions:
             )
         return self.warmup_steps or round(self.warmup * updates)
 
-    def length_for(self, model, length: int | None = None) -> int:
-        """Tokens of a row for this model: `length`, if it is given."""
+    def length_for(self, model, length: int | None = None, usual: object = None) -> int:
+        """Tokens of a row for this model: `length`, if it is given.
+
+        Args:
+            usual: the length that the task brings; rows are shorter where a model reads less.
+        """
         longest = model.backbone.max_length
+        if length is None and self.length == usual and longest is not None:
+            length = min(self.length or 512, longest)
         length = length or self.length or min(longest or 256, 512)
         if longest is not None and length > longest:
             raise RecipeError(

@@ -252,7 +252,7 @@ class Task(Profile):
         """What `batches` must know of the model: `length` of a text, `processing` of media."""
         found = {}
         if self.reads_text:
-            found["length"] = options.length_for(model, length)
+            found["length"] = options.length_for(model, length, self.fine_tuning.get("length"))
         if self.media:
             found["processing"] = model.processing()
         return found

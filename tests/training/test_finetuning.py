@@ -387,6 +387,16 @@ class Noting(keras.callbacks.Callback):
         self.calls.append("end")
 
 
+def test_rows_of_the_tasks_length_are_cut_to_what_a_model_reads():
+    changes = {"max_length": 24, "train.length": 128}
+    model = small.build("bert-tiny", task="text-classification", **changes)
+    assert train_options(model.recipe).length == 128
+    inputs, *_ = modelzoo.dataset(model, REVIEWS, batch_size=2)[0]
+    assert inputs["token_ids"].shape == (2, 24)
+    with pytest.raises(RecipeError, match="rows of 32 tokens are longer"):
+        modelzoo.dataset(model, REVIEWS, batch_size=2, length=32)
+
+
 def test_callbacks_see_one_training(tmp_path):
     noting, changes = Noting(), {"train.steps": 5, "train.checkpoint_steps": 2}
     run(tmp_path / "m", REVIEWS, name=CLASSIFIER, given={"callbacks": [noting]}, **changes)

@@ -102,7 +102,7 @@ def test_an_encoder_without_a_pooler_reads_both_ways_and_a_decoder_does_not():
 def test_raw_data_is_refused_with_the_way_on():
     with pytest.raises(DataError, match="does not read raw data") as caught:
         modelzoo.dataset(modelzoo.build("kerashub/BertTextClassifier"), ["a text"])
-    assert "task=text-classification" in caught.value.next_step
+    assert "--task text-classification" in caught.value.next_step
 
 
 def test_a_task_that_kerashub_does_not_have_is_refused():
