@@ -6,8 +6,8 @@ Small models of eight families train ten steps, once with the shared trace of
 `modelzoo.layers.backend.shared_trace` and once without, on one device, on two replicas, with half
 of the blocks frozen, with LoRA on dense layers, in bfloat16 and compiled with XLA. Each figure is
 the largest difference: of the gradients' norms in the first step and of all weights after the last
-step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in bfloat16. bfloat16 and XLA
-also move the figures without sharing: each of those rows states how far, and as much is allowed.
+step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in bfloat16; bfloat16 and XLA
+move the figures without sharing too, and as much is allowed where it is more.
 """
 
 from __future__ import annotations
