@@ -6,8 +6,9 @@ Small models of eight families train ten steps, once with the shared trace of
 `modelzoo.layers.backend.shared_trace` and once without, on one device, on two replicas, with half
 of the blocks frozen, with LoRA on dense layers, in bfloat16 and compiled with XLA. Each figure is
 the largest difference: of the gradients' norms in the first step and of all weights after the last
-step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in bfloat16; bfloat16 and XLA
-move the figures without sharing too, and as much is allowed where it is more.
+step. It ends with 1 where a difference is larger than 1e-6, or 1e-2 in bfloat16. bfloat16 and XLA
+move the figures without sharing too: each of the two that are compared by so much, so twice as much
+is allowed where it is more.
 """
 
 from __future__ import annotations
@@ -218,7 +219,7 @@ def main() -> int:
         for context in CONTEXTS:
             row = compare(family, context)
             own = row.get("without sharing, from one device", 0)
-            allowed = max(LIMITS.get(context, 1e-6), own)
+            allowed = max(LIMITS.get(context, 1e-6), 2 * own)
             worst = max(value for key, value in row.items() if key.endswith("difference"))
             same = row["weights without a gradient"] == row["the same without sharing"]
             bad = bad or not worst <= allowed or not same
