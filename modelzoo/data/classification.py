@@ -8,7 +8,7 @@ import numpy as np
 
 from modelzoo.data.batches import Batch, Batches
 from modelzoo.data.lengths import check_lengths
-from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.data.packing import FramedRows, encode_texts
 from modelzoo.data.raw import CLASSIFICATION, read_examples, without_labels
 from modelzoo.errors import DataError, nearest
 
@@ -56,27 +56,21 @@ def classification_batches(
     """
     first, second, found = _columns(examples, unlabelled, problem_type)
     names, classes = targets_of(found, labels, unlabelled, problem_type)
-    tokens, segments = framed_texts(tokenizer, first, second, length, truncate)
-    if trim:
-        length = min(length, -(-max(map(len, tokens)) // 8) * 8)
-    token_rows, segment_rows = Ragged(tokens), Ragged(segments)
-    padding = tokenizer.roles.get("pad", 0)
+    framed = framed_texts(tokenizer, first, second, length, truncate)
+    texts = FramedRows(*framed, tokenizer, length, trim)
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        token_ids, mask = token_rows.padded(rows, length, padding)
-        segment_ids, _ = segment_rows.padded(rows, length, 0)
-        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
-        return x, *labelled(classes, rows)
+        return texts.inputs(rows), *labelled(classes, rows)
 
     return Batches(
         make,
-        num_rows=len(tokens),
+        num_rows=len(texts),
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
         labels=names,
         unlabelled=unlabelled,
-        length=length,
+        length=texts.length,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-__all__ = ["PADDING", "Ragged", "encode_texts", "pack_tokens", "windows_of"]
+__all__ = ["PADDING", "FramedRows", "Ragged", "encode_texts", "pack_tokens", "windows_of"]
 
 PADDING = -1  # in windows: no token here. Never reaches a model.
 
@@ -44,6 +44,41 @@ class Ragged:
             return np.full(index.shape, padding, np.int32)
         safe = np.clip(index, 0, self.values.size - 1)
         return np.where(mask, self.values[safe], np.int32(padding))
+
+
+class FramedRows:
+    """Framed texts as the inputs of an encoder, padded to one length.
+
+    Args:
+        tokens, segments: ids of each row.
+        length: T.
+        trim: T is at most the length of the longest row, rounded up to a multiple of 8.
+
+    Attributes:
+        length: T.
+    """
+
+    def __init__(
+        self,
+        tokens: Iterable[Sequence[int]],
+        segments: Iterable[Sequence[int]],
+        tokenizer,
+        length: int,
+        trim: bool,
+    ):
+        self._tokens, self._segments = Ragged(tokens), Ragged(segments)
+        self._padding = tokenizer.roles.get("pad", 0)
+        longest = int(self._tokens.lengths.max(initial=1))
+        self.length = min(length, -(-longest // 8) * 8) if trim else length
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def inputs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Of some rows: `token_ids`, `segment_ids` (B, T) int32 and `padding_mask` (B, T) bool."""
+        token_ids, mask = self._tokens.padded(rows, self.length, self._padding)
+        segment_ids, _ = self._segments.padded(rows, self.length, 0)
+        return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
 
 
 def pack_tokens(documents: Iterable[Sequence[int]], length: int, eos: int) -> np.ndarray:

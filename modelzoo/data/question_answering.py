@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.data.batches import Batch, Batches
-from modelzoo.data.packing import Ragged
+from modelzoo.data.packing import FramedRows
 from modelzoo.data.raw import ANSWERED, read_examples
 from modelzoo.errors import DataError, OverflowTextError
 from modelzoo.runtime.text.spans import DEFAULTS, Context, Window, read_contexts, windows
@@ -81,18 +81,13 @@ def span_batches(
         rows += own
         owners += [number] * len(own)
         places += [_place_in(window, span) for window in own]
-    tokens = Ragged([window.token_ids for window in rows])
-    segments = Ragged([window.segment_ids for window in rows])
+    tokens = [window.token_ids for window in rows]
+    segments = [window.segment_ids for window in rows]
+    framed = FramedRows(tokens, segments, tokenizer, length, trim)
     spans = np.array(places, np.int32)
-    if trim:
-        length = min(length, -(-int(tokens.lengths.max(initial=1)) // 8) * 8)
-    padding = tokenizer.roles.get("pad", 0)
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        token_ids, mask = tokens.padded(rows, length, padding)
-        segment_ids, _ = segments.padded(rows, length, 0)
-        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
-        return x, spans[rows], np.ones((len(rows), 2), np.float32)
+        return framed.inputs(rows), spans[rows], np.ones((len(rows), 2), np.float32)
 
     batches = SpanBatches(
         make,
@@ -100,7 +95,7 @@ def span_batches(
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
-        length=length,
+        length=framed.length,
     )
     batches.examples, batches.windows, batches.owners = found, rows, np.array(owners)
     batches.contexts = [known[one["context"]] for one in found]

@@ -6,7 +6,7 @@ import numpy as np
 
 from modelzoo.data.batches import Batch, Batches
 from modelzoo.data.classification import framed_texts
-from modelzoo.data.packing import Ragged
+from modelzoo.data.packing import FramedRows
 from modelzoo.data.raw import RERANKING, read_examples, without_labels
 from modelzoo.errors import DataError
 from modelzoo.runtime.text.keywords import keywords
@@ -84,31 +84,29 @@ def reranking_batches(
         OverflowTextError: a pair is longer, and `truncate` is off.
     """
     queries, texts, scores = reranking_pairs(examples, unlabelled)
-    tokens, segments = framed_texts(tokenizer, queries, texts, length, truncate)
-    if trim:
-        length = min(length, -(-max(map(len, tokens)) // 8) * 8)
-    token_rows, segment_rows = Ragged(tokens), Ragged(segments)
-    padding = tokenizer.roles.get("pad", 0)
+    framed = framed_texts(tokenizer, queries, texts, length, truncate)
+    pairs = FramedRows(*framed, tokenizer, length, trim)
     targets = np.array(scores, np.float32)[:, None]
 
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        token_ids, mask = token_rows.padded(rows, length, padding)
-        segment_ids, _ = segment_rows.padded(rows, length, 0)
-        x = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
+        x = pairs.inputs(rows)
         if unlabelled:
             return x, None, None
         return x, targets[rows], np.ones(len(rows), np.float32)
 
     batches = Batches(
         make,
-        num_rows=len(tokens),
+        num_rows=len(pairs),
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
         unlabelled=unlabelled,
-        length=length,
+        length=pairs.length,
     )
     batches.groups = np.unique(queries, return_inverse=True)[1]
-    pairs = zip(queries, texts, strict=True)
-    batches.baseline = np.array([len({*keywords(q)} & {*keywords(t)}) for q, t in pairs], float)
+    shared = [
+        len({*keywords(query)} & {*keywords(text)})
+        for query, text in zip(queries, texts, strict=True)
+    ]
+    batches.baseline = np.array(shared, float)
     return batches

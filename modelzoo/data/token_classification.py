@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.data.batches import Batch, Batches
-from modelzoo.data.packing import Ragged, encode_texts
+from modelzoo.data.packing import FramedRows, Ragged, encode_texts
 from modelzoo.data.raw import TAGS, describe, read_examples
 from modelzoo.errors import DataError, nearest, warn
 from modelzoo.runtime.text.words import (
@@ -81,16 +81,13 @@ def token_classification_batches(
             rows.append((ids, segments, y, counts))
     if len(rows) > len(examples):
         warn(f"some texts are longer than {length} tokens: they are read in {len(rows):,} parts")
-    if trim:
-        length = min(length, -(-max(len(row[0]) for row in rows) // 8) * 8)
-    columns = [Ragged(column) for column in zip(*rows, strict=True)]
-    padding = tokenizer.roles.get("pad", 0)
+    tokens, segments, *targets = zip(*rows, strict=True)
+    texts = FramedRows(tokens, segments, tokenizer, length, trim)
+    columns = [Ragged(column) for column in targets]
 
     def make(chosen: np.ndarray, generator: np.random.Generator) -> Batch:
-        token_ids, mask = columns[0].padded(chosen, length, padding)
-        segments, y, counts = (one.padded(chosen, length, 0)[0] for one in columns[1:])
-        x = {"token_ids": token_ids, "segment_ids": segments, "padding_mask": mask}
-        return x, y, counts.astype(np.float32)
+        y, counts = (one.padded(chosen, texts.length, 0)[0] for one in columns)
+        return texts.inputs(chosen), y, counts.astype(np.float32)
 
     batches = TaggedBatches(
         make,
@@ -99,7 +96,7 @@ def token_classification_batches(
         seed=seed,
         shuffle=shuffle,
         labels=names,
-        length=length,
+        length=texts.length,
     )
     batches.sentences = [example["words"] for example in examples]
     return batches
