@@ -99,8 +99,8 @@ class MaskedLM(MaskedScoring, Answers, TaskModel):
         score = self.compile_once("masked scores", lambda: compiled(self._masked_scores, self))
         tensors = (int_tensor(inputs[key]) for key in _MASKED)
         found = score(int_tensor(np.pad(targets, spare[0])[:, None]), *tensors)
-        log_probs, behind = (ops.convert_to_numpy(one)[: len(copies), 0] for one in found)
-        return log_probs, behind
+        log_probs, gap = (ops.convert_to_numpy(one)[: len(copies), 0] for one in found)
+        return log_probs, gap
 
     def _masked_scores(self, target_ids, *tensors) -> tuple:
         inputs = dict(zip(_MASKED, tensors, strict=True))

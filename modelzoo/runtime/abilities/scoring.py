@@ -172,9 +172,9 @@ class MaskedScoring(Scoring):
             copies = np.tile(np.array(framed, np.int32), (len(places), 1))
             copies[np.arange(len(places)), places] = tokenizer.role("mask")
             own = tuple(ids[first:])
-            log_probs, behind = self._masked(copies, segments, places, np.array(own, np.int32))
+            log_probs, gap = self._masked(copies, segments, places, np.array(own, np.int32))
             check_numbers(log_probs, "the log-probabilities")
-            found.append(Scores(own, tuple(log_probs.tolist()), tuple((behind <= 0).tolist())))
+            found.append(Scores(own, tuple(log_probs.tolist()), tuple((gap <= 0).tolist())))
         return found
 
     def _scoring_tokenizer(self) -> Tokenizer:

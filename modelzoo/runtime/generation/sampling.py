@@ -29,8 +29,8 @@ def log_prob(logits: np.ndarray, token: int) -> tuple[float, float]:
     """
     logits = logits.astype(np.float64)
     best = logits.max()
-    behind = float(best - logits[token])
-    return -behind - math.log(np.exp(logits - best).sum()), behind
+    gap = float(best - logits[token])
+    return -gap - math.log(np.exp(logits - best).sum()), gap
 
 
 class SamplingOptions(TypedDict, total=False):

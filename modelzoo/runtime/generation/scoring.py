@@ -113,9 +113,9 @@ class Scorer:
             self._window(ids[begin:end], own - begin)
             for begin, own, end in windows(len(ids), first, limit)
         ]
-        log_probs, behind = np.concatenate(found, axis=1)
+        log_probs, gap = np.concatenate(found, axis=1)
         check_numbers(log_probs, "the log-probabilities")
-        return Scores(tuple(ids[first:]), tuple(log_probs.tolist()), tuple((behind <= 0).tolist()))
+        return Scores(tuple(ids[first:]), tuple(log_probs.tolist()), tuple((gap <= 0).tolist()))
 
     def _window(self, ids: list[int], first: int) -> np.ndarray:
         """(2, len(ids) - first): log-probabilities, and what they lack, in one window."""

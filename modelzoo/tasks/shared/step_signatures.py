@@ -198,8 +198,8 @@ def _over(step: Callable, state: tuple[str, ...]) -> dict[str, Callable]:
 
     def score(inputs):
         logits, cache = run(inputs)
-        log_probs, behind = token_log_probs(logits, inputs["target_ids"])
-        return {"log_probs": log_probs, "gap": behind, **cache}
+        log_probs, gap = token_log_probs(logits, inputs["target_ids"])
+        return {"log_probs": log_probs, "gap": gap, **cache}
 
     return {"prefill": lambda inputs: run(inputs)[1], "decode": decode, "score": score}
 
@@ -215,5 +215,5 @@ def token_log_probs(logits, target_ids) -> tuple:
     chosen = ops.squeeze(ops.take_along_axis(logits, ids, axis=-1), -1)
     best = ops.max(logits, axis=-1)
     total = ops.log(ops.sum(ops.exp(logits - ops.expand_dims(best, -1)), axis=-1))
-    behind = best - chosen
-    return -behind - total, behind
+    gap = best - chosen
+    return -gap - total, gap

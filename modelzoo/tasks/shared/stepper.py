@@ -87,14 +87,14 @@ class KerasStepper:
         return keras.ops.convert_to_numpy(logits)
 
     def score(self, token_ids, positions, target_ids) -> tuple[np.ndarray, np.ndarray]:
-        log_probs, behind, self._cache = self._score(
+        log_probs, gap, self._cache = self._score(
             int_tensor(target_ids),
             int_tensor(token_ids),
             int_tensor(positions),
             self._cache,
             *self._context,
         )
-        return keras.ops.convert_to_numpy(log_probs), keras.ops.convert_to_numpy(behind)
+        return keras.ops.convert_to_numpy(log_probs), keras.ops.convert_to_numpy(gap)
 
     def _paying_drafts(self) -> tuple[int, ...]:
         if self.batch_size > 1 or self.max_length is None:
