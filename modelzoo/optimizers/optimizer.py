@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,6 +12,9 @@ from keras import ops
 from modelzoo.errors import RecipeError, nearest
 from modelzoo.optimizers.accumulation import sum_losses
 from modelzoo.recipe.train_options import TrainOptions, train_options
+
+# What to do for a learning rate that something else sets: a callback, for example.
+SETTABLE = 'train.schedule = "constant" leaves the rate, after its warm-up, to others'
 
 
 @keras.saving.register_keras_serializable("modelzoo")
@@ -93,6 +97,25 @@ class Ours:
             super().apply(*args, **kwargs)
         finally:
             self._applying = False
+
+    @property
+    def learning_rate(self) -> Any:
+        return self._get_current_learning_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, rate) -> None:
+        if not callable(rate) and callable(self._learning_rate):
+            raise RecipeError(
+                "the learning rate follows train.schedule, and something else sets it too",
+                next_step=SETTABLE,
+            )
+        keras.optimizers.Optimizer.learning_rate.fset(self, rate)
+
+    @property
+    def applied_rate(self) -> Any:
+        """The rate of the next update: `learning_rate`, or a part of it during its warm-up."""
+        rate = self.learning_rate
+        return self._risen(rate) if self.warmup_steps else rate
 
     def _get_current_learning_rate(self):
         rate = super()._get_current_learning_rate()
@@ -194,16 +217,18 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a `[train]` table.
 
-    Without `total_steps` its learning rate is a number, to which it rises in the warm-up.
+    Its learning rate is a schedule over `total_steps`. Without them, and where `schedule` is
+    "constant", it is a number that may be set, and the rate rises to it in the warm-up.
     """
     rate, shape, warmup = float(options.learning_rate), options.schedule, options.warmup_steps
     if total_steps:
         warmup = warmup or options.warmup_for(total_steps)
-    if total_steps and (warmup or shape != "constant"):
+    if total_steps and shape != "constant":
         rate = WarmupDecay(rate, total_steps, warmup, shape, options.accumulate)
+        warmup = 0
     common = {
         "learning_rate": rate,
-        "warmup_steps": 0 if total_steps else warmup,
+        "warmup_steps": warmup,
         "global_clipnorm": options.clip_norm or None,
         "gradient_accumulation_steps": options.accumulate if options.accumulate > 1 else None,
     }

@@ -6,6 +6,26 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from modelzoo.errors import RecipeError
+from modelzoo.optimizers.optimizer import SETTABLE
+from modelzoo.recipe.train_options import TrainOptions
+
+_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+
+
+def check_rates(callbacks: Sequence[keras.callbacks.Callback], options: TrainOptions) -> None:
+    """
+    Raises:
+        RecipeError: a callback sets the learning rate, and a schedule of the recipe does too.
+    """
+    found = next((one for one in callbacks if isinstance(one, _RATES)), None)
+    if found is not None and options.schedule != "constant":
+        raise RecipeError(
+            f"the callback {type(found).__name__} sets the learning rate, and so does "
+            f'train.schedule, which is "{options.schedule}"',
+            next_step=SETTABLE,
+        )
+
 
 class Guests:
     """The caller's callbacks, for which a training is one: begun once, its epochs counted on.

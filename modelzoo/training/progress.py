@@ -36,7 +36,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
         if self.writer is not None:  # afterwards the optimizer has the next step's
-            self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            optimizer = self.model.optimizer
+            optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16
+            self._rate = float(keras.ops.convert_to_numpy(optimizer.applied_rate))
 
     def on_train_batch_end(self, batch, logs=None) -> None:
         self.done += 1

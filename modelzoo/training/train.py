@@ -68,8 +68,8 @@ def train(
             its logs hold the figures of the validation as `val_loss` and so on. One that sets
             `model.stop_training` ends the training, and what was learned is written. The weights
             of a run that goes on are those of one that was not killed; what callbacks remember
-            begins again. To set the learning rate they need `train.schedule = "constant"` without
-            a warm-up.
+            begins again. To set the learning rate they need `train.schedule = "constant"`; a rate
+            that is set ends the warm-up, and is part of the checkpoint.
         force: replace an existing `output`.
         restart: forget an unfinished run.
         stream: where the plan and the progress are printed. Default: standard error.
@@ -79,7 +79,8 @@ def train(
     Raises:
         OutputError: `output` exists, or an unfinished run with other settings stands in the way.
         DataError: the data is missing, empty or malformed.
-        RecipeError: a wrong value; a batch that needs more memory than there is.
+        RecipeError: a wrong value; a batch that needs more memory than there is; a callback that
+            sets the learning rate where the recipe has a schedule.
         ModelzooError: the training diverged.
 
     Example:
@@ -134,10 +135,12 @@ def _train(
     from modelzoo.data.media_rows import ahead
     from modelzoo.data.weighing import row_weights
     from modelzoo.optimizers.optimizer import compile_model
-    from modelzoo.training.guests import Guests
+    from modelzoo.training.guests import Guests, check_rates
     from modelzoo.training.keeper import Keeper
     from modelzoo.training.plan import fit_batch, plan
     from modelzoo.training.progress import Progress
+
+    check_rates(callbacks, options)
 
     # === Data ===
     examples = readable_examples(task_of(recipe), options, data, columns)

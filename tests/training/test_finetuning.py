@@ -17,8 +17,9 @@ from modelzoo.optimizers.accumulation import in_parts, sum_losses
 from modelzoo.optimizers.optimizer import compile_model, freeze
 from modelzoo.recipe import read_lock
 from modelzoo.recipe.train_options import train_options
+from modelzoo.training import keeper
 from modelzoo.training import plan as plans
-from modelzoo.training.checkpoint import read_state
+from modelzoo.training.checkpoint import load_checkpoint, read_state
 from modelzoo.training.run_folder import RunFolder
 from tests import small
 from tests.training.test_train import NO_CHECKS, Killed, assert_bitwise_equal, run, weights
@@ -430,6 +431,90 @@ def test_early_stopping_of_keras_watches_the_validation(tmp_path):
     said = io.StringIO()
     run(tmp_path / "m", given={"callbacks": [stop]}, said=said, **changes)
     assert said.getvalue().count("validation:") == 2
+
+
+# === Callbacks that set the learning rate (H9) ===
+
+RATES = {
+    "LearningRateScheduler": lambda: keras.callbacks.LearningRateScheduler(
+        lambda epoch, rate: rate / (epoch + 1)
+    ),
+    "ReduceLROnPlateau": lambda: keras.callbacks.ReduceLROnPlateau(
+        "loss", min_delta=1e9, patience=1, factor=0.5
+    ),
+}
+
+
+class Rates(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(float(self.model.optimizer.learning_rate))
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_a_rate_callback_over_a_schedule_is_refused_by_name_before_step_1(tmp_path, name):
+    with pytest.raises(RecipeError, match=f"callback {name} sets .*which is .cosine") as caught:
+        run(tmp_path / "m", given={"callbacks": [RATES[name]()]}, **{"train.schedule": "cosine"})
+    assert 'train.schedule = "constant"' in caught.value.next_step
+    assert small.listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 3])
+def test_a_rate_callback_sets_the_rate_and_a_resumed_run_ends_the_same(
+    monkeypatch, tmp_path, warmup_steps
+):
+    changes = {
+        **NO_CHECKS,
+        **{"train.steps": 6, "train.checkpoint_steps": 2, "train.learning_rate": 6e-3},
+        **{"train.schedule": "constant", "train.warmup_steps": warmup_steps},
+    }
+    rates = Rates()
+    given = {"callbacks": [RATES["LearningRateScheduler"](), rates]}
+    run(tmp_path / "whole", given=given, **changes)
+    assert rates.seen == pytest.approx([6e-3, 3e-3, 1e-3])
+    run(tmp_path / "plain", **changes)
+    assert any(
+        (a != b).any()
+        for a, b in zip(weights(tmp_path / "whole"), weights(tmp_path / "plain"), strict=True)
+    )
+    save, calls = keeper.save_checkpoint, []
+
+    def save_or_die(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise Killed
+        save(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(keeper, "save_checkpoint", save_or_die)
+        run(tmp_path / "m", given=given, **changes)
+    again = Rates()
+    given = {"callbacks": [RATES["LearningRateScheduler"](), again]}
+    run(tmp_path / "m", given=given, **changes)
+    assert again.seen == pytest.approx([3e-3, 1e-3])  # epochs are counted on
+    assert_bitwise_equal(tmp_path / "m", tmp_path / "whole")
+
+
+def test_a_reduced_rate_is_part_of_the_checkpoint(monkeypatch, tmp_path):
+    from modelzoo.training import train as module
+
+    changes = {
+        **NO_CHECKS,
+        **{"train.steps": 3, "train.checkpoint_steps": 1, "train.learning_rate": 8e-3},
+        **{"train.schedule": "constant", "train.warmup_steps": 0},
+    }
+    rates = Rates()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(module, "fill", lambda *_: (_ for _ in ()).throw(Killed))
+        run(tmp_path / "m", given={"callbacks": [RATES["ReduceLROnPlateau"](), rates]}, **changes)
+    assert rates.seen == pytest.approx([8e-3, 4e-3, 2e-3])
+    model = small.build(compile=False, **changes)
+    compile_model(model, 3)
+    load_checkpoint(RunFolder(tmp_path / "m.training").checkpoint, model)
+    assert float(model.optimizer.learning_rate) == pytest.approx(2e-3)
 
 
 def test_the_best_weights_are_written_without_patience_too(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import modelzoo
+from modelzoo.errors import RecipeError
 from modelzoo.optimizers.optimizer import AdamW, WarmupDecay, make_optimizer
 from modelzoo.recipe.train_options import TrainOptions
 from tests import small
@@ -35,7 +36,7 @@ def test_the_learning_rate_is_the_one_computed_by_hand(shape, total, warmup, acc
     for batch in range((total + 2) * accumulate):
         optimizer._iterations.assign(batch)
         wanted = by_hand(batch // accumulate, 2e-3, total, warmup, shape)
-        assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-5)
+        assert float(optimizer.applied_rate) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_schedule_passes_through_the_values_that_one_expects():
@@ -83,6 +84,16 @@ def test_a_rate_that_is_set_ends_the_rise():
     again = type(optimizer).from_config(optimizer.get_config())  # knows what had a warm-up
     again.build([weight])
     assert steps_of(optimizer, weight) + steps_of(again, weight) == pytest.approx([2.0, 2.0])
+
+
+def test_a_rate_over_a_schedule_is_refused_with_the_next_step():
+    """H9."""
+    optimizer = make_optimizer(TrainOptions(), total_steps=10)
+    with pytest.raises(RecipeError, match="learning rate follows train.schedule") as caught:
+        optimizer.learning_rate = 1e-3
+    assert 'train.schedule = "constant"' in caught.value.next_step
+    optimizer.learning_rate = WarmupDecay(1.0, 10)  # one schedule for another
+    assert float(optimizer.applied_rate) == 1.0
 
 
 def test_decay_follows_the_rise():
