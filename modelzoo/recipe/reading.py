@@ -46,6 +46,7 @@ def read(
     path: str | Path | RecipeText,
     *,
     resolve: Callable[[str], Recipe] | None = None,
+    change: Callable[[Recipe, Values], Recipe] | None = None,
     name: str | None = None,
     plugin: str | None = None,
 ) -> Recipe:
@@ -54,6 +55,8 @@ def read(
     Args:
         path: a TOML file, or a table of a catalogue.
         resolve: gives the recipe of a name; needed where the file says `extends`.
+        change: gives the extended recipe with the file's other task, as `registry.recipe` does,
+            which knows how that task is trained. Default: `override`.
         name: what to call it; the stem of the file by default.
         plugin: the distribution it came with.
 
@@ -66,6 +69,7 @@ def read(
         name=name or Path(text.path).stem,
         source=text.place,
         resolve=resolve,
+        change=change,
         plugin=plugin,
     )
     return replace(found, source=text.path, line=text.line, text=text.as_file())
@@ -95,6 +99,7 @@ def from_values(
     name: str,
     source: str = "<registered>",
     resolve: Callable[[str], Recipe] | None = None,
+    change: Callable[[Recipe, Values], Recipe] | None = None,
     plugin: str | None = None,
 ) -> Recipe:
     """A recipe out of values as a file would give them. See `read` for arguments and errors."""
@@ -117,7 +122,8 @@ def from_values(
 
     extends = ()
     if parent is not None:
-        merged = merge(without_rivals(begin_afresh(parent.values, own), own), own)
+        base = _of_task(parent, own, change or override).values
+        merged = merge(without_rivals(begin_afresh(base, own), own), own)
         own = without_stale_count(parent.values, merged, stated="parameters" in own)
         extends = (parent.name, *parent.extends)
         plugin = plugin or parent.plugin
@@ -165,6 +171,15 @@ def _require_architecture(values: Values, where: str) -> None:
             where=where,
             next_step='add a line such as architecture = "gpt", or extends = "gpt-small"',
         )
+
+
+def _of_task(parent: Recipe, own: Values, change: Callable[[Recipe, Values], Recipe]) -> Recipe:
+    """The extended recipe; where `own` states another task, as a model of that task begins."""
+    task = own.get("task", parent.task)
+    if task == parent.task:
+        return parent
+    longest = own.get("model", {}).get("max_length")
+    return change(parent, {"task": task} | ({"max_length": longest} if longest else {}))
 
 
 def _parent(name: str, source: str, resolve: Callable[[str], Recipe] | None) -> Recipe:

@@ -253,14 +253,14 @@ def _by_path(path: Path) -> Recipe:
 
 
 def _read(text: Path | RecipeText, name: str, plugin: str | None = None) -> Recipe:
-    return read(text, name=name, resolve=_by_name, plugin=plugin)
+    return read(text, name=name, resolve=_by_name, change=recipe, plugin=plugin)
 
 
 def _read_registered(name: str) -> Recipe:
     given = _registered_recipes[name]
     if isinstance(given, Path):
         return _read(given, name)
-    return from_values(given, name=name, resolve=_by_name)
+    return from_values(given, name=name, resolve=_by_name, change=recipe)
 
 
 def _core_files() -> dict[str, RecipeText]:

@@ -75,6 +75,26 @@ def test_a_recipe_that_extends_another_sets_one_warm_up_for_the_other(tmp_path):
         )
 
 
+def test_a_file_that_extends_a_recipe_of_another_task_is_trained_as_the_task_says(tmp_path):
+    lines = 'extends = "minilm-l6"\ntask = "text-classification"\n'
+    (tmp_path / "mine.toml").write_text(lines, "utf-8")
+    mine = modelzoo.read_recipe(tmp_path / "mine.toml")
+    by_task = modelzoo.read_recipe("minilm-l6", {"task": "text-classification"})
+    assert mine.values == by_task.values and not mine.table("task_options")
+    assert train_options(mine).warmup_for(100) == 10  # the recipe's own are 500 steps
+    own = "[model]\nmax_length = 64\n[train]\nwarmup_steps = 7\nlearning_rate = 1e-3\n"
+    (tmp_path / "own.toml").write_text(lines + own, "utf-8")
+    table = modelzoo.read_recipe(tmp_path / "own.toml").table("train")
+    assert (table["learning_rate"], table["warmup_steps"], table["length"]) == (1e-3, 7, 64)
+    assert "warmup" not in table and table["epochs"] == 3.0
+    (tmp_path / "same.toml").write_text('extends = "minilm-l6"\n', "utf-8")
+    same = modelzoo.read_recipe(tmp_path / "same.toml")
+    assert same.table("train") == modelzoo.read_recipe("minilm-l6").table("train")
+    (tmp_path / "third.toml").write_text('extends = "bert-tiny-tagger"\n' + lines[22:], "utf-8")
+    third = modelzoo.read_recipe(tmp_path / "third.toml")
+    assert not third.table("task_options") and third.task == "text-classification"
+
+
 @pytest.mark.parametrize("name", ["minilm-l6-classifier", "distilbert-classifier"])
 def test_a_classifier_by_name_is_trained_as_the_task_says(name):
     recipe = modelzoo.read_recipe(name)
