@@ -55,6 +55,26 @@ def test_names_are_sorted_and_light(recipes):
     assert small.source == str(recipes / "gpt-small.toml")
 
 
+def test_names_take_a_word_and_are_a_table():
+    """L8."""
+    entries = registry.names("MiniLM")
+    assert [entry.name for entry in entries] == ["minilm-l6", "minilm-l6-classifier"]
+    (by_alias,) = registry.names("google-bert/bert-base-uncased")
+    assert by_alias.name == "bert-base"
+    assert {entry.task for entry in registry.names("captioning")} == {"captioning"}
+    assert registry.names("xyzzy") == []
+    lines = repr(entries).splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "minilm-l6", "minilm-l6-classifier"]
+    assert lines[1].split()[1:] == ["text-embedding", "22,713,216", "yes"]
+
+
+def test_a_table_of_names_in_a_notebook_is_escaped():
+    entry = registry.Entry("<b>", "a & b", None, "gpt", None, None, "")
+    html = registry.Entries([entry])._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>-</td><td>-</td><td>-</td><td>a &amp; b</td>" in html
+    assert html.count("<tr>") == 2 and html.endswith("</table>")
+
+
 def test_a_broken_recipe_lists_with_its_problem_and_hides_no_other(recipes):
     (recipes / "broken.toml").write_text("architecture = \n")
     entries = {entry.name: entry for entry in registry.names()}

@@ -86,16 +86,7 @@ def _summary(entry: registry.Entry) -> str:
 
 
 def _with_word(entries: list[registry.Entry], word: str) -> list[registry.Entry]:
-    """The recipes that have a word in their name, an alias, their task or their summary."""
-    wanted = word.lower()
-    found = [
-        entry
-        for entry in entries
-        if any(
-            wanted in str(text).lower()
-            for text in (entry.name, entry.task, entry.summary, *entry.aliases)
-        )
-    ]
+    found = [entry for entry in entries if entry.has(word)]
     if not found:
         raise UnknownNameError(
             f"no recipe has {word!r} in its name, task or summary",

@@ -1,15 +1,16 @@
 """Names to things: recipes, architectures, tasks, exporters. Looking never imports Keras.
 
 recipes       the recipe of a name, a TOML file or a model directory; the list of all
+entries       a line of that list, and the list as a table
 components    architectures, tasks and exporters by name
 of_recipe     the recipe of a model, the task of a recipe
 definitions   file and line of a function, read from its source text
 """
 
 from modelzoo.registry.components import architecture, exporter, task
+from modelzoo.registry.entries import Entries, Entry
 from modelzoo.registry.of_recipe import recipe_of, task_of
 from modelzoo.registry.recipes import (
-    Entry,
     Place,
     bundles,
     find,
@@ -24,6 +25,7 @@ from modelzoo.registry.recipes import (
 )
 
 __all__ = [
+    "Entries",
     "Entry",
     "Place",
     "architecture",

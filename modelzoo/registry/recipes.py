@@ -22,6 +22,7 @@ from modelzoo.recipe.train_options import FINE_TUNING
 from modelzoo.recipe.values import without_rivals
 from modelzoo.registry import components
 from modelzoo.registry.components import architecture, exporter, task
+from modelzoo.registry.entries import Entries, Entry
 
 __all__ = [
     "Entry",
@@ -46,30 +47,6 @@ _registered_recipes: dict[str, Path | dict[str, object]] = {}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of the list.
-
-    Attributes:
-        problem: why the recipe cannot be used, or `None`.
-        weights: where its published weights lie, `hf://owner/name`, or `None`.
-        aliases: what the model is called elsewhere.
-        kind: "recipe", or "bundle" for one that a plugin brings: trained, exported, ready to run.
-    """
-
-    name: str
-    summary: str
-    task: str | None
-    architecture: str | None
-    parameters: int | None
-    plugin: str | None
-    source: str
-    problem: str | None = None
-    weights: str | None = None
-    aliases: tuple[str, ...] = ()
-    kind: str = "recipe"
-
-
-@dataclass(frozen=True)
 class Place:
     """Where something is defined: `kind` is recipe, architecture, task or exporter."""
 
@@ -89,8 +66,19 @@ def recipes_directory() -> Path:
 # === Recipes ===
 
 
-def names() -> list[Entry]:
-    """Every recipe: the core's first, then by namespace. Never raises for one that is broken."""
+def names(word: str = "") -> Entries:
+    """Every recipe: the core's first, then by namespace. Never raises for one that is broken.
+
+    Args:
+        word: only those with this word in their name, an alias, their task or summary, as
+            `modelzoo list WORD`.
+
+    Returns: a list, which is shown as a table.
+
+    Example:
+        >>> [entry.name for entry in modelzoo.names("minilm")]
+        ['minilm-l6', 'minilm-l6-classifier']
+    """
     core = _core_files()
     entries = [_text_entry(name, text, core.get) for name, text in core.items()]
     entries += [
@@ -107,7 +95,8 @@ def names() -> list[Entry]:
         for name, text in own.items():
             entry = _text_entry(name, text, known.get, plugin.title)
             entries.append(entry if plugin.usable else replace(entry, problem=plugin.problem))
-    return sorted(entries, key=lambda entry: ("/" in entry.name, entry.name))
+    found = [entry for entry in entries if entry.has(word)]
+    return Entries(sorted(found, key=lambda entry: ("/" in entry.name, entry.name)))
 
 
 def bundles() -> list[Entry]:
