@@ -243,6 +243,33 @@ def test_check_imports_everything_and_says_what_fails(site):
     assert "No module named 'no_such_thing'" in done.stdout
 
 
+def test_check_names_the_recipes_that_cannot_be_built(site):
+    """L15."""
+    acme(site)
+    folder = site.path / "modelzoo_acme" / "recipes"
+    broken = {
+        "second": ('architecture = "acme/second"\n', "has no architecture 'second'"),
+        "typo": ('architecture = "acme/moe"\n[model]\nnum_layer = 3\n', "takes no 'num_layer'"),
+        "word": ('architecture = "acme/moe"\n[model]\nnum_layers = "3"\n', "num_layers must be"),
+        "task": ('architecture = "acme/moe"\ntask = "chess"\n', "'chess' is not a task"),
+        "rate": ('architecture = "acme/moe"\n[train]\nlearning_rate = -1.0\n', "must be above 0"),
+        "child": ('extends = "acme/nobody"\n', "acme/nobody"),
+    }
+    for name, (text, _) in broken.items():
+        (folder / f"{name}.toml").write_text(text, "utf-8")
+    done = site.modelzoo("plugins", "--check")
+    assert done.returncode == 1
+    assert "ok, but see below" in done.stdout and "next: pip uninstall" not in done.stdout
+    lines = done.stdout.splitlines()
+    for name, (_, said) in broken.items():
+        start = f"acme (modelzoo-acme 0.2.1): the recipe acme/{name} cannot be built: "
+        (line,) = [line for line in lines if line.startswith(start)]
+        assert said in line, line
+    (entry,) = json.loads(site.modelzoo("plugins", "--json", "--check").stdout)
+    assert entry["usable"] and set(entry["broken_recipes"]) == {f"acme/{n}" for n in broken}
+    assert site.modelzoo("plugins").returncode == 0
+
+
 def test_a_recipe_file_that_uses_a_plugin_remembers_it(site, tmp_path):
     acme(site)
     (tmp_path / "mine.toml").write_text('architecture = "acme/moe"\n')

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from modelzoo import plugins
+from modelzoo import child_process, plugins
 from modelzoo.cli.common import examples, print_json, printable, table
+from modelzoo.errors import MissingDependencyError, ModelzooError
+from modelzoo.registry import components
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -24,8 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--check",
         action="store_true",
-        help="import everything they bring, each in a process of its own; exit 1 if a plugin "
-        "cannot be used",
+        help="import everything they bring, each in a process of its own, and check their recipes; "
+        "exit 1 if a plugin cannot be used or a recipe cannot be built",
     )
     parser.add_argument(
         "--time",
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
         probes = {id(plugin): probe(plugin) for plugin in found}
     entries = [_as_json(plugin, probes.get(id(plugin)), args.time) for plugin in found]
+    for entry in entries if args.check else ():
+        entry["broken_recipes"] = _broken_recipes(entry["recipes"]) if entry["usable"] else {}
     if args.json:
         print_json(entries)
     elif not entries:
@@ -50,7 +54,38 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_table(entries, args.time))
         _tell_problems(entries)
-    return 1 if args.check and not all(entry["usable"] for entry in entries) else 0
+    sound = all(entry["usable"] and not entry.get("broken_recipes") for entry in entries)
+    return 1 if args.check and not sound else 0
+
+
+def _broken_recipes(names: list[str]) -> dict[str, str]:
+    """The recipes that cannot be built, and why, as far as can be said without building them."""
+    try:
+        return child_process.call(_misfits, names) if names else {}
+    except child_process.Died as died:
+        return dict.fromkeys(names, f"the check ended with {died}")
+
+
+def _misfits(names: list[str]) -> dict[str, str]:
+    """Recipes whose architecture, task or values are not there; architectures are imported."""
+    from modelzoo import registry
+    from modelzoo.recipe.schema import validate_against
+    from modelzoo.recipe.train_options import train_options
+
+    found = {}
+    for name in names:
+        try:
+            recipe = registry.recipe(name)
+            validate_against(recipe, registry.architecture(recipe.architecture))
+            train_options(recipe)
+            if recipe.task is not None:
+                components.check("task", recipe.task)
+        except MissingDependencyError:
+            continue  # nor could any recipe of the core be built here
+        except ModelzooError as error:
+            place = f" ({error.where})" if error.where else ""
+            found[name] = printable(f"{error.what}{place}")
+    return found
 
 
 def _as_json(plugin: plugins.Plugin, probe, timed: bool) -> dict[str, object]:
@@ -97,7 +132,7 @@ def _table(entries: list[dict], timed: bool) -> str:
 def _state(entry: dict) -> str:
     if not entry["usable"]:
         return "cannot be used"
-    return "ok, but see below" if entry["problem"] else "ok"
+    return "ok, but see below" if entry["problem"] or entry.get("broken_recipes") else "ok"
 
 
 def _tell_problems(entries: list[dict]) -> None:
@@ -111,6 +146,8 @@ def _tell_problems(entries: list[dict]) -> None:
             others = sorted({o["namespace"] for o in entries if o["usable"]})
             remove = f"pip uninstall {entry['distribution']}, or " if title else ""
             print(f"  next: {remove}set {plugins.VARIABLE}={','.join(others)}")
+        for name, problem in entry.get("broken_recipes", {}).items():
+            print(f"\n{named}: the recipe {name} cannot be built: {problem}")
         if entry.get("prints"):
             print(f"\n{named}: importing it prints to standard output", file=sys.stderr)
 
