@@ -13,6 +13,7 @@ from modelzoo.cli.common import (
     note,
     told_warnings,
 )
+from modelzoo.cli.elapsed import Steps
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -59,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.registry import components
     from modelzoo.weights import is_source
     from modelzoo.weights.derive import recipe_name
+    from modelzoo.weights.hub.download import download, is_hub
     from modelzoo.weights.origin import sentence, source_table
 
     changes = parse_set(args.set)
     if args.task is not None:
         changes["task"] = args.task
     given = args.name
-    with told_warnings():
+    with told_warnings(), Steps() as step:
         if is_source(args.name) and not registry.is_name(args.name):
             name, weights = recipe_name(args.name), None
         else:
@@ -76,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
                 published_weights(given, args.weights)
         output = args.output or name.rpartition("/")[2]
         with reserved(output, args.force):
+            source = str(weights if args.pretrained else args.weights or args.name)
+            if is_hub(source):
+                download(source)  # whose progress bar would meet a line that ticks
+            step(f"building {name}")
             model = build(
                 given,
                 tokenizer=args.tokenizer,
@@ -83,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 pretrained=args.pretrained,
                 **changes,
             )
+            step(f"writing {output}")
             save(model, output, force=args.force)
     recipe, source = model.recipe, source_table(model)
     print(f"{output}: {recipe.name}, {recipe.task}, {exact(model.count_params())} parameters")

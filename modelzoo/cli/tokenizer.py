@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from modelzoo.cli.common import examples, print_json, table
+from modelzoo.cli.elapsed import Steps
 from modelzoo.errors import ModelzooError, OutputError
 from modelzoo.registry import components
 
@@ -96,7 +97,9 @@ def _train(args: argparse.Namespace) -> int:
         )
     texts = iterate_texts(args.data, columns)
     specials = said(args.task, "special_tokens")
-    tokenizer = train_tokenizer(texts, args.kind, args.vocab_size, specials)
+    with Steps() as step:
+        step(f"learning {args.kind} tokens from {args.data}")
+        tokenizer = train_tokenizer(texts, args.kind, args.vocab_size, specials)
     tokenizer.save(output)
     roles = ", ".join(f"{role}={tokenizer.id_to_token(id)}" for role, id in tokenizer.roles.items())
     print(f"{output}: {args.kind}, {tokenizer.vocab_size} tokens; {roles}")

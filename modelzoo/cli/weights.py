@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from modelzoo.cli.common import examples
+from modelzoo.cli.elapsed import Steps
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -27,11 +28,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> int:
     from modelzoo.files import reserved
 
-    with reserved(args.output, args.force):
+    with reserved(args.output, args.force), Steps() as step:
+        step(f"loading {args.model}")
         from modelzoo.building.directory import load
         from modelzoo.weights import write_checkpoint
 
         model = load(args.model, compile=False)
+        step(f"writing {args.output}")
         write_checkpoint(model, args.output, force=args.force)
     print(f"{args.output}: {model.recipe.name}, config.json, model.safetensors")
     return 0

@@ -69,8 +69,11 @@ def refused(capsys, *argv: object) -> str:
 
 
 def test_build_writes_a_directory_named_after_the_recipe(work, capsys):
-    out = output(capsys, "build", "gpt-tiny", *small.options())
+    assert cli.main(["build", "gpt-tiny", *small.options()]) == 0
+    out, err = capsys.readouterr()
     assert out == "gpt-tiny: gpt-tiny, causal-lm, 23,392 parameters\n"
+    steps = re.findall(r"^modelzoo: \d+ s: (.*)$", err, re.M)
+    assert steps == ["building gpt-tiny", "writing gpt-tiny"]
     assert small.listing(work / "gpt-tiny") == ["README.md", "model.keras", LOCK_NAME]
 
 
