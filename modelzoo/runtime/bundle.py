@@ -188,9 +188,26 @@ def write_manifest(directory: str | os.PathLike, manifest: dict) -> dict:
     hashes = {name: sha256_file(directory / name) for name in files}
     manifest = {"format_version": FORMAT_VERSION, **manifest, "files": hashes}
     _check_fields(manifest, target)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(target, text + "\n")
+    write_atomic(target, _json_lines(manifest) + "\n")
     return manifest
+
+
+def _json_lines(value: object, indent: str = "") -> str:
+    """JSON in which what fits on a line is on one: a tensor of a signature, for example."""
+    flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if not isinstance(value, dict | list) or len(indent + flat) <= 100:
+        return flat
+    inner = f"{indent}  "
+    if isinstance(value, dict):
+        keys = (json.dumps(key, ensure_ascii=False) for key in value)
+        lines = [
+            f"{key}: {_json_lines(one, inner)}"
+            for key, one in zip(keys, value.values(), strict=True)
+        ]
+    else:
+        lines = [_json_lines(one, inner) for one in value]
+    opened, closed = flat[0], flat[-1]
+    return f"{opened}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{closed}"
 
 
 def sha256_file(path: str | os.PathLike) -> str:

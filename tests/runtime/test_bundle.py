@@ -7,6 +7,7 @@ import pytest
 
 from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import is_bundle, read_bundle, sha256_file, write_manifest
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, signatures_as_json
 
 FIELDS = {
     "name": "x",
@@ -50,6 +51,21 @@ def test_writing_again_leaves_the_manifest_out_of_the_hashes(bundle):
     again = write_manifest(bundle, FIELDS)
     assert "manifest.json" not in again["files"]
     assert read_bundle(bundle).manifest == again
+
+
+def test_a_tensor_of_a_signature_is_one_line_of_the_manifest(bundle):
+    """L12: 120 KB for a decoder of 30 layers, and most of it line breaks."""
+    shapes = {f"k_{i}": TensorInfo((1, 3, 512, 64), "float32") for i in (10, 2, 1)}
+    info = SignatureInfo({**shapes, "token_ids": TensorInfo((1, 1), "int32")}, shapes)
+    fields = {**FIELDS, "signatures": signatures_as_json({"decode": info}), "labels": ["ä"] * 90}
+    written = write_manifest(bundle, fields)
+    text = (bundle / "manifest.json").read_text("utf-8")
+    assert read_bundle(bundle).manifest == json.loads(text) == written
+    lines = [line.strip() for line in text.splitlines()]
+    assert '"k_2": {"shape": [1, 3, 512, 64], "dtype": "float32"},' in lines
+    names = [line[1:].split('"')[0] for line in lines if "shape" in line]
+    assert names == ["token_ids", "k_1", "k_2", "k_10", "k_1", "k_2", "k_10"]
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.parametrize(("key", "value"), [("engine", 3), ("abilities", "generate")])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from modelzoo.exporting.bundle.readme_code import runtime_code
 from modelzoo.exporting.bundle.readme_media import held_out_text, media_lines, media_sizes
 from modelzoo.exporting.formats.format import Format
+from modelzoo.runtime.engines.base import in_order
 from modelzoo.weights.origin import card_rows
 
 
@@ -66,16 +67,11 @@ def _signatures(manifest: dict) -> str:
     return "\n".join(rows)
 
 
-def _in_order(item: tuple) -> tuple:
-    """What is not numbered first, then layer 2 before layer 10."""
-    stem, _, number = item[0].rpartition("_")
-    return (1, stem, int(number)) if stem and number.isdigit() else (0, item[0], 0)
-
-
 def _tensors(tensors: dict) -> str:
     """Tensors that only differ in a layer's number are one entry."""
     groups: dict[tuple, list[str]] = {}
-    for name, tensor in sorted(tensors.items(), key=_in_order):
+    for name in sorted(tensors, key=in_order):
+        tensor = tensors[name]
         stem, _, number = name.rpartition("_")
         key = stem if stem and number.isdigit() else name
         groups.setdefault((key, tuple(tensor["shape"]), tensor["dtype"]), []).append(name)

@@ -181,13 +181,24 @@ class StepPlan:
         )
 
 
+def in_order(name: str) -> tuple:
+    """Sorts names of tensors: what is not numbered first, then layer 2 before layer 10.
+
+    Example:
+        >>> sorted(["k_10", "k_2", "token_ids"], key=in_order)
+        ['token_ids', 'k_2', 'k_10']
+    """
+    stem, _, number = name.rpartition("_")
+    return (1, stem, int(number)) if stem and number.isdigit() else (0, name, 0)
+
+
 def signatures_as_json(signatures: Mapping[str, SignatureInfo]) -> dict:
-    """An engine's signatures as the manifest has them."""
+    """An engine's signatures as the manifest has them, layer 2 before layer 10."""
 
     def tensors(infos):
         return {
-            key: {"shape": list(tensor.shape), "dtype": tensor.dtype}
-            for key, tensor in infos.items()
+            key: {"shape": list(infos[key].shape), "dtype": infos[key].dtype}
+            for key in sorted(infos, key=in_order)
         }
 
     return {
