@@ -122,6 +122,21 @@ def test_a_directory_without_its_parts_says_which(directory):
         modelzoo.load(directory)
 
 
+def test_a_recipe_where_a_directory_is_wanted_says_how_to_build_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, step in (
+        ("gpt-tiny", "modelzoo build gpt-tiny -o DIR, then give DIR"),
+        ("bert-base", "modelzoo build bert-base --pretrained -o DIR, then give DIR"),
+    ):
+        with pytest.raises(
+            ModelDirectoryError, match=f"{name} is a recipe, not a model directory"
+        ) as caught:
+            modelzoo.load(name)
+        assert caught.value.next_step == step
+    with pytest.raises(ModelDirectoryError, match="there is no model directory runs/gpt"):
+        modelzoo.load("runs/gpt")
+
+
 def test_without_its_tokenizer_a_model_reads_token_ids_only(directory):
     (directory / "tokenizer.json").unlink()
     model = modelzoo.load(directory)

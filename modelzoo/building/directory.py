@@ -83,8 +83,10 @@ def load_tokenizer(directory: str | os.PathLike) -> Tokenizer | None:
 
 
 def _lock(directory: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
-    """As `read_lock`; what is wrong with a file that is named instead is said."""
+    """As `read_lock`; what is wrong with a file or a name that is given instead is said."""
     path = Path(directory)
+    if not path.exists():
+        raise _no_directory(directory)
     if not path.is_file():
         return read_lock(path)
     step = "modelzoo build NAME -o DIR writes one"
@@ -94,6 +96,18 @@ def _lock(directory: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     elif path.suffix == ".keras":
         step = f"keras.saving.load_model({str(path)!r}) opens it, without a tokenizer"
     raise ModelDirectoryError(f"{directory} is a file, not a model directory", next_step=step)
+
+
+def _no_directory(name: str | os.PathLike) -> ModelDirectoryError:
+    """The error about a path where nothing is; it may be the name of a recipe."""
+    if not registry.is_name(name):
+        step = "modelzoo build NAME -o DIR writes one"
+        return ModelDirectoryError(f"there is no model directory {name}", next_step=step)
+    published = " --pretrained" if registry.recipe(name).weights else ""
+    return ModelDirectoryError(
+        f"{name} is a recipe, not a model directory",
+        next_step=f"modelzoo build {name}{published} -o DIR, then give DIR",
+    )
 
 
 def save(model, directory: str | os.PathLike, *, force: bool = False) -> Path:

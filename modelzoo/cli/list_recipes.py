@@ -91,7 +91,7 @@ def _with_word(entries: list[registry.Entry], word: str) -> list[registry.Entry]
         raise UnknownNameError(
             f"no recipe has {word!r} in its name, task or summary",
             did_you_mean=nearest(word, [entry.name for entry in entries]),
-            next_step="modelzoo list",
+            next_step="modelzoo list --task says what models do; modelzoo list shows every name",
         )
     return found
 

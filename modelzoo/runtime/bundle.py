@@ -155,7 +155,9 @@ def no_bundle(path: str | os.PathLike) -> BundleError:
     return BundleError(
         f"no such bundle: {os.fspath(path)}",
         did_you_mean=nearest(os.fspath(path), known),
-        next_step="modelzoo list shows the bundles that are installed" if known else None,
+        next_step="modelzoo list shows the bundles that are installed"
+        if known
+        else "modelzoo export MODEL -o BUNDLE writes one",
     )
 
 
