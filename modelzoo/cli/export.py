@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelzoo.cli.common import examples, table, told_warnings
+from modelzoo.cli.common import examples, note, table, told_warnings
 from modelzoo.cli.elapsed import Steps
 from modelzoo.errors import RecipeError, UnknownNameError, nearest
 from modelzoo.exporting.formats.format import DEFAULT_FORMAT
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.registry import components
+
+if TYPE_CHECKING:
+    from modelzoo.recipe import Recipe
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -72,10 +76,30 @@ def run(args: argparse.Namespace) -> int:
             options=options,
             quantization=quantization,
             progress=step,
+            begins=lambda recipe: announce(recipe, args.model),
         )
     print(summary(report, output))
     return 0
 
+
+def announce(recipe: Recipe, model: str) -> None:
+    """Notes before the minutes of work: random weights where there are others, time and memory."""
+    from modelzoo.building.memory import free_bytes
+    from modelzoo.exporting.process.estimate import estimate
+
+    if recipe.weights and not Path(model).is_dir():
+        note(
+            f"the weights are random; for those of {recipe.weights}: modelzoo build {recipe.name} "
+            "--pretrained -o DIR, then modelzoo export DIR"
+        )
+    expected = estimate(recipe, model)
+    if expected is not None and expected.seconds > WORTH_A_NOTE:
+        free = free_bytes()
+        short = f", and only {free / 1e9:.1f} GB are free now" if expected.memory > free else ""
+        note(f"estimated from the number of parameters: {expected}{short}")
+
+
+WORTH_A_NOTE = 20  # seconds of an export
 
 # What the bundle of such weights is good for.
 WARNINGS = {

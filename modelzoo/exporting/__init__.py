@@ -12,11 +12,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelzoo.errors import ExportError
 from modelzoo.exporting.formats.format import DEFAULT_FORMAT, format_of
 from modelzoo.exporting.process import child
 from modelzoo.exporting.quantization.precision import mode_for
+
+if TYPE_CHECKING:
+    from modelzoo.recipe import Recipe
 
 __all__ = ["Report", "export", "export_bundle", "verify_bundle"]
 
@@ -92,10 +96,12 @@ def export_bundle(
     options: dict | None = None,
     quantization: dict | None = None,
     progress: Callable[[str], None] | None = None,
+    begins: Callable[[Recipe], None] | None = None,
 ) -> Report:
     """As `export`, with the options as a dict and `progress(step)` for each step.
 
     Args:
+        begins: called with the model's recipe when all is checked that needs no Keras.
         quantization: over the recipe's `[quantize]` table; see
             `exporting.quantization.quantize.Quantization`.
     """
@@ -108,6 +114,8 @@ def export_bundle(
         preferred = {**recipe.table("quantize"), **(quantization or {})}.get("mode")
         quantize = mode_for(quantize, format_of(format), preferred).name
         entries = child.registrations(recipe, format)
+        if begins is not None:
+            begins(recipe)
         with new_directory(path, force) as folder:
             job = {
                 "job": "export",

@@ -11,10 +11,12 @@ import sys
 import pytest
 
 import modelzoo
-from modelzoo import cli, export, exporting
-from modelzoo.cli.export import WARNINGS, settings, summary, verdict
+from modelzoo import cli, export, exporting, registry
+from modelzoo.building import memory
+from modelzoo.cli.export import WARNINGS, announce, settings, summary, verdict
 from modelzoo.errors import RecipeError
 from modelzoo.exporting import Report
+from modelzoo.exporting.process.estimate import Estimate, estimate
 from tests.plugin_site import ROOT
 
 
@@ -124,7 +126,7 @@ def recorded(monkeypatch):
     manifest = {"name": "toy", "format": "tflite", "precision": "float32"}
 
     def export_bundle(*args, **options):
-        options.pop("progress")
+        del options["progress"], options["begins"]
         calls.append((args, options))
         return Report("b", manifest, parity)
 
@@ -189,6 +191,37 @@ def test_the_sentence_names_what_was_compared(figures, said):
     figures |= {"float32": 1.0, "bundle": 0.75}
     assert verdict({"held_out": figures}) == f"answers as Keras does: {said}"
     assert verdict({}).endswith("every output is within the allowed error")
+
+
+def test_a_long_export_says_before_it_starts_what_it_needs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 2e9)
+    announce(registry.recipe("gpt-small"), "gpt-small")
+    assert capsys.readouterr().err.splitlines() == [
+        "note: the weights are random; for those of hf://openai-community/gpt2: modelzoo build "
+        "gpt-small --pretrained -o DIR, then modelzoo export DIR",
+        "note: estimated from the number of parameters: about 2 min, 7.4 GB of memory, and only "
+        "2.0 GB are free now",
+    ]
+    announce(registry.recipe("gpt-tiny"), "gpt-tiny")  # seconds
+    (tmp_path / "model.keras").write_bytes(b"")
+    announce(registry.recipe("bert-base"), str(tmp_path))  # of a directory, by its size
+    assert capsys.readouterr().err == ""
+
+
+def test_an_export_is_estimated_by_parameters_and_by_what_the_task_does(tmp_path):
+    def told(name: str, **changes) -> Estimate | None:
+        return estimate(registry.recipe(name, changes), name)
+
+    measured = told("smollm2-135m")  # benchmarks/results/export.json: 143 s, 7.4 GiB
+    assert measured.seconds == pytest.approx(143, rel=0.1)
+    assert measured.memory == pytest.approx(7.4 * 2**30, rel=0.1)
+    assert told("bert-base").seconds < told("gpt-small").seconds
+    assert told("gpt-small", num_layers=2) is None  # how many parameters is not known
+    with (tmp_path / "model.keras").open("wb") as file:
+        file.truncate(4 * 124_439_808)
+    recipe = registry.recipe("gpt-small")
+    assert estimate(recipe, tmp_path) == estimate(recipe, "gpt-small")
+    assert str(Estimate(44, 1.44e9)) == "about 40 s, 1.4 GB of memory"
 
 
 @pytest.mark.parametrize("model", ["runs/gpt", "runs/gpt/", "acme/gpt", "."])
