@@ -199,7 +199,7 @@ def test_a_long_export_says_before_it_starts_what_it_needs(monkeypatch, tmp_path
     assert capsys.readouterr().err.splitlines() == [
         "note: the weights are random; for those of hf://openai-community/gpt2: modelzoo build "
         "gpt-small --pretrained -o DIR, then modelzoo export DIR",
-        "note: estimated from the number of parameters: about 2 min, 7.4 GB of memory, and only "
+        "note: estimated from the number of parameters: about 2 min, 7.0 GB of memory, and only "
         "2.0 GB are free now",
     ]
     announce(registry.recipe("gpt-tiny"), "gpt-tiny")  # seconds
