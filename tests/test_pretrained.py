@@ -248,9 +248,9 @@ def test_build_pretrained_writes_where_the_weights_come_from(hub, work, capsys):
 
 def test_build_at_random_says_so_and_how_to_get_weights(work, capsys):
     _, err = done(capsys, "build", "tiny.toml", "-o", "m")
-    assert err == "note: random weights; --pretrained fetches hf://acme/gpt\n"
+    assert err.endswith("\nnote: random weights; --pretrained fetches hf://acme/gpt\n")
     _, err = done(capsys, "build", "gpt-tiny", *small.options())
-    assert err == "note: random weights; --weights SOURCE takes others\n"
+    assert err.endswith("\nnote: random weights; --weights SOURCE takes others\n")
 
 
 def test_offline_says_what_the_cache_has(hub, work, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -40,6 +41,8 @@ class Steps:
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream or sys.stderr
+        self._ticks = self.stream.isatty()
+        self._screen = _descriptor_of_its_own(self.stream) if self._ticks else self.stream
         self.begun = self._since = time.monotonic()
         self._step: str | None = None
         self._lock = threading.Lock()
@@ -51,11 +54,13 @@ class Steps:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.end()
+        if self._screen is not self.stream:
+            self._screen.close()
 
     def __call__(self, step: str) -> None:
         """The step before has ended, and this one begins."""
         self.end()
-        if not self.stream.isatty():
+        if not self._ticks:
             seconds = clock(time.monotonic() - self.begun)
             print(f"modelzoo: {seconds}: {step}", file=self.stream, flush=True)
             return
@@ -71,7 +76,7 @@ class Steps:
             self._over.set()
             if step is not None:
                 seconds = clock(time.monotonic() - self._since)
-                print(f"{CLEAR_LINE}modelzoo: {step}, {seconds}", file=self.stream, flush=True)
+                print(f"{CLEAR_LINE}modelzoo: {step}, {seconds}", file=self._screen, flush=True)
 
     def _tick(self, over: threading.Event) -> None:
         while True:
@@ -81,8 +86,16 @@ class Steps:
                 seconds = clock(time.monotonic() - self._since)
                 # A line that wraps could not be written over.
                 text = f"modelzoo: {self._step} … {seconds}"[: shutil.get_terminal_size()[0] - 1]
-                print(f"{CLEAR_LINE}{text}", end="", file=self.stream, flush=True)
+                print(f"{CLEAR_LINE}{text}", end="", file=self._screen, flush=True)
             over.wait(self.EVERY)
+
+
+def _descriptor_of_its_own(stream: TextIO) -> TextIO:
+    """A terminal once more: descriptor 2 leads elsewhere while TensorFlow is imported."""
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding)
+    except OSError:  # not a file of the system
+        return stream
 
 
 class Ending:

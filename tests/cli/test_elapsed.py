@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 
 import pytest
@@ -35,6 +36,25 @@ def test_the_seconds_of_a_step_tick_on_a_terminal(monkeypatch):
     assert out.getvalue().endswith(f"{CLEAR_LINE}modelzoo: reading, 0 s\n")
     step._thread.join(1)
     assert not step._thread.is_alive()
+
+
+def test_seconds_tick_while_the_descriptor_leads_elsewhere(monkeypatch, tmp_path):
+    """As it does while TensorFlow is imported, whose log is kept off the terminal."""
+    monkeypatch.setattr(Steps, "EVERY", 0.005)
+    terminal, end = os.openpty()
+    with (
+        os.fdopen(terminal, "rb", buffering=0) as screen,
+        os.fdopen(end, "w") as err,
+        open(tmp_path / "log", "w+") as log,
+        Steps(err) as step,
+    ):
+        os.dup2(log.fileno(), err.fileno())
+        step("starting TensorFlow")
+        seen = b""
+        while seen.count(b"starting TensorFlow \xe2\x80\xa6 ") < 3:
+            seen += screen.read(1000)
+        step.end()
+        assert log.read() == ""
 
 
 def test_an_error_ends_the_line():
