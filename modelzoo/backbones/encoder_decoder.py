@@ -106,8 +106,7 @@ class EncoderDecoder(MemoryDecoder):
         self.built = True
 
     def call(self, inputs, training=None) -> Tensor:
-        source_mask = inputs.get("padding_mask")
-        encoded = self._encode(inputs["token_ids"], source_mask, training)
+        encoded, source_mask = self._read(inputs, training)
         target = inputs["decoder_token_ids"]
         x = self.decoder_embedding(target, count_up(target), training=training)
         return self.decoder(
@@ -118,9 +117,11 @@ class EncoderDecoder(MemoryDecoder):
             training=training,
         )
 
-    def _encode(self, token_ids, padding_mask, training):
+    def _read(self, inputs, training) -> tuple:
+        """What the encoder makes of a source, and which of it is real."""
+        token_ids, mask = inputs["token_ids"], inputs.get("padding_mask")
         x = self.encoder_embedding(token_ids, count_up(token_ids), training=training)
-        return self.encoder(x, padding_mask=padding_mask, training=training)
+        return self.encoder(x, padding_mask=mask, training=training), mask
 
     def logits(self, hidden) -> Tensor:
         """(B, T, hidden_dim) -> (B, T, vocab_size)."""
@@ -134,4 +135,5 @@ class EncoderDecoder(MemoryDecoder):
 
     def encode(self, token_ids, padding_mask=None) -> dict:
         """The source (B, S) as cross-attention keys and values: cross_k_i, cross_v_i."""
-        return self.decoder.project_memory(self._encode(token_ids, padding_mask, False))
+        source = {"token_ids": token_ids, "padding_mask": padding_mask}
+        return self.decoder.project_memory(self._read(source, False)[0])

@@ -8,6 +8,7 @@ import numpy as np
 from modelzoo.data.batches import Batches
 from modelzoo.errors import OverflowTextError, TokenizerError
 from modelzoo.runtime.abilities.scoring import Scoring, targets
+from modelzoo.runtime.abilities.sources import identity_of, is_one_source
 from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import (
     Result,
@@ -62,23 +63,27 @@ class Seq2SeqLM(Scoring, TaskModel):
         Arguments and return values as `CausalLM.generate`. The source is read once; its keys and
         values are kept.
         """
-        tokenizer = self.need_tokenizer()
+        tokenizer, one = self.need_tokenizer(), is_one_source(sources)
         sampling = sampling_with(self.generation, sampling)
-        texts = [sources] if isinstance(sources, str) else list(sources)
+        found = [self._given(each) for each in ([sources] if one else sources)]
         prompt = [start_token(tokenizer), *first_tokens(self.generation)]
-        encoded = [tokenizer.encode_source(text, self.backbone.max_length) for text in texts]
-        stepper = self.stepper(encoded, sampling, len(prompt))
-        prompts, ranks = [prompt] * len(texts), duplicate_ranks(texts)
+        stepper = self.stepper([self._encoded(each) for each in found], sampling, len(prompt))
+        prompts = [prompt] * len(found)
+        ranks = duplicate_ranks([identity_of(each) for each in found])
         if logprobs:
             check_logprobs(stream)
             results = generate_results(
                 stepper, tokenizer, prompts, sampling, ranks=ranks, logprobs=True
             )
-            return results[0] if isinstance(sources, str) else results
+            return results[0] if one else results
         result = generate_text(stepper, tokenizer, prompts, sampling, stream, ranks=ranks)
-        if not isinstance(sources, str):
+        if not one:
             return result
         return (piece for _, piece in result) if stream else result[0]
+
+    def _encoded(self, source) -> list[int]:
+        """What `stepper` takes for a source."""
+        return self.need_tokenizer().encode_source(source, self.backbone.max_length)
 
     def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
         tokenizer = self.need_tokenizer()
@@ -87,7 +92,7 @@ class Seq2SeqLM(Scoring, TaskModel):
         )
 
     def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
-        source = self.need_tokenizer().encode_source(given or "", self.backbone.max_length)
+        source = self._encoded(given or "")
         sampling = Sampling(max_new_tokens=1)
         return Scorer(
             lambda length: self.stepper([source], sampling, length), self.backbone.max_length
@@ -95,13 +100,17 @@ class Seq2SeqLM(Scoring, TaskModel):
 
     def stepper(self, sources, sampling: Sampling, prompt_length: int = 1) -> KerasStepper:
         """Encode token sources and begin a state with a row for each."""
+        context = self._memory(sources)
+        slots, prefill = window(self.backbone.max_length, prompt_length, sampling.max_new_tokens)
+        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
+        return KerasStepper(self.backbone, steps, len(sources), slots, prefill, context)
+
+    def _memory(self, sources) -> tuple:
+        """What each step reads besides the target: an encoder's output and its mask."""
         token_ids, mask = self._pad(sources)
         encode = self.compile_once("encode", lambda: compiled(self.backbone.encode, self))
         mask = int_tensor(mask)
-        memory = encode(int_tensor(token_ids), mask)
-        slots, prefill = window(self.backbone.max_length, prompt_length, sampling.max_new_tokens)
-        steps = self.compile_once("steps", lambda: compile_steps(self.backbone, self))
-        return KerasStepper(self.backbone, steps, len(sources), slots, prefill, (memory, mask))
+        return encode(int_tensor(token_ids), mask), mask
 
     def _pad(self, sources):
         """Token lists as (B, S) ids and mask; S is of few sizes."""

@@ -75,11 +75,14 @@ def many_media(media) -> list:
     return list(media)
 
 
-def prepared(kind: str, source, processing: Mapping, truncate: bool = False) -> dict[str, Any]:
+def prepared(
+    kind: str, source, processing: Mapping, truncate: bool = False, still: bool = False
+) -> dict[str, Any]:
     """The inputs of a signature that one medium makes, without their batch axis.
 
     Args:
         truncate: of a sound that is longer than the model's window, take the beginning.
+        still: of a video of one frame, give that frame alone; see `videos.prepare_video`.
 
     Raises:
         DataError: it cannot be read, and which file it is.
@@ -91,14 +94,16 @@ def prepared(kind: str, source, processing: Mapping, truncate: bool = False) -> 
             next_step="export the model again",
         )
     try:
-        return _prepared(kind, source, processing, truncate)
+        return _prepared(kind, source, processing, truncate, still)
     except DataError as error:
         if error.where is None and isinstance(source, str | os.PathLike):
             error.where = os.fspath(source)
         raise
 
 
-def _prepared(kind: str, source, processing: Mapping, truncate: bool) -> dict[str, Any]:
+def _prepared(
+    kind: str, source, processing: Mapping, truncate: bool, still: bool
+) -> dict[str, Any]:
     with parsing(None, DataError, f"the {kind} cannot be read"):
         if kind == "image":
             from modelzoo.runtime.media.images import prepare_image
@@ -107,7 +112,7 @@ def _prepared(kind: str, source, processing: Mapping, truncate: bool) -> dict[st
         if kind == "video":
             from modelzoo.runtime.media.videos import prepare_video
 
-            return {"frames": prepare_video(source, processing)}
+            return {"frames": prepare_video(source, processing, still)}
         from modelzoo.runtime.media.sounds import prepare_sound
 
         samples, count = prepare_sound(source, processing["audio"], truncate)

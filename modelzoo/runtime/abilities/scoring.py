@@ -9,6 +9,7 @@ import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.abilities.labels import check_numbers, softmax
+from modelzoo.runtime.abilities.sources import Source, is_one_source
 from modelzoo.runtime.generation.prefill import shared_start
 from modelzoo.runtime.generation.scoring import Scorer, Scores
 
@@ -66,7 +67,8 @@ class Scoring:
         """
         one = isinstance(text, str)
         texts = [text] if one else list(text)
-        givens = [given] * len(texts) if given is None or isinstance(given, str) else list(given)
+        one_given = given is None or is_one_source(given)
+        givens = [self._given(given)] * len(texts) if one_given else [*map(self._given, given)]
         if len(givens) != len(texts):
             raise ModelzooError(
                 f"expected one text to score for each one given, got {len(texts)} and {len(givens)}"
@@ -100,8 +102,8 @@ class Scoring:
             >>> load("gpt.bundle").rank("In the beginning", [" God", " dog"])[0][0]
             ' God'
         """
-        candidates = check_candidates(candidates)
-        found = self._scores([(query, one) for one in candidates], "reject", together=True)
+        candidates, given = check_candidates(candidates), self._given(query)
+        found = self._scores([(given, one) for one in candidates], "reject", together=True)
         totals = [one.total / (len(one.tokens) if per_token else 1) for one in found]
         shares = softmax(np.array(totals))
         order = np.argsort(-shares, kind="stable")
@@ -131,6 +133,10 @@ class Scoring:
                 scorer.score(ids, first, too_long) if first < len(ids) else Scores((), (), ())
             )
         return found
+
+    def _given(self, given: Any) -> Any:
+        """What is given, checked: here a text, or nothing."""
+        return given if given is None or isinstance(given, str) else Source.of(given).text
 
     def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
         """All ids that the model reads of a text, and the number of the first one to score."""

@@ -267,6 +267,23 @@ def plan_steps(signatures: Mapping[str, SignatureInfo]) -> StepPlan:
     )
 
 
+def encoder_of(signatures: Mapping[str, SignatureInfo], source: Mapping) -> str:
+    """The name of the signature that encodes a source: of those `encode…`, the one for its inputs.
+
+    Args:
+        source: inputs by name.
+
+    Returns: `encode` where none fits; running it reports what is missing.
+
+    Example:
+        >>> image = SignatureInfo({"images": TensorInfo((1, 8, 8, 3), "uint8")}, {})
+        >>> encoder_of({"encode_image": image}, {"images": None}), encoder_of({}, {})
+        ('encode_image', 'encode')
+    """
+    names = (name for name in signatures if name.partition("_")[0] == "encode")
+    return next((n for n in names if set(signatures[n].inputs) == set(source)), "encode")
+
+
 def _is_keys(name: str) -> bool:
     return name.startswith("kv_cache_k")
 

@@ -295,20 +295,21 @@ class LiteRTStepper:
 
     def _encode(self, source: Mapping[str, np.ndarray] | None) -> dict:
         """Run the encoder into the buffers that the decoder reads; its inputs stay too."""
-        engine, info = self._engine, self._engine.signatures["encode"]
-        arrays = checked_inputs("encode", info, source or {})
-        shared = {name: engine._input("decode", name) for name in self._plan.context}
-        ins = {name: engine._input("encode", name) for name in info.inputs}
+        engine, name = self._engine, encoder_of(self._engine.signatures, source or {})
+        info = engine.signatures[name]
+        arrays = checked_inputs(name, info, source or {})
+        shared = {key: engine._input("decode", key) for key in self._plan.context}
+        ins = {key: engine._input(name, key) for key in info.inputs}
         outs = {
-            name: shared[name] if name in shared else engine._output("encode", name)
-            for name in info.outputs
+            key: shared[key] if key in shared else engine._output(name, key)
+            for key in info.outputs
         }
-        for name, array in arrays.items():
-            ins[name].write(array)
-            if name in shared and name not in info.outputs:
-                shared[name].write(array)
+        for key, array in arrays.items():
+            ins[key].write(array)
+            if key in shared and key not in info.outputs:
+                shared[key].write(array)
         with engine._lock:
-            engine._call("encode", list(ins.values()), list(outs.values()))
+            engine._call(name, list(ins.values()), list(outs.values()))
         return shared
 
 

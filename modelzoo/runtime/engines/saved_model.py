@@ -99,8 +99,9 @@ class SavedModelStepper:
         self._state = self.window.filled({})
         self._context = {}
         if plan.context:
-            arrays = checked_inputs("encode", engine.signatures["encode"], source or {})
-            known = {**arrays, **engine._call("encode", arrays)}
+            name = encoder_of(engine.signatures, source or {})
+            arrays = checked_inputs(name, engine.signatures[name], source or {})
+            known = {**arrays, **engine._call(name, arrays)}
             self._context = {name: known[name] for name in plan.context}
 
     def prefill(self, token_ids: np.ndarray, positions: np.ndarray) -> None:

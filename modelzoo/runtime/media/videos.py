@@ -30,18 +30,20 @@ _ANIMATIONS = (".gif", ".webp", ".png", ".apng", ".tif", ".tiff")
 _STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 
 
-def prepare_video(source, processing: Mapping) -> np.ndarray:
+def prepare_video(source, processing: Mapping, still: bool = False) -> np.ndarray:
     """(F, H, W, 3) uint8: as many frames as the model takes, at even distances.
 
     Args:
         source: see `open_video`.
         processing: `{"video": {"num_frames": F}, "image": {…}}`.
+        still: return one frame, (1, H, W, 3), of a video that has but one: an image.
 
     Raises:
         DataError: it cannot be read, or holds no frame.
     """
     frames = open_video(source)
-    chosen = choose_frames(len(frames), processing["video"]["num_frames"])
+    wanted = 1 if still and len(frames) == 1 else processing["video"]["num_frames"]
+    chosen = choose_frames(len(frames), wanted)
     kept = {place: prepare_image(frames[place], processing["image"]) for place in set(chosen)}
     return np.stack([kept[place] for place in chosen])
 
