@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 
@@ -18,11 +19,18 @@ from modelzoo.runtime.abilities.labels import (
     check_threshold,
     softmax,
 )
-from modelzoo.runtime.abilities.media import is_one_medium, media_abilities, medium_of
+from modelzoo.runtime.abilities.media import INPUTS, is_one_medium, media_abilities, medium_of
 from modelzoo.runtime.abilities.nearest import NearestAbility
 from modelzoo.runtime.abilities.protocols import Chats, Classifies, FillsMasks, Generates
 from modelzoo.runtime.abilities.ranking import RankAbility
 from modelzoo.runtime.abilities.scoring import MaskedScoring, Scoring, joined, targets
+from modelzoo.runtime.abilities.sources import (
+    Source,
+    identity_of,
+    is_one_source,
+    media_inputs,
+    media_kinds,
+)
 from modelzoo.runtime.abilities.tagging import TagAbility
 from modelzoo.runtime.abilities.transcription import TranscriptionAbility, transcribes
 from modelzoo.runtime.bundle import Bundle, read_bundle
@@ -199,7 +207,8 @@ class Model(
         """Continue a text, or what an encoder-decoder makes of it; the prompt is not repeated.
 
         Args:
-            text: one, or a list of texts.
+            text: one, or a list of texts. For a model that reads media with a text, also a dict:
+                `{"text": "What is this?", "image": "photo.png"}`, or `"video"`.
             stream: return an iterator of pieces instead; for a list, of (row, piece).
             truncate: cut what is too long: the end of an encoder's source, the beginning of a
                 prompt (leaving room for `max_new_tokens`, up to half the window).
@@ -218,17 +227,17 @@ class Model(
             ' beginning God created'
         """
         self._need("generate")
-        options = sampling_with(self.manifest.get("generation"), sampling)
-        texts = [text] if isinstance(text, str) else many_texts(text)
+        options, one = sampling_with(self.manifest.get("generation"), sampling), is_one_source(text)
+        texts = [text] if one else many_texts(text)
         if logprobs:
             check_logprobs(stream)
             results = self.generate_results(texts, truncate, logprobs, **sampling)
-            return results[0] if isinstance(text, str) else results
+            return results[0] if one else results
         if stream:
             pieces = self._stream(texts, options, truncate)
-            return (piece for _, piece in pieces) if isinstance(text, str) else pieces
+            return (piece for _, piece in pieces) if one else pieces
         results = self.generate_results(texts, truncate, **sampling)
-        return results[0].text if isinstance(text, str) else [result.text for result in results]
+        return results[0].text if one else [result.text for result in results]
 
     def generate_results(
         self, texts: Sequence[str], truncate: bool = False, logprobs: bool = False, **sampling
@@ -236,9 +245,9 @@ class Model(
         """As `generate`, with each text's tokens, why it ended, and how many passes it took."""
         self._need("generate")
         options = sampling_with(self.manifest.get("generation"), sampling)
-        texts = [self._prepared(text) for text in many_texts(texts)]
+        texts = [self._given(text) for text in many_texts(texts)]
         results = []
-        for text, rank in zip(texts, duplicate_ranks(texts), strict=True):
+        for text, rank in zip(texts, _ranks(texts), strict=True):
             stepper, prompt = self._begin(text, options, truncate)
             results += generate_results(
                 stepper, self.tokenizer, [prompt], options, ranks=[rank], logprobs=logprobs
@@ -246,8 +255,8 @@ class Model(
         return results
 
     def _stream(self, texts, options: Sampling, truncate: bool) -> Iterator[tuple[int, str]]:
-        texts = [self._prepared(text) for text in texts]
-        for row, (text, rank) in enumerate(zip(texts, duplicate_ranks(texts), strict=True)):
+        texts = [self._given(text) for text in texts]
+        for row, (text, rank) in enumerate(zip(texts, _ranks(texts), strict=True)):
             stepper, prompt = self._begin(text, options, truncate)
             pieces = generate_text(
                 stepper, self.tokenizer, [prompt], options, stream=True, ranks=[rank]
@@ -256,7 +265,7 @@ class Model(
                 yield row, piece
 
     def _begin(
-        self, text: str, options: Sampling, truncate: bool
+        self, text: str | Source, options: Sampling, truncate: bool
     ) -> tuple[ImageStepper, list[int]]:
         """A stepper that is ready for the prompt, and the prompt's ids."""
         if "encode" in self.engine.signatures:
@@ -268,11 +277,22 @@ class Model(
             prompt = prompt[len(prompt) - (window - room) :]
         return stepper, prompt
 
-    def _source(self, text: str, truncate: bool = False) -> dict[str, np.ndarray]:
-        """The inputs of `encode`."""
-        length = self.engine.signatures["encode"].inputs["token_ids"].shape[1]
-        ids = self._text.encode_source(text, length, truncate=truncate)
-        return self._padded("encode", ids)
+    def _given(self, given: Any) -> Any:
+        """What is read before writing: a text, prepared, or a `Source` with a medium; or nothing."""
+        if given is None or isinstance(given, str):
+            return given and self._prepared(given)
+        source = Source.of(given, media_kinds(self.engine.signatures))
+        text = self._prepared(source.text)
+        return replace(source, text=text) if source.kind else text
+
+    def _source(self, given: str | Source, truncate: bool = False) -> dict[str, np.ndarray]:
+        """The inputs of `encode`, or of `encode_image` or `encode_video`."""
+        source = Source.of(given)
+        media = media_inputs(source.frames(self._processing))
+        kind = next((f"encode_{kind}" for kind, name in INPUTS.items() if name in media), "encode")
+        length = self.engine.signatures[kind].inputs["token_ids"].shape[1]
+        ids = self._text.encode_source(source.text, length, truncate=truncate)
+        return {**self._padded(kind, ids), **media}
 
     def _first_tokens(self) -> list[int]:
         """What an encoder-decoder's target begins with."""
@@ -292,16 +312,16 @@ class Model(
 
     def _scores(self, rows, too_long: str, together: bool = False) -> list[Scores]:
         self._need("score")
-        rows = [(given and self._prepared(given), self._prepared(text)) for given, text in rows]
+        rows = [(given, self._prepared(text)) for given, text in rows]
         kind = Scoring if "decode" in self.engine.signatures else MaskedScoring
         return kind._scores(self, rows, too_long, together)
 
-    def _scored_ids(self, given: str | None, text: str) -> tuple[list[int], int]:
+    def _scored_ids(self, given, text: str) -> tuple[list[int], int]:
         if "encode" not in self.engine.signatures:
             return joined(self._text, given, text)
         return targets(self._text, self._first_tokens(), given, text)
 
-    def _scorer(self, given: str | None, old: Scorer | None) -> Scorer:
+    def _scorer(self, given, old: Scorer | None) -> Scorer:
         window = plan_steps(self.engine.signatures).max_length
         if "encode" not in self.engine.signatures:
             return old or Scorer(lambda length: cast(ScoreStepper, self.engine.stepper()), window)
@@ -637,7 +657,7 @@ def _abilities(
         return ("classify", *media) if reads_media else tuple(media)
     able = ["generate"] if "decode" in signatures else []
     if captions_images(signatures):
-        able = ["caption"]
+        able = [*able, "caption"] if media_kinds(signatures) else ["caption"]
     elif transcribes(signatures):
         able = ["transcribe"]
     elif able and chat_template is not None and "encode" not in signatures:
@@ -668,6 +688,10 @@ def _embedding_signature(signatures) -> str | None:
         if name in signatures and "embedding" in signatures[name].outputs:
             return name
     return None
+
+
+def _ranks(sources: Sequence[str | Source]) -> list[int]:
+    return duplicate_ranks([identity_of(one) for one in sources])
 
 
 def is_one_text(text) -> bool:

@@ -43,8 +43,8 @@ class MultimodalLM(Seq2SeqLM):
         return {**super().get_config(), "caption_prompt": self.caption_prompt}
 
     def processing(self) -> dict:
-        """As in every model, and `caption.prompt`."""
-        return {**super().processing(), "caption": {"prompt": self.caption_prompt}}
+        """As in every model, and `caption_prompt`."""
+        return {**super().processing(), "caption_prompt": self.caption_prompt}
 
     def call_inputs(self) -> dict[str, keras.InputSpec]:
         """As in every model, with any number of frames."""

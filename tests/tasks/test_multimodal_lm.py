@@ -119,7 +119,7 @@ def test_a_saved_model_answers_alike(model, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert_near(number(again(inputs())), number(model(inputs())), 1e-6)
     assert again.processing() == model.processing()
-    assert again.processing()["caption"] == {"prompt": "say:"}
+    assert again.processing()["caption_prompt"] == "say:"
 
 
 def test_it_trains_on_batches_of_text_images_and_videos():

@@ -17,6 +17,8 @@ from modelzoo.exporting.verification import quality as held_out
 from modelzoo.exporting.verification.first_layer import compare_layers, first_difference
 from modelzoo.exporting.verification.parity import Difference, complaint, difference
 from modelzoo.exporting.verification.samples import Samples, inputs_for, signature_calls
+from modelzoo.runtime.abilities.media import INPUTS
+from modelzoo.runtime.abilities.sources import media_kinds
 from modelzoo.runtime.generation.loop import Stepper, generate_tokens
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
@@ -67,6 +69,9 @@ def verify(
         progress("comparing generation with Keras")
         generation = Generation(engine, model, samples, tokenizer, mode)
         figures["generation"] = generation.check()
+        for kind in media_kinds(engine.signatures):
+            other = Generation(engine, model, samples, tokenizer, mode, f"encode_{kind}")
+            figures[f"generation_{kind}"] = other.check()
     if mode.quantized:
         progress("comparing answers to held-out text with float32")
         if "decode" in signatures:
@@ -197,21 +202,26 @@ def run_in_keras(signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict
 class Generation:
     """The checks of what generates: the state that grows in place, against whole texts in Keras.
 
-    Args: as `verify`.
+    Args (the others as in `verify`):
+        encoder: the signature that reads the source, where one does.
 
     Attributes:
         source: what the model looks at while it writes: the inputs of `encode`, or those of
             `prefill_image` without the state.
+        frames: of a source with an image or a video (1, F, H, W, 3), or `None`.
         kept: positions that an image takes, before those of the tokens that are compared.
         window: tokens that fit after them.
     """
 
-    def __init__(self, engine, model, samples: Samples, tokenizer, mode: Mode):
+    def __init__(
+        self, engine, model, samples: Samples, tokenizer, mode: Mode, encoder: str = "encode"
+    ):
         self.engine, self.model, self.samples, self.mode = engine, model, samples, mode
         self.source, self.source_ids, self.kept, first = None, None, 0, []
+        self.frames = None
         look = next((name for name in engine.signatures if name.startswith("prefill_image")), None)
-        if "encode" in engine.signatures:
-            self._read_source(tokenizer)
+        if encoder in engine.signatures:
+            self._read_source(tokenizer, encoder)
             first = [samples.pad]
         elif look is not None:
             arrays, self.kept = inputs_for(engine.signatures[look], samples, {})
@@ -226,14 +236,15 @@ class Generation:
         count = max(self.longest, self.window or 0)
         self.tokens = (first + samples.tokens(count))[:count]
 
-    def _read_source(self, tokenizer) -> None:
+    def _read_source(self, tokenizer, encoder: str) -> None:
         """A source that fills most of the encoder, as the device is given it."""
-        info = self.engine.signatures["encode"].inputs
+        signature = self.engine.signatures[encoder]
+        info = signature.inputs
+        made, _ = inputs_for(signature, self.samples, {}, share=0.75)
         if "token_ids" not in info:  # an image or a sound
-            self.source, _ = inputs_for(
-                self.engine.signatures["encode"], self.samples, {}, share=0.75
-            )
+            self.source = made
             return
+        media = {key: made[key] for key in INPUTS.values() if key in info}
         length = info["token_ids"].shape[1]
         ids = self.samples.tokens(max(1, length - length // 4))
         if tokenizer is not None and "eos" in tokenizer.roles:
@@ -242,8 +253,10 @@ class Generation:
         padded[0, : len(ids)] = ids
         mask = (np.arange(length) < len(ids)).astype(np.int32)[None]
         self.source_ids = ids
-        self.source = {"token_ids": padded, "padding_mask": mask}
+        self.source = {"token_ids": padded, "padding_mask": mask, **media}
         self.source = {key: value for key, value in self.source.items() if key in info}
+        if media:
+            self.frames = media["frames"] if "frames" in media else media["images"][:, None]
 
     def stepper(self) -> Stepper:
         if not self.kept:
@@ -294,6 +307,8 @@ class Generation:
                 "decoder_token_ids": ids,
                 "decoder_padding_mask": keras.ops.ones_like(ids),
             }
+            if self.frames is not None:
+                inputs["frames"] = keras.ops.convert_to_tensor(self.frames)
         elif self.source is not None:
             in_text = getattr(self.model.backbone, "image_token", None) is not None
             ids = keras.ops.convert_to_tensor(
@@ -418,7 +433,9 @@ class Generation:
     def _keras_stepper(self, prompt: list[int], sampling: Sampling):
         if self.source is not None and self.source_ids is None:
             return self.model.media_stepper(self.source, self._behind_image(prompt), sampling)
-        return self.model.stepper([self.source_ids or prompt], sampling)
+        source = self.source_ids or prompt
+        source = source if self.frames is None else (source, self.frames[0])
+        return self.model.stepper([source], sampling)
 
     def _explain(self, history: list[int], found: int, right: int) -> None:
         """Raises ExportError unless the two tokens are as likely as each other."""

@@ -22,6 +22,7 @@ from modelzoo.errors import BundleError, ModelzooError, OverflowTextError, Recip
 from modelzoo.runtime.abilities.ability import Ability
 from modelzoo.runtime.abilities.media import is_one_medium, many_media, prepared
 from modelzoo.runtime.abilities.protocols import Captions
+from modelzoo.runtime.abilities.sources import caption_sources, media_kinds
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.loop import Stepper, Written, duplicate_ranks, generate_text
@@ -146,7 +147,8 @@ def captions_images(signatures: Mapping) -> bool:
     """Whether a bundle's signatures write text about images."""
     encode = signatures.get("encode")
     looks = any(name.startswith("prefill_image") for name in signatures)
-    return "decode" in signatures and (looks or (encode is not None and "images" in encode.inputs))
+    looks = looks or (encode is not None and "images" in encode.inputs)
+    return "decode" in signatures and (looks or bool(media_kinds(signatures)))
 
 
 class CaptionAbility(Ability, Captions):
@@ -186,12 +188,16 @@ class CaptionAbility(Ability, Captions):
         stream: Literal[True],
         **sampling: Unpack[SamplingOptions],
     ) -> Iterator[tuple[int, str]]: ...
-    def caption(self, image, prompt=None, stream: bool = False, **sampling) -> Written:
-        """What the model says of an image, or answers to a question about it.
+    def caption(
+        self, image, prompt=None, stream: bool = False, kind: str | None = None, **sampling
+    ) -> Written:
+        """What the model says of an image or a video, or answers to a question about it.
 
         Args:
             image: a path, the bytes of a file, an array (H, W, 3), or a list of them.
             prompt: a question, or how the text begins; for several images one for all, or a list.
+            kind: "image" or "video", of a model that reads both. Default: a folder, an animation
+                (.gif, .apng) or a .npy file is a video, anything else an image.
             stream: return an iterator of pieces instead; for a list, of (row, piece).
             sampling: the fields of `Sampling`: max_new_tokens, temperature, and so on.
 
@@ -209,6 +215,13 @@ class CaptionAbility(Ability, Captions):
             ' black'
         """
         self._need("caption")
+        kinds = media_kinds(self.engine.signatures)
+        if kinds:
+            default = self.bundle.processing.get("caption_prompt") or ""
+            sources = caption_sources(image, prompt, kind, kinds, default)
+            return self.generate(sources, stream, **sampling)
+        if kind not in (None, "image"):
+            raise ModelzooError(f"this model captions images, not {kind}")
 
         def begin(images, prompts, _):
             if "encode" in self.engine.signatures:

@@ -25,6 +25,7 @@ from modelzoo.runtime.engines.base import (
     Window,
     begins_anew,
     checked_inputs,
+    encoder_of,
     plan_steps,
 )
 from modelzoo.runtime.engines.native_log import errors_in, mute_exit, native_log
@@ -301,8 +302,7 @@ class LiteRTStepper:
         shared = {key: engine._input("decode", key) for key in self._plan.context}
         ins = {key: engine._input(name, key) for key in info.inputs}
         outs = {
-            key: shared[key] if key in shared else engine._output(name, key)
-            for key in info.outputs
+            key: shared[key] if key in shared else engine._output(name, key) for key in info.outputs
         }
         for key, array in arrays.items():
             ins[key].write(array)

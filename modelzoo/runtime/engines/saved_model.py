@@ -14,6 +14,7 @@ from modelzoo.runtime.engines.base import (
     TensorInfo,
     begins_anew,
     checked_inputs,
+    encoder_of,
     plan_steps,
 )
 from modelzoo.runtime.engines.native_log import quiet_tensorflow

@@ -12,6 +12,7 @@ from modelzoo.errors import ModelzooError
 from modelzoo.recipe import Recipe
 from modelzoo.registry.of_recipe import task_of
 from modelzoo.runtime.abilities.captioning import captions_images
+from modelzoo.runtime.abilities.sources import media_inputs, media_kinds
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.engines.static_shapes import Size, plan_calls, sizes_of
 from modelzoo.runtime.model import Model
@@ -40,7 +41,8 @@ class BundleModel:
         self.engine, self.task = bundle.engine, task_of(recipe)
         signatures = self.engine.signatures
         longest = None
-        if "decode" in signatures and not captions_images(signatures):
+        looks = captions_images(signatures) and not media_kinds(signatures)
+        if "decode" in signatures and not looks:
             self._answer: Callable[[Mapping], Any] = self._written
             longest = plan_steps(signatures).max_length
         elif "serve" in signatures:
@@ -107,12 +109,17 @@ class BundleModel:
         return np.stack(rows)
 
     def _source(self, x: Mapping, row: int) -> dict[str, np.ndarray] | None:
-        """The inputs of `encode` for a row."""
-        if "encode" not in self.engine.signatures:
+        """The inputs of an encoder for a row."""
+        signatures = self.engine.signatures
+        if "encode" not in signatures:
             return None
-        infos = self.engine.signatures["encode"].inputs
-        own = {key: x[key][row : row + 1] for key in infos}
-        return {key: _fitted(value, infos[key].shape) for key, value in own.items()}
+        infos, media = signatures["encode"].inputs, {}
+        own = {key: _fitted(x[key][row : row + 1], infos[key].shape) for key in infos}
+        if media_kinds(signatures) and "frames" in x:
+            frames = x["frames"][row]
+            frames = frames[x["frame_mask"][row].astype(bool)] if "frame_mask" in x else frames
+            media = media_inputs(frames if len(frames) else None)
+        return {**own, **media}
 
     def _run(self, base: str, x: Mapping) -> dict[str, np.ndarray]:
         """The outputs of a signature for all rows; those of tokens as long as the rows."""
