@@ -31,7 +31,7 @@ SCALARS = ("summary", "architecture", "task", "parameters", "reference", "extend
 # Where the published weights lie, and other names of the model: of the file, not of the model, so
 # that neither `extends` nor a lock file hands them on.
 PUBLISHED = ("weights", "aliases")
-TABLES = ("model", "tokenizer", "task_options", "train", "export", "quantize")
+TABLES = ("model", "tokenizer", "task_options", "mixture", "train", "export", "quantize")
 # What the parameter count depends on: once one of these differs, a stated count is only a guess.
 _SHAPES_PARAMETERS = ("architecture", "task", "task_options", "model")
 # Of `[train]`, what stays when the task changes: the rest is how the other task is trained.
@@ -46,6 +46,7 @@ def changed(values: Values, changes: Mapping[str, Any]) -> Values:
     out = copy.deepcopy(values)
     if changes.get("task", out.get("task")) != out.get("task"):
         out.pop("task_options", None)  # those of the other task
+        out.pop("mixture", None)
         kept = {key: v for key, v in out.pop("train", {}).items() if key in _ANY_TRAINING}
         out |= {"train": kept} if kept else {}
         out.pop("summary", None)  # it says what a model of the other task does

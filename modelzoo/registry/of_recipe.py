@@ -9,7 +9,7 @@ from modelzoo.errors import (
     RecipeError,
 )
 from modelzoo.recipe.recipe import Recipe
-from modelzoo.recipe.schema import validate_against
+from modelzoo.recipe.schema import arguments, validate_against
 from modelzoo.registry import components
 
 __all__ = ["recipe_of", "task_of"]
@@ -30,7 +30,7 @@ def recipe_of(model) -> Recipe:
 
 
 def task_of(recipe: Recipe) -> Any:
-    """The recipe's task, made with its `[task_options]`."""
+    """The recipe's task, made with its `[task_options]`, and a mixture with its `[mixture]`."""
     if recipe.task is None:
         raise RecipeError(
             f"{recipe.name}: the recipe names no task",
@@ -38,4 +38,13 @@ def task_of(recipe: Recipe) -> Any:
             next_step='add a line such as task = "causal-lm"',
         )
     kind = components.task(recipe.task)
-    return kind(**validate_against(recipe, kind, table="task_options"))
+    options = validate_against(recipe, kind, table="task_options")
+    if "mixture" in recipe.values:
+        if "mixture" not in arguments(kind):
+            raise RecipeError(
+                f"{recipe.name}: the task {recipe.task} learns one thing, and reads no [mixture]",
+                where=recipe.place,
+                next_step='take the task "mixture", or leave the table out',
+            )
+        options["mixture"] = recipe.table("mixture")
+    return kind(**options)
