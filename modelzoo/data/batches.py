@@ -52,7 +52,10 @@ class Batches:
         row_weights: (N,) what each row counts in training, or `None`; evaluation counts all alike.
         groups: (N,), of a reranking: equal where rows have the same query.
         baseline: (N,) what a method without a model says of each row, to compare with.
+        varies: whether batches differ in their second axis.
     """
+
+    varies = False
 
     def __init__(
         self,

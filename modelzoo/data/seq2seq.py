@@ -46,8 +46,7 @@ def seq2seq_batches(
     eos = tokenizer.role("eos")
     padding = tokenizer.roles.get("pad", eos)
     if start_token is None:
-        roles = tokenizer.roles
-        start_token = roles.get("start", roles.get("pad", roles.get("bos", eos)))
+        start_token = first_token(tokenizer)
     target_length = target_length or length
     pairs = list(read_examples(examples, fields=SEQ2SEQ))
     sources = [pair["source"] for pair in pairs]
@@ -63,12 +62,10 @@ def seq2seq_batches(
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
         token_ids, mask = source.padded(rows, length, padding)
         y, written = target.padded(rows, target_length, padding)
-        read = np.concatenate([np.full((len(rows), 1), start_token, np.int32), y[:, :-1]], axis=1)
         x = {
             "token_ids": token_ids,
             "padding_mask": mask,
-            "decoder_token_ids": np.where(written, read, np.int32(padding)),
-            "decoder_padding_mask": written,
+            **shifted(y, written, start_token, padding),
         }
         return x, y, written.astype(np.float32)
 
@@ -81,6 +78,23 @@ def seq2seq_batches(
         num_tokens=int(target.lengths.sum()),
         num_bytes=sum(len(text.encode()) for text in targets),
     )
+
+
+def first_token(tokenizer) -> int:
+    """What a decoder reads first: the role "start", else "pad", as in T5, else "bos", "eos"."""
+    roles = tokenizer.roles
+    return roles.get("start", roles.get("pad", roles.get("bos", tokenizer.role("eos"))))
+
+
+def shifted(
+    y: np.ndarray, written: np.ndarray, start_token: int, padding: int
+) -> dict[str, np.ndarray]:
+    """What a decoder reads to write y (B, T), whose tokens `written` (B, T) marks."""
+    read = np.concatenate([np.full((len(y), 1), start_token, np.int32), y[:, :-1]], axis=1)
+    return {
+        "decoder_token_ids": np.where(written, read, np.int32(padding)),
+        "decoder_padding_mask": written,
+    }
 
 
 def _fit(ids: list[int], length: int) -> list[int]:

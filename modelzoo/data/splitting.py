@@ -26,7 +26,7 @@ def split(
         validation_fraction: from 0 (no validation) to below 1; else each side gets at least one.
         seed: another seed, another split.
 
-    Questions about one context stay on one side.
+    Questions about one context stay on one side, and each part of a mixture is split by itself.
 
     Raises:
         DataError: the fraction is out of range, or a single example cannot be cut.
@@ -42,6 +42,8 @@ def split(
     examples = list(examples)
     if validation_fraction == 0:
         return examples, []
+    if examples and "part" in examples[0]:
+        return _part_by_part(examples, validation_fraction, seed)
     if len(examples) == 1 and set(examples[0]) == {"text"}:
         text = examples[0]["text"]
         at = _cut(text, round(len(text) * (1 - validation_fraction)))
@@ -59,6 +61,18 @@ def split(
         held_out = _of_whole_contexts(examples, order, count)
     training = [example for i, example in enumerate(examples) if i not in held_out]
     return training, [examples[i] for i in sorted(held_out)]
+
+
+def _part_by_part(examples: list[dict], fraction: float, seed: int) -> tuple[list, list]:
+    parts: dict[str, list[dict]] = {}
+    for example in examples:
+        own = {key: value for key, value in example.items() if key != "part"}
+        parts.setdefault(example["part"], []).append(own)
+    both: tuple[list, list] = [], []
+    for part, own in parts.items():
+        for side, found in zip(both, split(own, fraction, seed), strict=True):
+            side += [{"part": part, **example} for example in found]
+    return both
 
 
 def _of_whole_contexts(examples: list[dict], order: np.ndarray, count: int) -> set[int]:
