@@ -28,7 +28,8 @@ def dataset(
     A model that has no tokenizer yet gets one, trained on this text as its recipe says.
 
     Args:
-        raw: a path, an iterable, a `tf.data.Dataset`; see `data.read_examples`.
+        raw: a path, an iterable, a `tf.data.Dataset`; see `data.read_examples`. Of a mixture
+            `{name of a part: raw data}`.
         columns: field -> the column that holds it, `{"text": "review"}`. Default: those that the
             model was trained with, as far as this data has them.
         batch_size, length: default: the recipe's `[train]` table.
@@ -60,6 +61,8 @@ def dataset(
     recipe = recipe_of(model)
     options = train_options(recipe)
     task, extra = task_of(recipe), {}
+    if shuffle and said(task, "named_data"):
+        raw = task.training_data(raw)
     bare = not shuffle and said(task, "reads_unlabelled")
     if bare:
         task.fields = without_labels(task.fields)

@@ -20,7 +20,7 @@ def train_tokenizer_for(recipe: Recipe, examples) -> Tokenizer:
     table = recipe.table("tokenizer")
     size, default = vocabulary_of(recipe)
     # Where three kinds of media are bound in pairs, some examples are an image and a sound alone.
-    texts = [one for one in examples if "text" in one] or examples
+    texts = [one for one in examples if not one.keys() <= {"image", "audio", "video"}] or examples
     tokenizer = train_tokenizer(
         iterate_texts(texts),
         kind=table.get("kind", "bpe"),

@@ -42,6 +42,7 @@ CORE = {
         "contrastive": "modelzoo.tasks.contrastive:ContrastiveTask",
         "image-classification": "modelzoo.tasks.media_classification:ImageClassificationTask",
         "masked-lm": "modelzoo.tasks.masked_lm:MaskedLMTask",
+        "mixture": "modelzoo.tasks.mixture:MixtureTask",
         "question-answering": "modelzoo.tasks.question_answering:QuestionAnsweringTask",
         "reranking": "modelzoo.tasks.reranking:RerankingTask",
         "seq2seq-lm": "modelzoo.tasks.seq2seq_lm:Seq2SeqLMTask",

@@ -25,6 +25,8 @@ class Profile:
         pipeline_tag: what the Hugging Face hub calls it, in a checkpoint's card; "" for nothing.
         reads_text: whether it needs a tokenizer.
         reads_weights: whether a column `weight` says what an example counts in training.
+        named_data: whether raw data is a table, name -> raw data, as a mixture's is. Then
+            `training_data(raw)` gives that of a training, or says what is missing.
         fine_tuning: `[train]` of a model that is changed to this task, as a literal: what differs
             from `recipe.train_options.FINE_TUNING`.
         trims: whether `batches(..., trim=True)` cuts padding that no example needs.
@@ -47,6 +49,7 @@ class Profile:
     pipeline_tag = ""
     reads_text = True
     reads_unlabelled = False
+    named_data = False
     label_problem: str | None = None
     reads_weights = False
     fine_tuning: Mapping[str, object] = {}

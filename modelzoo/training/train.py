@@ -57,7 +57,8 @@ def train(
     Args:
         recipe: a recipe with its `[train]` table, the name of one, a TOML file, or a model
             directory, whose weights are then the start.
-        data: raw data, as `data.read_examples` takes it.
+        data: raw data, as `data.read_examples` takes it; of a mixture `{name of a part: raw data}`,
+            or `None` where the recipe names the data of all parts.
         output: the model directory to write.
         validation: raw data to validate on. Default: `validation_fraction` of `data`.
         columns: field -> the column of the data that holds it, `{"text": "review"}`. The model
@@ -134,6 +135,7 @@ def _train(
     from modelzoo.data import split
     from modelzoo.data.media_rows import ahead
     from modelzoo.data.weighing import row_weights
+    from modelzoo.layers.backend.streams import of_any_length
     from modelzoo.optimizers.optimizer import compile_model
     from modelzoo.training.guests import Guests, check_rates
     from modelzoo.training.keeper import Keeper
@@ -143,6 +145,8 @@ def _train(
     check_rates(callbacks, options)
 
     # === Data ===
+    if said(recipe.task, "named_data"):
+        data = task_of(recipe).training_data(data)
     examples = readable_examples(task_of(recipe), options, data, columns)
     held_out = None
     if validation is not None:
@@ -237,8 +241,9 @@ def _train(
             epochs = (total - state["done"]) // size if size and not keeper.stopped else 0
             if epochs:
                 stream = _from(batches, state["done"], options.accumulate, model.loss)
+                stream = ahead(stream) if task.media else stream
                 model.fit(
-                    ahead(stream) if task.media else stream,
+                    of_any_length(stream) if batches.varies else stream,
                     steps_per_epoch=size,
                     epochs=epochs,
                     shuffle=False,
