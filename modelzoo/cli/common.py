@@ -18,6 +18,7 @@ from modelzoo.errors import RecipeError
 __all__ = [
     "EXAMPLES",
     "add_columns",
+    "add_data",
     "add_pretrained",
     "add_set",
     "add_task",
@@ -75,6 +76,20 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         "--task",
         metavar="TASK",
         help="what the model is for, if not what the recipe says (modelzoo list --task)",
+    )
+
+
+def add_data(
+    parser: argparse.ArgumentParser, option: str, more: str, required: bool = False
+) -> None:
+    """Adds an option for data; give what it holds to `cli.data_check.data_of`."""
+    parser.add_argument(
+        option,
+        metavar="[NAME=]PATH",
+        action="append",
+        default=[],
+        required=required,
+        help=f"{more}; of a mixture NAME=PATH for each of its parts (repeatable)",
     )
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from modelzoo.cli.common import add_columns, clipped, examples, print_json, table, told_warnings
+from modelzoo.cli.common import (
+    add_columns,
+    add_data,
+    clipped,
+    examples,
+    print_json,
+    table,
+    told_warnings,
+)
 from modelzoo.cli.elapsed import Steps
 from modelzoo.errors import DataError
 
@@ -27,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         ),
     )
     parser.add_argument("directory", metavar="DIR|BUNDLE", help="a model directory or a bundle")
-    parser.add_argument("--data", metavar="PATH", required=True, help="what to measure on")
+    add_data(parser, "--data", "what to measure on", required=True)
     parser.add_argument(
         "--against",
         metavar="DIR|BUNDLE",
@@ -51,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from modelzoo.building.keras_backend import need_keras
-    from modelzoo.cli.data_check import check_data
+    from modelzoo.cli.data_check import check_all_data, data_of
     from modelzoo.cli.table_files import check_output
     from modelzoo.data.raw import columns_in
     from modelzoo.recipe import LOCK_NAME, read_lock
@@ -60,11 +68,14 @@ def run(args: argparse.Namespace) -> int:
     directory = bundle_directory(args.directory)
     if Path(directory, LOCK_NAME).is_file():  # else loading it says what is wrong
         recipe = read_lock(directory)[0]
-        kept = columns_in(args.data, recipe.table("train").get("columns"))
+        data = data_of(recipe, args.data)
+        kept = columns_in(data, recipe.table("train").get("columns"))
         problem = recipe.table("task_options").get("problem_type")
-        check_data(args.data, recipe.task, args.columns or kept, problem_type=problem)
+        check_all_data(recipe, data, args.columns or kept, problem)
+    else:
+        data = args.data[0]
     if args.predictions is not None:
-        check_output(args.predictions, args.data, "--predictions", args.force)
+        check_output(args.predictions, args.data[0], "--predictions", args.force)
 
     with told_warnings(), Steps() as step:
         step("starting TensorFlow")
@@ -72,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
         from modelzoo.training.evaluate import evaluate_in_detail
 
         def measured(path: str):
-            step(f"measuring {path} on {args.data}")
+            step(f"measuring {path} on {' '.join(args.data)}")
             return evaluate_in_detail(
                 path,
-                args.data,
+                data,
                 columns=args.columns,
                 batch_size=args.batch_size,
                 length=args.length,
@@ -162,18 +173,19 @@ def _write_predictions(found, args: argparse.Namespace) -> None:
 
     from modelzoo.cli.table_files import is_table, read_rows, write_rows
 
-    if found.labels is None or not is_table(args.data):
+    data = args.data[0]
+    if found.labels is None or not is_table(data):
         raise DataError(
             "--predictions is for a classifier and data in one file",
-            where=args.data,
+            where=data,
             next_step="leave --predictions out, or see: modelzoo run --help",
         )
-    records = [record for record, _ in read_rows(Path(args.data))]
+    records = [record for record, _ in read_rows(Path(data))]
     if len(records) != len(found.truth):
         raise DataError(
             f"{len(found.truth):,} of the {len(records):,} rows were measured: answers and rows do "
             "not match",
-            where=args.data,
+            where=data,
             next_step="leave the others out of the file",
         )
     write_rows(Path(args.predictions), records, _predicted(found))

@@ -6,6 +6,7 @@ import argparse
 
 from modelzoo.cli.common import (
     add_columns,
+    add_data,
     add_pretrained,
     add_set,
     add_task,
@@ -33,20 +34,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         ),
     )
     parser.add_argument("name", metavar="DIR|NAME", help="a model directory, or a recipe")
-    parser.add_argument(
+    add_data(
+        parser,
         "--data",
-        metavar="PATH",
-        required=True,
-        help="what to train on: a .txt, .jsonl, .csv, .tsv or .parquet file, a folder of these, or "
+        "what to train on: a .txt, .jsonl, .csv, .tsv or .parquet file, a folder of these, or "
         "a folder of images or sounds; the columns of a classifier are text and label, perhaps "
         "weight",
     )
     add_columns(parser)
-    parser.add_argument(
-        "--validation",
-        metavar="PATH",
-        help="what to validate on (default: a twentieth of the data)",
-    )
+    add_data(parser, "--validation", "what to validate on (default: a twentieth of the data)")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="where to write it")
     add_task(parser)
     parser.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
@@ -113,7 +109,7 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     """Train; an error in the recipe or the data is reported before Keras is imported."""
     from modelzoo import registry
     from modelzoo.building.keras_backend import need_keras
-    from modelzoo.cli.data_check import check_data
+    from modelzoo.cli.data_check import check_all_data, data_of
     from modelzoo.data.raw import columns_in
     from modelzoo.recipe.schema import validate_against
     from modelzoo.recipe.train_options import train_options
@@ -122,11 +118,13 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
     validate_against(recipe, registry.architecture(recipe.architecture))
     options = train_options(recipe)
     problem = recipe.table("task_options").get("problem_type")
-    for path in (args.data, args.validation):
-        if path is not None:
-            kept = columns_in(path, args.columns or options.columns)
-            columns = args.columns if path == args.data else None
-            check_data(path, recipe.task, columns or kept, recipe.name, problem)
+    data = data_of(recipe, args.data, training=True)
+    validation = data_of(recipe, args.validation, "--validation") if args.validation else None
+    for given in (data, validation):
+        if given is not None:
+            kept = columns_in(given, args.columns or options.columns)
+            columns = args.columns if given == data else None
+            check_all_data(recipe, given, columns or kept, problem)
     tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
 
     with told_warnings(), Steps() as step:
@@ -134,13 +132,13 @@ def _figures(args: argparse.Namespace, recipe, start: str | None) -> dict[str, f
         need_keras()
         from modelzoo.training.train import train
 
-        step(f"reading {args.data}")
+        step(f"reading {' '.join(args.data)}")
         return train(
             recipe,
-            args.data,
+            data,
             args.output,
             stream=Ending(step),
-            validation=args.validation,
+            validation=validation,
             columns=args.columns,
             start=start,
             tokenizer=tokenizer,
