@@ -81,6 +81,8 @@ class Experts(keras.layers.Layer):
             self._add_losses(logits, probabilities, chosen, real)
         if self.experts.normalize:
             weights = weights / ops.sum(weights, axis=-1, keepdims=True)
+        if real is not None:  # so that padding becomes zeros, whichever way the tokens go
+            weights = weights * ops.expand_dims(ops.cast(real, weights.dtype), 1)
         weights = ops.cast(weights, tokens.dtype)
         pairs = None if tokens.shape[0] is None else tokens.shape[0] * self.experts.top_k
         if is_for_device() and pairs > self.experts.count:

@@ -136,6 +136,18 @@ def test_padding_neither_counts_in_the_losses_nor_takes_room():
     assert losses == pytest.approx([float(loss) for loss in alone.losses], abs=1e-6)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_padding_becomes_zeros_on_every_way(rows):
+    layer, x, mask = made(), X[-rows:, 3:5], np.array([[1, 0], [1, 0]], bool)[-rows:]
+    plain = layer(x, padding_mask=mask)
+    traced = tf.function(lambda x, mask: layer(x, padding_mask=mask), autograph=False)
+    with device_lookups():
+        found = traced(x, mask)
+    for each in (plain, found):
+        assert not each[:, 1].numpy().any() and each[:, 0].numpy().any()
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
 def test_what_is_above_capacity_skips_its_expert_in_the_order_of_the_tokens():
     layer = made(top_k=1, capacity=1.0)  # 8 tokens, 4 experts: room for 2
     layer.router.kernel.assign(np.eye(8, 4) * 9)
