@@ -278,7 +278,7 @@ class Model(
         return stepper, prompt
 
     def _given(self, given: Any) -> Any:
-        """What is read before writing: a text, prepared, or a `Source` with a medium; or nothing."""
+        """What is read before writing: a text, prepared, a `Source` with a medium, or nothing."""
         if given is None or isinstance(given, str):
             return given and self._prepared(given)
         source = Source.of(given, media_kinds(self.engine.signatures))

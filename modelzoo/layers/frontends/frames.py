@@ -101,7 +101,7 @@ class FrameEmbedding(keras.layers.Layer):
         if len(shape) != 5 or shape[2:] != (*self.size, 3):
             raise DataError(
                 f"expected frames (batch, frames, {self.size[0]}, {self.size[1]}, 3), got {shape}",
-                next_step="modelzoo.runtime.media.videos.prepare_video makes them of a video, and an "
+                next_step="modelzoo.runtime.media.videos.prepare_video makes them of a video; an "
                 "image is a video of one frame",
             )
         if shape[1] is not None and shape[1] > self.num_frames:
