@@ -181,6 +181,30 @@ def test_every_recipe_counts_exactly_and_175_billion_need_no_memory():
     assert not answer["keras"], "counting must not import Keras here"
 
 
+def test_the_matrices_of_wudao_2_are_those_of_the_plan():
+    recipe = registry.recipe("wudao-2")
+    table = recipe.table("model")
+    width, layers, vocab = (table[key] for key in ("hidden_dim", "num_layers", "vocab_size"))
+    attention, ffn = 4 * width**2, 2 * width * table["ffn_dim"]
+    sparse, count = layers, table["experts"]["count"]  # of twice as many layers, every second one
+    experts = sparse * count * ffn
+    rest = vocab * width + 3 * layers * attention + sparse * ffn + sparse * count * width
+    assert (experts, experts + rest) == (1_739_461_754_880, 1_748_003_454_976)
+    norms = (5 * layers + 2) * width
+    front = (3 * 16**2 + 14**2 + table["num_frames"] + 3) * width
+    positions = 2 * table["max_length"] * width
+    assert recipe.parameters == experts + rest + norms + front + positions
+
+
+def test_wudao_tiny_and_its_dense_sister_are_of_equal_active_size():
+    sparse, dense = (registry.recipe(name) for name in ("wudao-tiny", "wudao-tiny-dense"))
+    experts = sparse.table("model")["experts"]
+    expert = 2 * sparse.table("model")["hidden_dim"] * experts["ffn_dim"]
+    router = sparse.table("model")["hidden_dim"] * experts["count"]
+    idle = 2 * (experts["count"] - experts["top_k"]) * expert  # one layer of each stack has experts
+    assert sparse.parameters - idle - 2 * router == dense.parameters
+
+
 def test_an_encoder_without_its_heads_is_the_published_body():
     for name, body in BODIES.items():
         recipe = registry.recipe(name)
