@@ -45,6 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             'modelzoo run qa.bundle --context letter.txt "Who wrote it?"',
             "modelzoo run digits.bundle photo.png --top 3",
             "modelzoo run clip.bundle photo.png --label cat --label dog",
+            'modelzoo run wudao.bundle "ask: What is this?" --image photo.png',
             'modelzoo run nli.bundle "It rained all day" --label sport --label weather',
             'modelzoo run reranker "What do cats eat?" --label "It rained." --label "Fish."',
             "modelzoo run chat.bundle --chat --when-full slide",
@@ -84,6 +85,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         '(default: "This text is about {}.")',
     )
     parser.add_argument("--prompt", metavar="TEXT", help="a question about the picture")
+    parser.add_argument(
+        "--image", metavar="FILE", help="a picture that the model reads before the text INPUT"
+    )
+    parser.add_argument(
+        "--video",
+        metavar="FILE|DIR",
+        help="a video that it reads before INPUT: a folder of pictures, an animation, a .npy file",
+    )
     parser.add_argument(
         "--choices",
         metavar="A,B,…",
@@ -218,16 +227,18 @@ def run(args: argparse.Namespace) -> int:
         print(_CHATS, file=sys.stderr)
     streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
     several = args.input in (None, "-")
+    medium = _medium(args, able)
     for number, text in enumerate(inputs(args)):
-        ability = ability_for(text, able, args.label)
+        ability = "generate" if medium else ability_for(text, able, args.label)
         if ability == "answer" and args.context is None:
             raise _no_context(args)
         if not several and not text.strip() and ABILITIES[ability].gives != "text":
             raise DataError("the text is empty", next_step=f'modelzoo run {args.model} "some text"')
         options = options_for(ability, args)
         item = text if args.pair is None else (text, args.pair)
+        item = {"text": text, **medium} if medium else item
         if args.logprobs:
-            result = model.generate(text, logprobs=True, **options)
+            result = model.generate(item, logprobs=True, **options)
             _write(_with_logprobs(model.tokenizer, text, result, args.json))
         elif streams and ABILITIES[ability].gives == "text":
             for piece in getattr(model, ability)(item, stream=True, **options):
@@ -252,14 +263,40 @@ def _choose(model, able: tuple[str, ...], args: argparse.Namespace) -> int:
     options_for("score", args)
     choices, several = args.choices.split(","), args.input in (None, "-")
     encodes = model.engine.signatures if hasattr(model, "engine") else dir(model.backbone)
-    continues = "encode" not in encodes
+    continues, medium = "encode" not in encodes, _medium(args, able)
     for number, text in enumerate(inputs(args)):
+        given = {"text": text, **medium} if medium else text
         spaced = [_after(text, choice) if continues else choice for choice in choices]
         answer = [
-            (choices[spaced.index(choice)], share) for choice, share in model.rank(text, spaced)
+            (choices[spaced.index(choice)], share) for choice, share in model.rank(given, spaced)
         ]
         _write(_shown("score", text, answer[: args.top], args.json, number if several else None))
     return 0
+
+
+def _medium(args: argparse.Namespace, able: tuple[str, ...]) -> dict[str, str]:
+    """What `--image` or `--video` names, by kind.
+
+    Raises:
+        ModelzooError: the model does not read it before a text, or both are given.
+        DataError: no such file.
+    """
+    found = {kind: value for kind in ("image", "video") if (value := getattr(args, kind))}
+    for kind, value in found.items():
+        if not {"generate", "caption"} <= set(able):
+            raise ModelzooError(
+                f"--{kind} does not fit: this model does not read a text and {kind}s together",
+                where=args.model,
+                next_step=f"leave --{kind} out; a model that reads {kind}s takes the path as INPUT",
+            )
+        if path_of(value) is None:
+            raise DataError(f"no such file: {value}", did_you_mean=near_file(value))
+    if len(found) > 1:
+        raise ModelzooError(
+            "--image and --video do not go together",
+            next_step="several pictures in their order are a video: --video FOLDER",
+        )
+    return found
 
 
 def _after(text: str, choice: str) -> str:
@@ -320,7 +357,7 @@ def _check_table(args: argparse.Namespace) -> bool:
                 f"standard input: modelzoo run {args.model} -",
             )
         return False
-    for name in ("pair", "label", "choices", "logprobs"):
+    for name in ("pair", "label", "choices", "logprobs", "image", "video"):
         if getattr(args, name):
             raise ModelzooError(
                 f"--{name} does not fit: {args.input} is a table", next_step=f"leave --{name} out"

@@ -6,51 +6,17 @@ import pytest
 from keras import ops
 
 from modelzoo.architectures.multimodal import build
-from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import DataError, ModelzooError, RecipeError
 from modelzoo.tasks.base import token_loss
 from modelzoo.tasks.multimodal_lm import MultimodalLM
-from tests.core import assert_near, number, randomise
-
-SIZE, FRAMES, VOCAB = 8, 3, 280
-TEXTS = ["say: yes no red green"] * 3
-SIZES = {
-    "vocab_size": VOCAB,
-    "num_layers": 2,
-    "hidden_dim": 16,
-    "num_heads": 2,
-    "max_length": 12,
-    "image_size": SIZE,
-    "patch_size": 4,
-    "num_frames": FRAMES,
-    "ffn_bias": False,
-    "experts": {"count": 4, "top_k": 2, "pattern": [False, True], "capacity": 1.25},
-    "dropout": 0.0,
-}
-
-
-def small(**changes):
-    return randomise(build(**{**SIZES, **changes}), 0)
+from tests import multimodals
+from tests.core import assert_near, number
+from tests.multimodals import FRAMES, SIZE, SIZES, film, inputs
 
 
 @pytest.fixture(scope="module")
 def model():
-    made = MultimodalLM(small(), caption_prompt="say:")
-    specials = ("<pad>", "</s>", "<unk>")
-    made.tokenizer = train_tokenizer(TEXTS, vocab_size=VOCAB, specials=specials)
-    return made
-
-
-def inputs(rows: int = 2, frames: int = FRAMES, seed: int = 0) -> dict:
-    rng = np.random.default_rng(seed)
-
-    def ids(length):
-        return rng.integers(0, VOCAB, (rows, length)).astype("int32")
-
-    films = rng.integers(0, 256, (rows, frames, SIZE, SIZE, 3)).astype("uint8")
-    mask = np.ones((rows, frames), "int32")
-    source = {"token_ids": ids(5), "padding_mask": np.ones((rows, 5), "int32")}
-    return {**source, "frames": films, "frame_mask": mask, "decoder_token_ids": ids(4)}
+    return multimodals.model()
 
 
 def without_frames(x: dict) -> dict:
@@ -138,10 +104,6 @@ def test_it_trains_on_batches_of_text_images_and_videos():
 
 
 # === Sources ===
-
-
-def film(count: int) -> np.ndarray:
-    return np.random.default_rng(count).integers(0, 256, (count, 9, 11, 3)).astype("uint8")
 
 
 def test_a_batch_of_sources_gives_what_each_gives_alone(model):

@@ -140,6 +140,11 @@ def _driving(manifest: dict) -> str:
             "token, `padding_mask` 1 for tokens and 0 for padding). Its outputs and its "
             "`padding_mask` are inputs of the other signatures."
         )
+        if "token_ids" in signatures.get("encode_image", {}).get("inputs", {}):
+            lines.append(
+                "- `encode_image` and `encode_video` read an image or a video before the source, "
+                "each in the place of `encode`. A video of one frame is an image."
+            )
         if "start_token" in manifest["processing"]:
             lines.append(f"- The target begins with token {manifest['processing']['start_token']}.")
     lines += media_lines(signatures, manifest["processing"])

@@ -32,7 +32,7 @@ def media_lines(signatures: dict, processing: dict) -> Iterator[str]:
     used = {key for signature in signatures.values() for key in signature["inputs"]}
     # A plugin's model may take images or sound in a form of its own, of which nothing is said.
     if "image" in processing and ("images" in used or "frames" in used):
-        yield _of_images(processing["image"], "frames" in used)
+        yield _of_images(processing["image"], [one for one in ("images", "frames") if one in used])
     if "audio" in processing and "audio" in used:
         yield _of_sounds(processing["audio"], "num_samples" in used)
     embeds = [name for name in signatures if name.startswith(("encode_image", "encode_a"))]
@@ -46,12 +46,16 @@ def media_lines(signatures: dict, processing: dict) -> Iterator[str]:
         yield (f"- Probabilities are the {what} of the cosines times a scale ({scales}){bias}.")
 
 
-def _of_images(how: dict, video: bool) -> str:
+def _of_images(how: dict, used: list[str]) -> str:
     height, width = how["size"]
     first = how.get("resize_to")
     whole = f"{first} x {first}, of which the middle" if how["resize"] == "squash" else None
     shorter = f" (first to {whole or f'a shorter side of {first}'})" if first else ""
-    name = "`frames` are images" if video else "`images` are"
+    name = {
+        ("images",): "`images` are",
+        ("frames",): "`frames` are images",
+        ("images", "frames"): "`images`, and the images of which `frames` consist, are",
+    }[tuple(used)]
     return (
         f"- {name} RGB, a byte for each channel, {height} rows of {width} pixels: an image is "
         f"{_RESIZE[how['resize']]}{shorter}, {how['interpolation']}, antialiased. The model scales "
