@@ -14,6 +14,7 @@ from modelzoo.errors import DataError
 from modelzoo.recipe.mixture import parts_of, with_own_data
 from modelzoo.tasks.base import TaskModel
 from modelzoo.tasks.captioning import text_scores
+from modelzoo.tasks.multimodal_lm import MultimodalLM
 from modelzoo.tasks.seq2seq_lm import Seq2SeqLMTask
 
 
@@ -30,6 +31,7 @@ class MixtureTask(Seq2SeqLMTask):
     named_data = True
     media = ("image", "video")
     does = "writes a text for a text, an image or a video"
+    abilities = ("generate", "score", "caption")
     special_tokens = ("<pad>", "</s>", "<unk>", *map(SENTINEL.format, range(32)))
 
     def __init__(
@@ -46,7 +48,10 @@ class MixtureTask(Seq2SeqLMTask):
 
     def model(self, backbone) -> TaskModel:
         """A `MultimodalLM` where the backbone reads frames, else a `Seq2SeqLM`."""
-        return super().model(backbone)
+        if not hasattr(backbone, "num_frames"):
+            return super().model(backbone)
+        prompts = [one.prompt for one in self.parts.values() if one.objective == "captioning"]
+        return MultimodalLM(backbone, *prompts[:1])
 
     def training_data(self, raw: Mapping[str, Any] | None) -> dict[str, Any]:
         """Raw data for each part: what is given, else what the recipe names.
