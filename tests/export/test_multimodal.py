@@ -149,6 +149,6 @@ def test_bad_input_is_refused_and_the_bundle_goes_on(exported, tmp_path, capsys)
         (["--image", "a.png", "--video", "b"], "no such file: a.png"),
         (["--image", __file__, "--video", __file__], "do not go together"),
     ):
-        assert cli.main(["run", str(folder / "float32"), "no", *words]) == 1
+        assert cli.main(["run", str(folder / "float32"), "no", *words]) != 0
         assert said in capsys.readouterr().err
     assert isinstance(bundle.generate("red", max_new_tokens=2), str)
