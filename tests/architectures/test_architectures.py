@@ -41,6 +41,7 @@ PUBLISHED = {
 }
 # Put together from parts, a part that no recipe is of alone, or ours.
 OTHERS = {"captioner", "contrastive", "convnet", "htsat", "imagebind", "prefix", "video"}
+OTHERS |= {"multimodal"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +140,7 @@ def test_a_signature_names_the_very_choices_that_the_model_takes():
         for key, (hint, _) in schema.items()
         if key in ("resize", "interpolation", "pooling")
     ]
-    assert len(found) == 9
+    assert len(found) == 11
     for stated, taken in found:
         assert stated == taken
 
@@ -181,4 +182,4 @@ def test_a_misspelt_parameter_is_an_error_and_not_a_default(path):
 
 
 def test_most_architectures_pass_their_parameters_by_name():
-    assert len(BY_NAME) == 17
+    assert len(BY_NAME) == 18

@@ -74,8 +74,8 @@ def test_only_encoders_of_a_text_with_a_medium_count():
         ({"imag": IMAGE}, "has no 'imag'"),
         ({"text": IMAGE}, "must be str, not ndarray"),
         ({"text": None}, "must be str, not NoneType"),
-        (IMAGE, "expected a text or a dict"),
-        (None, "expected a text or a dict"),
+        (IMAGE, "a source must be a str or a dict"),
+        (None, "a source must be a str or a dict"),
     ],
 )
 def test_what_is_not_a_source_is_refused(given, said):

@@ -148,7 +148,7 @@ def test_a_video_of_one_frame_is_an_image_and_others_fill_the_frames(model, coun
         ({"image": film(1)[0], "video": film(2)}, "both"),
         ({"picture": film(1)[0]}, "has no 'picture'"),
         ({"text": film(1)[0]}, 'goes under "image"'),
-        (film(1)[0], "expected a text or a dict"),
+        (film(1)[0], "a source must be a str or a dict"),
     ],
 )
 def test_a_source_that_is_none_is_refused(model, source, said):

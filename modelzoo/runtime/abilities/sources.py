@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from modelzoo.errors import ModelzooError, nearest, shown
+from modelzoo.errors import ModelzooError, nearest
 from modelzoo.runtime.abilities.media import INPUTS, is_one_medium, many_media, prepared
 
 __all__ = [
@@ -61,8 +61,11 @@ class Source:
             return given
         table = {"text": given} if isinstance(given, str) else given
         if not isinstance(table, Mapping):
+            kind = type(given).__name__
+            if not kinds:
+                raise ModelzooError(f"a text must be str, not {kind}")
             raise ModelzooError(
-                f"expected a text or a dict with {', '.join(_KEYS)}, got {shown(given)}",
+                f"a source must be a str or a dict with {', '.join(_KEYS)}, not {kind}",
                 next_step='{"text": "What is this?", "image": "photo.png"}',
             )
         for key in table:
