@@ -59,7 +59,7 @@ from modelzoo.runtime.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from modelzoo.runtime.abilities.protocols import Labels, Medium, Messages, Several
+    from modelzoo.runtime.abilities.protocols import Given, Labels, Medium, Messages, Several
     from modelzoo.runtime.generation.sampling import SamplingOptions
     from modelzoo.runtime.generation.session import ChatOptions
 
@@ -159,7 +159,7 @@ class Model(
     @overload
     def generate(
         self,
-        text: str,
+        text: Given,
         stream: Literal[False] = False,
         truncate: bool = False,
         **sampling: Unpack[SamplingOptions],
@@ -167,7 +167,7 @@ class Model(
     @overload
     def generate(
         self,
-        text: str,
+        text: Given,
         stream: Literal[True],
         truncate: bool = False,
         **sampling: Unpack[SamplingOptions],
@@ -175,7 +175,7 @@ class Model(
     @overload
     def generate(
         self,
-        text: Several[str],
+        text: Several[Given],
         stream: Literal[False] = False,
         truncate: bool = False,
         **sampling: Unpack[SamplingOptions],
@@ -183,22 +183,22 @@ class Model(
     @overload
     def generate(
         self,
-        text: Several[str],
+        text: Several[Given],
         stream: Literal[True],
         truncate: bool = False,
         **sampling: Unpack[SamplingOptions],
     ) -> Iterator[tuple[int, str]]: ...
     @overload
     def generate(
-        self, text: str, *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
+        self, text: Given, *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
     ) -> Result: ...
     @overload
     def generate(
-        self, text: Several[str], *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
+        self, text: Several[Given], *, logprobs: Literal[True], **sampling: Unpack[SamplingOptions]
     ) -> list[Result]: ...
     def generate(
         self,
-        text: str | Several[str],
+        text: Given | Several[Given],
         stream: bool = False,
         truncate: bool = False,
         logprobs: bool = False,
@@ -228,7 +228,7 @@ class Model(
         """
         self._need("generate")
         options, one = sampling_with(self.manifest.get("generation"), sampling), is_one_source(text)
-        texts = [text] if one else many_texts(text)
+        texts: list = [text] if one else many_texts(text)
         if logprobs:
             check_logprobs(stream)
             results = self.generate_results(texts, truncate, logprobs, **sampling)
@@ -240,7 +240,7 @@ class Model(
         return results[0].text if one else [result.text for result in results]
 
     def generate_results(
-        self, texts: Sequence[str], truncate: bool = False, logprobs: bool = False, **sampling
+        self, texts: Sequence[Given], truncate: bool = False, logprobs: bool = False, **sampling
     ) -> list[Result]:
         """As `generate`, with each text's tokens, why it ended, and how many passes it took."""
         self._need("generate")
@@ -265,7 +265,7 @@ class Model(
                 yield row, piece
 
     def _begin(
-        self, text: str | Source, options: Sampling, truncate: bool
+        self, text: Any, options: Sampling, truncate: bool
     ) -> tuple[ImageStepper, list[int]]:
         """A stepper that is ready for the prompt, and the prompt's ids."""
         if "encode" in self.engine.signatures:

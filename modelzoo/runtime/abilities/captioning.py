@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 
@@ -219,7 +219,7 @@ class CaptionAbility(Ability, Captions):
         if kinds:
             default = self.bundle.processing.get("caption_prompt") or ""
             sources = caption_sources(image, prompt, kind, kinds, default)
-            return self.generate(sources, stream, **sampling)
+            return cast(Any, self).generate(sources, stream, **sampling)  # it is mixed in as well
         if kind not in (None, "image"):
             raise ModelzooError(f"this model captions images, not {kind}")
 

@@ -63,6 +63,8 @@ class _Picture(Protocol):
 
 # A path, a file's bytes, an array, a Pillow image; of a sound also (samples, rate).
 Medium: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | tuple | _Array | _Picture"
+# A text; for a model that reads media with a text also {"text": ..., "image": ...}, or "video".
+Given: TypeAlias = "str | Mapping[str, Any]"
 Labels: TypeAlias = "list[tuple[str, float]]"  # with their probabilities, the likeliest first
 Messages: TypeAlias = "str | Sequence[Mapping[str, Any]]"  # one turn of the user, or all turns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from modelzoo.runtime.generation.prefill import shared_start
 from modelzoo.runtime.generation.scoring import Scorer, Scores
 
 if TYPE_CHECKING:
-    from modelzoo.runtime.abilities.protocols import Labels, Several
+    from modelzoo.runtime.abilities.protocols import Given, Labels, Several
     from modelzoo.runtime.text.tokenizer import Tokenizer
 
 __all__ = ["MaskedScoring", "Scoring", "joined", "targets"]
@@ -27,12 +27,14 @@ class Scoring:
     """
 
     @overload
-    def score(self, text: str, given: str | None = None, *, too_long: str = "reject") -> Scores: ...
+    def score(
+        self, text: str, given: Given | None = None, *, too_long: str = "reject"
+    ) -> Scores: ...
     @overload
     def score(
         self,
         text: Several[str],
-        given: str | Several[str] | None = None,
+        given: Given | Several[Given] | None = None,
         *,
         too_long: str = "reject",
     ) -> list[Scores]: ...
@@ -42,7 +44,8 @@ class Scoring:
         A text and what is given are read as one text, so what is scored begins at the first token
         that differs from those of `given` alone. Nothing given is the start of a document: the
         tokenizer's bos or eos token, if it has one; without one the first token is not scored.
-        An encoder-decoder scores its target, with the token that ends it, given the source. A
+        An encoder-decoder scores its target, with the token that ends it, given the source: a text,
+        or for a model that reads media with it `{"text": ..., "image": ...}`, or `"video"`. A
         masked model hides one token after another: the pseudo-log-likelihood of Salazar et al.
         (2020, 2), in which each token is seen from both sides.
 
@@ -67,8 +70,10 @@ class Scoring:
         """
         one = isinstance(text, str)
         texts = [text] if one else list(text)
-        one_given = given is None or is_one_source(given)
-        givens = [self._given(given)] * len(texts) if one_given else [*map(self._given, given)]
+        if given is None or is_one_source(given):
+            givens = [self._given(given)] * len(texts)
+        else:
+            givens = [self._given(one) for one in cast(Sequence, given)]
         if len(givens) != len(texts):
             raise ModelzooError(
                 f"expected one text to score for each one given, got {len(texts)} and {len(givens)}"
@@ -79,7 +84,7 @@ class Scoring:
         found = self._scores(list(zip(givens, texts, strict=True)), too_long)
         return found[0] if one else found
 
-    def rank(self, query: str, candidates: Sequence[str], *, per_token: bool = False) -> Labels:
+    def rank(self, query: Given, candidates: Sequence[str], *, per_token: bool = False) -> Labels:
         """Which of several continuations is likely after a text; the likeliest first.
 
         Each is scored as a whole with the text before it, from the first token in which any of

@@ -145,17 +145,17 @@ def caption_sources(
     one = is_one_medium(medium) and getattr(medium, "ndim", 3) != 4
     one = one or (kind == "video" and is_one_medium(medium))
     media = [medium] if one else many_media(medium)
-    many = isinstance(prompt, Sequence) and not isinstance(prompt, str)
-    prompts = list(prompt) if many else [prompt] * len(media)
-    if not media or len(prompts) != len(media):
+    if prompt is None or isinstance(prompt, str):
+        prompt = [prompt] * len(media)
+    if not media or len(prompt) != len(media):
         raise ModelzooError(
-            f"expected a prompt for each image or video, got {len(prompts)} for {len(media)}"
+            f"expected a prompt for each image or video, got {len(prompt)} for {len(media)}"
             if media
             else "there is no image to caption: the list is empty"
         )
     found = [
         Source.of({"text": default if text is None else text, kind or _kind_of(each): each}, kinds)
-        for each, text in zip(media, prompts, strict=True)
+        for each, text in zip(media, prompt, strict=True)
     ]
     return found[0] if one else found
 
