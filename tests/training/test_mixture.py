@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_each_part_and_their_mean_by_weight(trained):
     assert own["loss"] == own["translate/loss"] and "denoise/loss" not in own
 
 
-def test_a_killed_mixture_goes_on_with_the_same_batches(trained, tmp_path, monkeypatch):
+def test_a_killed_mixture_goes_on_with_the_same_batches(graphs, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -62,7 +62,8 @@ def test_a_killed_mixture_goes_on_with_the_same_batches(trained, tmp_path, monke
         run(tmp_path / "model")
     monkeypatch.undo()
     run(tmp_path / "model")
-    one, other = (modelzoo.load(path, compile=False) for path in (trained[0], tmp_path / "model"))
+    run(tmp_path / "whole")
+    one, other = (modelzoo.load(tmp_path / name, compile=False) for name in ("model", "whole"))
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
