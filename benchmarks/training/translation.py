@@ -62,12 +62,16 @@ class NearestLine:
         self.training = training
         self.lines = defaultdict(list)
         for number, pair in enumerate(training):
-            for word in set(pair["source"].lower().split()):
+            for word in self.words(pair["source"]):
                 self.lines[word].append(number)
+
+    @staticmethod
+    def words(text: str) -> set[str]:
+        return set(text.lower().split())
 
     def __call__(self, source: str) -> str:
         score = Counter()
-        for word in set(source.lower().split()):
+        for word in self.words(source):
             for number in self.lines[word]:
                 score[number] += 1 / len(self.lines[word])
         return self.training[score.most_common(1)[0][0]]["target"] if score else source
