@@ -28,6 +28,7 @@ class MixtureTask(Seq2SeqLMTask):
     """
 
     name = "mixture"
+    fields = ()  # those of each part; see `recipe.mixture.FIELDS`
     named_data = True
     media = ("image", "video")
     does = "writes a text for a text, an image or a video"
