@@ -197,7 +197,9 @@ def expert_loads(model, batch) -> list[dict]:
     for one in found:
         one.layer.call = one.call
     return [
-        {"layer": one.layer.path.replace("/", " "), **one.shares()} for one in found if one.chosen
+        {"layer": " ".join(one.layer.path.split("/")[1:-1]), **one.shares()}
+        for one in found
+        if one.chosen
     ]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelzoo.data.masked_lm import masked_lm_batches
     from modelzoo.data.media import read_media_examples
     from modelzoo.data.media_classification import media_classification_batches
+    from modelzoo.data.mixture import mixture_batches
     from modelzoo.data.packing import pack_tokens
     from modelzoo.data.question_answering import span_batches
     from modelzoo.data.raw import iterate_texts, read_examples
@@ -33,6 +34,7 @@ _HOMES = {
     "iterate_texts": "raw",
     "masked_lm_batches": "masked_lm",
     "media_classification_batches": "media_classification",
+    "mixture_batches": "mixture",
     "pack_tokens": "packing",
     "pair_batches": "text_pairs",
     "read_examples": "raw",
@@ -50,6 +52,7 @@ __all__ = [
     "iterate_texts",
     "masked_lm_batches",
     "media_classification_batches",
+    "mixture_batches",
     "pack_tokens",
     "pair_batches",
     "read_examples",

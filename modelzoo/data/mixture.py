@@ -204,12 +204,14 @@ def mixture_batches(
         TokenizerError: a token that an objective needs is missing.
 
     Example:
-        >>> part = Part(objective="text-to-text", prompt="English to German: ")
+        >>> from modelzoo.data.train_tokenizer import train_tokenizer
+        >>> tokenizer = train_tokenizer(["a rose"], "byte", specials=("<pad>", "</s>"))
+        >>> parts = {"translate": Part(objective="text-to-text", prompt="de: ")}
         >>> rows = [{"part": "translate", "source": "a rose", "target": "eine Rose"}]
-        >>> batches = mixture_batches(rows, tokenizer, {"translate": part}, length=32, batch_size=2)
+        >>> batches = mixture_batches(rows, tokenizer, parts, length=32, batch_size=2)
         >>> x, y, weight = batches.batch(0)
-        >>> x["token_ids"].shape[0]
-        2
+        >>> x["token_ids"].shape, y.shape
+        ((2, 16), (2, 16))
     """
     by_part: dict[str, list] = {}
     for example in examples:

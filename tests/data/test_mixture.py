@@ -85,9 +85,7 @@ def test_columns_turn_a_translation_round(tokenizer):
         for name, a, b in (("there", "en", "zh"), ("back", "zh", "en"))
     }
     batches = batches_of(tokenizer, mixture, {"there": rows, "back": rows}, shuffle=False)
-    there, back = (
-        texts_of(tokenizer, part.evaluation_batch(0)) for part in batches.parts.values()
-    )
+    there, back = (texts_of(tokenizer, part.evaluation_batch(0)) for part in batches.parts.values())
     assert back == [(b, a) for a, b in there]
 
 
@@ -96,7 +94,7 @@ def test_spans_move_from_the_source_to_the_target():
     for seed in range(50):
         source, target = corrupted(ids, sentinels, np.random.default_rng(seed))
         spans = dict(_spans(target, sentinels))
-        assert list(spans) == sentinels[:2] and len(sum(spans.values(), [])) == 6
+        assert list(spans) == sentinels[:2] and sum(map(len, spans.values())) == 6
         whole = [id for one in source for id in spans.get(one, [one])]
         assert whole == ids, "each sentinel in the source stands for its span of the target"
         assert source[0] == 100 and target[0] == 1
@@ -129,9 +127,7 @@ def test_span_corruption_needs_sentinels():
 def test_half_of_the_rows_belong_together_and_the_answer_says_which(tokenizer, objective):
     data = TEXTS if objective == "next-sentence" else IMAGES
     part = {"yes": "是", "no": "否"}
-    batches = one_part(
-        tokenizer, objective, data, part=part, batch_size=200, processing=PROCESSING
-    )
+    batches = one_part(tokenizer, objective, data, part=part, batch_size=200, processing=PROCESSING)
     batch = batches.batch(0)
     rows = texts_of(tokenizer, batch)
     if objective == "next-sentence":
@@ -171,9 +167,7 @@ def test_pictures_and_texts_share_a_mixture(tokenizer):
 
 def test_pictures_are_altered_in_training_alone(tokenizer):
     rows = [{"image": np.arange(192).reshape(8, 8, 3).astype("uint8"), "text": "a"}] * 3
-    batches = one_part(
-        tokenizer, "captioning", rows, processing=PROCESSING, augment={"flip": 1.0}
-    )
+    batches = one_part(tokenizer, "captioning", rows, processing=PROCESSING, augment={"flip": 1.0})
     altered, plain = batches.batch(0)[0]["frames"], batches.evaluation_batch(0)[0]["frames"]
     np.testing.assert_array_equal(altered, plain[:, :, :, ::-1])
 
@@ -296,9 +290,7 @@ def test_documents_of_one_sentence_have_no_next_one(tokenizer):
 
 def test_texts_that_are_all_the_same_have_no_wrong_one(tokenizer):
     with pytest.warns(UserWarning, match="none is wrong"):
-        batches = one_part(
-            tokenizer, "image-text-matching", IMAGES[:1] * 4, processing=PROCESSING
-        )
+        batches = one_part(tokenizer, "image-text-matching", IMAGES[:1] * 4, processing=PROCESSING)
     assert {answer for _, answer in texts_of(tokenizer, batches.batch(0))} == {"yes"}
 
 
