@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from modelzoo.runtime.text.keywords import keywords
 if TYPE_CHECKING:
     from modelzoo.runtime.abilities.protocols import Labels
 
-__all__ = ["METHODS", "fused", "keyword_scores", "reranked", "retrieve"]
+__all__ = ["METHODS", "KeywordIndex", "fused", "keyword_scores", "reranked", "retrieve"]
 
 METHODS = ("vectors", "bm25", "both")
 _RANK = 60  # of Cormack et al. 2009
@@ -70,17 +70,40 @@ def retrieve(
 
 
 def keyword_scores(query: str, texts: Sequence[str]) -> np.ndarray:
-    """(N,) BM25 of each text: 0 where it has no word of the query. Needs bm25s.
+    """(N,) BM25 of each text for one query; see `KeywordIndex`."""
+    return KeywordIndex(texts).scores(query)
+
+
+class KeywordIndex:
+    """The words of texts, counted once for many queries. Needs bm25s.
 
     Chinese and Japanese characters count as words.
+
+    Args:
+        texts: N.
+
+    Raises:
+        MissingDependencyError: bm25s is not installed.
+
+    Example:
+        >>> KeywordIndex(["a dog", "a red car"]).scores("red?").round(2).tolist()
+        [0.0, 0.25]
     """
-    bm25 = require("bm25s", "search").BM25()
-    known = [keywords(text) for text in texts]
-    if not any(known):
-        return np.zeros(len(texts))
-    bm25.index(known, show_progress=False)
-    asked = [word for word in keywords(query) if word in bm25.vocab_dict]
-    return np.asarray(bm25.get_scores(asked), float) if asked else np.zeros(len(texts))
+
+    def __init__(self, texts: Sequence[str]):
+        self._bm25, self._count = require("bm25s", "search").BM25(), len(texts)
+        words = [keywords(text) for text in texts]
+        self._known: Container[str] = ()
+        if any(words):
+            self._bm25.index(words, show_progress=False)
+            self._known = self._bm25.vocab_dict
+
+    def scores(self, query: str) -> np.ndarray:
+        """(N,) BM25 of each text: 0 where it has no word of the query."""
+        asked = [word for word in keywords(query) if word in self._known]
+        if not asked:
+            return np.zeros(self._count)
+        return np.asarray(self._bm25.get_scores(asked), float)
 
 
 def fused(scores: Sequence[np.ndarray]) -> np.ndarray:
