@@ -25,8 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "evaluate",
         description="Measure a model directory or a bundle on data: loss, perplexity and bits per "
         "byte of a language model; accuracy, F1, calibration, the figures of each label and the "
-        "confusion matrix of a classifier; exact match and F1 of answers, with those of the "
-        "sentence nearest to the question. A bundle is run as on a device.",
+        "confusion matrix of a classifier, with those of naive Bayes on the words (baseline_); "
+        "exact match and F1 of answers, with those of the sentence nearest to the question. "
+        "A bundle is run as on a device.",
         epilog=examples(
             "modelzoo evaluate my-gpt --data held-out.txt",
             "modelzoo evaluate sentiment --data test.csv --predictions answers.csv",

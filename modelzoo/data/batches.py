@@ -53,6 +53,8 @@ class Batches:
         groups: (N,), of a reranking: equal where rows have the same query.
         baseline: (N,) what a method without a model says of each row, to compare with.
         varies: whether batches differ in their second axis.
+        texts: N, of a text classification, with both texts of a pair.
+        baseline_figures: what a method without a model reaches, once that is measured.
     """
 
     varies = False
@@ -93,6 +95,8 @@ class Batches:
         self.row_weights: np.ndarray | None = None
         self.groups: np.ndarray | None = None
         self.baseline: np.ndarray | None = None
+        self.texts: list[str] | None = None
+        self.baseline_figures: dict[str, float] | None = None
         self.predicted: tuple[np.ndarray, np.ndarray] | None = None
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 

@@ -62,7 +62,7 @@ def classification_batches(
     def make(rows: np.ndarray, generator: np.random.Generator) -> Batch:
         return texts.inputs(rows), *labelled(classes, rows)
 
-    return Batches(
+    batches = Batches(
         make,
         num_rows=len(texts),
         batch_size=batch_size,
@@ -72,6 +72,8 @@ def classification_batches(
         unlabelled=unlabelled,
         length=texts.length,
     )
+    batches.texts = list(map("\n".join, zip(first, second, strict=True))) if second else first
+    return batches
 
 
 def framed_texts(

@@ -21,6 +21,7 @@ from modelzoo.runtime.model import is_one_text, many_texts
 from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS
+from modelzoo.tasks.shared.bag_of_words import baseline_scores
 from modelzoo.tasks.shared.checkpoints import (
     ProblemType,
     check_labels,
@@ -249,8 +250,17 @@ class TextClassificationTask(Task):
         )
 
     def evaluate(self, model, batches) -> dict[str, float]:
-        """`loss` (nats), `accuracy`, `f1` (macro), `ece`; see `label_scores` for other problems."""
-        return text_scores(*predictions(model, batches), self.problem_type, self.thresholds)
+        """`loss` (nats), `accuracy`, `f1` (macro), `ece`; see `label_scores` for other problems.
+
+        Beside them stand those of a bag of words (`baseline_…`), of labels.
+        """
+        logits, truth = predictions(model, batches)
+        scores = text_scores(logits, truth, self.problem_type, self.thresholds)
+        if batches.baseline_figures is None and batches.texts is not None:
+            batches.baseline_figures = baseline_scores(
+                batches.texts, truth, logits.shape[-1], self.problem_type
+            )
+        return {**scores, **(batches.baseline_figures or {})}
 
     @classmethod
     def options_of_config(cls, config, names) -> dict:
