@@ -69,6 +69,16 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
                 "--set model.initial_scale=2.302585092994046",
             )
 
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of its towers."""
+        return self.backbone.kinds
+
+    @property
+    def reads_padding(self) -> bool:
+        """Whether a text's padding is read as its tokens are, so that all have one length."""
+        return self.backbone.options["text"]["padding"] == "visible"
+
     def get_config(self) -> dict:
         own = {
             "pairs": [list(pair) for pair in self.pairs],
@@ -93,6 +103,8 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
         }
         if scales.bias is not None:
             logits["bias"] = float(number(scales.bias))
+        if "text" in self.kinds and self.reads_padding:
+            logits["reads_padding"] = True
         return {**super().processing(), "contrastive": logits}
 
     # === Training ===
@@ -155,8 +167,8 @@ class ContrastiveModel(SharedSpaceAnswers, TaskModel):
         for kind in self.backbone.kinds:
             name = f"encode_{kind}"
             if kind == "text":
-                if self.backbone.options["text"]["padding"] == "visible":
-                    max_length, lengths = self.backbone.max_length, ()  # it reads padding too
+                if self.reads_padding:
+                    max_length, lengths = self.backbone.max_length, ()
                 signatures |= encoder_signatures(
                     self.backbone,
                     {name: functions[name]},
@@ -246,9 +258,9 @@ class ContrastiveTask(Task):
         found = super().batch_options(model, options, length)
         if self.reads_text and model.max_length is not None:
             found["length"] = min(found["length"], model.max_length)
-            if model.backbone.options["text"]["padding"] == "visible":
+            if model.reads_padding:
                 found["length"] = model.backbone.max_length
-        return {**found, "kinds": tuple(model.backbone.kinds)}
+        return {**found, "kinds": tuple(model.kinds)}
 
     def batches(self, raw, tokenizer, *, batch_size, shuffle: bool = True, **options) -> Batches:
         from modelzoo.data.contrastive import contrastive_batches
@@ -270,13 +282,15 @@ class ContrastiveTask(Task):
     def evaluate(self, model, batches) -> dict[str, float]:
         """`loss` (nats) over the whole set, and recall at 1, 5 and 10 both ways, of each pair."""
         vectors, numbers = embed_all(model, batches)
-        scales = model.backbone.scales()
-        factors = {k: float(ops.convert_to_numpy(v)) for k, v in scales.factors.items()}
-        bias = 0.0 if scales.bias is None else float(ops.convert_to_numpy(scales.bias))
+        logits = model.processing()["contrastive"]
+        factors = {tuple(pair.split("-")): factor for pair, factor in logits["scales"].items()}
+        pairs = self.pairs or list(combinations(model.kinds, 2))
         figures: dict[str, float] = {"loss": 0.0}
-        for pair in model.pairs:
-            loss, found = pair_figures(pair, vectors, numbers, factors, bias, model.loss_kind)
-            figures["loss"] += loss / len(model.pairs)
+        for pair in pairs:
+            loss, found = pair_figures(
+                pair, vectors, numbers, factors, logits.get("bias", 0.0), logits["loss"]
+            )
+            figures["loss"] += loss / len(pairs)
             figures |= found
         return {**figures, "examples": len(next(iter(numbers.values())))}
 

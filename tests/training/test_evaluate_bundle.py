@@ -18,6 +18,7 @@ from modelzoo.tasks.profile import ENCODER_TOKENS, said
 from modelzoo.tasks.shared.bundle_model import BundleModel
 from modelzoo.tasks.shared.keras_engine import KerasEngine, device_model
 from modelzoo.training.evaluate import evaluate_in_detail
+from tests import captioners
 from tests.core import randomise
 from tests.media import picture
 
@@ -107,10 +108,13 @@ def test_figures_over_signatures_are_those_of_the_model(case):
     if "decode" in engine.signatures:
         engine.stepper = lambda source=None: Stepper(engine, source)
     processing = {"processing": {}}
-    wanted = evaluate_in_detail(model, data, batch_size=3).figures
-    found = evaluate_in_detail(
-        BundleModel(device_model(model, engine, **processing), model.recipe), data, batch_size=3
-    ).figures
+    assert_same_figures(model, device_model(model, engine, **processing), data, 3)
+
+
+def assert_same_figures(model, bundle, data, batch_size):
+    wanted = evaluate_in_detail(model, data, batch_size=batch_size).figures
+    device = BundleModel(bundle, model.recipe)
+    found = evaluate_in_detail(device, data, batch_size=batch_size).figures
     assert found.keys() == wanted.keys()
     for key, value in wanted.items():
         assert found[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
@@ -134,11 +138,18 @@ class Stepper:
             self.state |= {key: source[key] for key in names}
 
     def decode(self, token_ids, positions):
-        inputs = {"token_ids": token_ids, "positions": positions, **self.state}
-        known = self.engine.signatures["decode"].inputs
-        outputs = self.engine.run("decode", {k: inputs[k] for k in known})
-        self.state |= {key: value for key, value in outputs.items() if key in self.state}
+        outputs = self._run("decode", token_ids=token_ids, positions=positions)
         return outputs["logits"].reshape(1, -1)
+
+    def prefill_image(self, images, positions):
+        self._run("prefill_image", images=images, positions=positions)
+
+    def _run(self, name, **inputs):
+        known = self.engine.signatures[name].inputs
+        given = {**inputs, **self.state}
+        outputs = self.engine.run(name, {key: given[key] for key in known})
+        self.state |= {key: value for key, value in outputs.items() if key in self.state}
+        return outputs
 
 
 def test_pictures_are_measured_too():
@@ -148,9 +159,38 @@ def test_pictures_are_measured_too():
     data = [{"image": picture(colour, 8, 8), "label": colour} for colour in ("red", "blue", "red")]
     engine = KerasEngine(model, model.export_signatures())
     bundle = device_model(model, engine, processing=model.processing())
-    wanted = evaluate_in_detail(model, data, batch_size=2).figures
-    found = evaluate_in_detail(BundleModel(bundle, model.recipe), data, batch_size=2).figures
-    assert found == pytest.approx(wanted, rel=1e-4)
+    assert_same_figures(model, bundle, data, 2)
+
+
+@pytest.mark.parametrize("fusion", captioners.FUSIONS)
+def test_captions_and_answers_are_measured_where_the_image_stands(fusion):
+    template = "<s>a{image}<s>{prompt}</s>" if fusion == "prefix in text" else None
+    model = captioners.model(fusion, {"template": template} if template else None)
+    engine = KerasEngine(model, model.export_signatures(verify_lengths=()))
+    engine.stepper = lambda source=None: Stepper(engine, source)
+    bundle = device_model(model, engine, processing=model.processing())
+    for data in (captioners.CAPTIONED[:3], captioners.ASKED[:4]):
+        assert_same_figures(model, bundle, data, 2)
+
+
+@pytest.mark.parametrize("padding", ["hidden", "visible"])
+def test_towers_are_measured_and_what_a_row_lacks_is_left_out(padding):
+    text = {**ENCODER, "max_length": 16}
+    changes = {f"model.text.model.{key}": value for key, value in text.items()}
+    changes |= {"model.image.model.image_size": 16, "model.image.model.widths": [8, 16]}
+    changes |= {"model.audio.model.num_columns": 32, "model.audio.model.num_mels": 32}
+    changes |= {"model.audio.model.num_layers": 1, "model.audio.model.hidden_dim": 32}
+    changes |= {"model.text.padding": padding, "train.length": 12, "parameters": None}
+    tokenizer = train_tokenizer(TEXTS * 3, "wordpiece", 600, ENCODER_TOKENS)
+    changes["model.text.model.vocab_size"] = tokenizer.vocab_size
+    model = modelzoo.build("bind-tiny", tokenizer=tokenizer, compile=False, **changes)
+    noise = np.random.default_rng(0).normal(0, 0.2, (4, 4000)).astype("float32")
+    rows = zip(("red", "green", "blue", "red"), TEXTS, noise, strict=True)
+    data = [{"image": picture(c, 16, 16), "text": t, "audio": s} for c, t, s in rows]
+    del data[0]["audio"], data[1]["image"]
+    engine = KerasEngine(model, model.export_signatures(max_length=16, lengths=(8,)))
+    bundle = device_model(model, engine, processing=model.processing())
+    assert_same_figures(model, bundle, data, 3)
 
 
 def test_a_bundle_without_such_signatures_names_the_directory():

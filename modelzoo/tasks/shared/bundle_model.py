@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from modelzoo.backbones.contrastive import INPUTS
 from modelzoo.errors import ModelzooError
 from modelzoo.recipe import Recipe
 from modelzoo.registry.of_recipe import task_of
-from modelzoo.runtime.abilities.captioning import captions_images
 from modelzoo.runtime.abilities.sources import media_inputs, media_kinds
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.engines.static_shapes import Size, plan_calls, sizes_of
@@ -40,14 +40,17 @@ class BundleModel:
         self.bundle, self.recipe, self.tokenizer = bundle, recipe, bundle.tokenizer
         self.engine, self.task = bundle.engine, task_of(recipe)
         signatures = self.engine.signatures
-        longest = None
-        looks = captions_images(signatures) and not media_kinds(signatures)
-        if "decode" in signatures and not looks:
+        self.kinds = [kind for kind in INPUTS if f"encode_{kind}" in signatures]
+        self._frame = self.processing().get("caption") or {"image_tokens": 0, "in_text": False}
+        longest, base = None, bundle.embedding_signature or ""
+        if "decode" in signatures:
             self._answer: Callable[[Mapping], Any] = self._written
             longest = plan_steps(signatures).max_length
         elif "serve" in signatures:
-            self._answer = self._served
-        elif bundle.embedding_signature == "embed":
+            self._answer, base = self._served, "serve"
+        elif "contrastive" in self.processing():
+            self._answer = self._compared
+        elif base == "embed":
             self._answer = self._embedded
         else:
             raise ModelzooError(
@@ -55,12 +58,17 @@ class BundleModel:
                 where=bundle.bundle.directory,
                 next_step="measure the model directory that it was exported from",
             )
-        base = "serve" if "serve" in signatures else bundle.embedding_signature or ""
         if base in signatures and "token_ids" in signatures[base].inputs:
             longest = sizes_of(signatures, base)[-1].length
         elif "encode" in signatures and "token_ids" in signatures["encode"].inputs:
             longest = min(longest or 2**31, signatures["encode"].inputs["token_ids"].shape[1])
-        self.max_length, self.backbone = longest, SimpleNamespace(max_length=longest)
+        self.max_length = longest
+        self.backbone = SimpleNamespace(
+            max_length=longest,
+            image_tokens=self._frame["image_tokens"],
+            image_token=self._frame["image_token"] if self._frame["in_text"] else None,
+        )
+        self.reads_padding = self.processing().get("contrastive", {}).get("reads_padding", False)
         self._made: dict[str, Any] = {}
 
     def need_tokenizer(self) -> Any:
@@ -94,19 +102,35 @@ class BundleModel:
         vectors = self._run("embed", flat)["embedding"]
         return vectors.reshape(*x["token_ids"].shape[:-1], -1)
 
+    def _compared(self, x: Mapping) -> dict[str, np.ndarray]:
+        """Vectors (B, E) of each kind that the rows hold."""
+        return {
+            kind: self._run(f"encode_{kind}", x)["embedding"]
+            for kind in self.kinds
+            if INPUTS[kind][0] in x
+        }
+
     def _written(self, x: Mapping) -> np.ndarray:
-        """Logits (B, T, V) of what a decoder reads; zeros in the padding."""
+        """Logits (B, T, V) of what a decoder reads; zeros in the padding, and where an image is."""
         prefix = "decoder_" if "decoder_token_ids" in x else ""
         ids, mask = x[f"{prefix}token_ids"], x[f"{prefix}padding_mask"].astype(bool)
-        rows = []
+        vocabulary = self.engine.signatures["decode"].outputs["logits"].shape[-1]
+        found = np.zeros((*ids.shape, vocabulary), np.float32)
+        # An image is at the positions `begin` to `end`; a text that does not mention it comes next.
+        begin = len(self._frame["before"]) if self._frame["in_text"] else 0
+        end = begin + self._frame["image_tokens"]
+        shift = 0 if self._frame["in_text"] else end
         for row, tokens in enumerate(ids):
             stepper = self.engine.stepper(self._source(x, row))
-            found = [
-                stepper.decode(np.array([[token]], np.int32), np.array([[place]], np.int32))[0]
-                for place, token in enumerate(tokens[: _ends(mask[row])])
-            ]
-            rows.append(np.pad(np.stack(found), ((0, len(tokens) - len(found)), (0, 0))))
-        return np.stack(rows)
+            for place in range(shift and -shift, _ends(mask[row])):
+                position = place + shift
+                if begin < end and position == begin:
+                    positions = np.arange(begin, end, dtype=np.int32)
+                    stepper.prefill_image(x["images"][row : row + 1], positions[None])
+                if not begin <= position < end:
+                    inputs = (np.array([[one]], np.int32) for one in (tokens[place], position))
+                    found[row, place] = stepper.decode(*inputs)[0]
+        return found
 
     def _source(self, x: Mapping, row: int) -> dict[str, np.ndarray] | None:
         """The inputs of an encoder for a row."""
