@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         generate_text,
         generate_tokens,
     )
+    from modelzoo.runtime.generation.reader import Reader, State
     from modelzoo.runtime.generation.sampling import Sampling
     from modelzoo.runtime.model import Model, load
     from modelzoo.runtime.text.tokenizer import Tokenizer
@@ -27,6 +28,8 @@ _HOMES = {
     "Model": "model",
     "Sampling": "generation.sampling",
     "Result": "generation.loop",
+    "Reader": "generation.reader",
+    "State": "generation.reader",
     "generate_tokens": "generation.loop",
     "generate_text": "generation.loop",
     "generate_results": "generation.loop",
@@ -35,8 +38,10 @@ _HOMES = {
 
 __all__ = [
     "Model",
+    "Reader",
     "Result",
     "Sampling",
+    "State",
     "Tokenizer",
     "generate_results",
     "generate_text",

@@ -49,6 +49,7 @@ from modelzoo.runtime.generation.loop import (
     generate_results,
     generate_text,
 )
+from modelzoo.runtime.generation.reader import Reader
 from modelzoo.runtime.generation.sampling import Sampling, log_prob
 from modelzoo.runtime.generation.scoring import Scorer, Scores
 from modelzoo.runtime.generation.session import ChatSession, Session
@@ -307,6 +308,30 @@ class Model(
                 next_step="export the model again",
             )
         return token
+
+    def reader(self) -> Reader:
+        """A state of its own that reads token by token, with the logits after each.
+
+        For what `generate` and `score` do not do: own ways to choose a token, texts that come in
+        pieces, a state that is kept for later.
+
+        Raises:
+            ModelzooError: a bundle that does not continue texts.
+
+        Example:
+            >>> model = load("gpt.bundle")
+            >>> model.reader().read(model.tokenizer.encode("In the beginning")).shape
+            (260,)
+        """
+        self._need("generate")
+        if "encode" in self.engine.signatures:
+            raise ModelzooError(
+                f"{self.manifest['name']} ({self.task}) writes what it reads from a source, and a "
+                "reader is for a model that continues texts",
+                where=self.bundle.directory,
+                next_step="model.engine.stepper(source), with the inputs of its signature encode",
+            )
+        return Reader(self.engine.stepper())
 
     # === Log-probabilities ===
 

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from modelzoo.errors import BundleError, ModelzooError, nearest
+from modelzoo.errors import BundleError, ModelzooError, nearest, shown
 from modelzoo.runtime.generation.loop import ImageStepper
+from modelzoo.runtime.generation.reader import StateStepper
 
 # What the names of a decoder's signatures begin with.
 STEPS = ("prefill", "decode", "verify", "score")
@@ -31,6 +32,10 @@ class SignatureInfo:
     outputs: Mapping[str, TensorInfo]
 
 
+class DeviceStepper(ImageStepper, StateStepper, Protocol):
+    """What the engines' steppers offer besides drafts and scores."""
+
+
 class Engine(Protocol):
     """Runs the signatures of a bundle."""
 
@@ -47,7 +52,7 @@ class Engine(Protocol):
 class SteppingEngine(Engine, Protocol):
     """An engine that also holds the state of a generation, where the signatures decode."""
 
-    def stepper(self, source: Mapping[str, np.ndarray] | None = None) -> ImageStepper:
+    def stepper(self, source: Mapping[str, np.ndarray] | None = None) -> DeviceStepper:
         """A fresh state for one generation; `source` holds the inputs of `encode`."""
         ...
 
@@ -136,6 +141,22 @@ class StepPlan:
     @property
     def score_lengths(self) -> tuple[int, ...]:
         return tuple(self.windows[-1].scores)
+
+    def window_of(self, tensors: Mapping[str, np.ndarray]) -> Window:
+        """The window that has a state of these names and shapes.
+
+        Raises:
+            ModelzooError: none has.
+        """
+        shapes = {name: np.shape(array) for name, array in tensors.items()}
+        for window in self.windows:
+            if shapes == {name: info.shape for name, info in window.state.items()}:
+                return window
+        first = {name: info.shape for name, info in self.windows[0].state.items()}
+        raise ModelzooError(
+            f"expected a state of {shown(first)}, got {shown(shapes)}",
+            next_step="give back a state that a reader of this model gave",
+        )
 
     def image_window(self, positions: np.ndarray, now: Window) -> tuple[Window, str]:
         """The window for an image at these positions (B, P), and the signature that takes it in.

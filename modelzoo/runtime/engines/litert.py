@@ -251,6 +251,15 @@ class LiteRTStepper:
         """Copies of the state's tensors, as they are now."""
         return {name: _read(self._state[name], info) for name, info in self.window.state.items()}
 
+    def write_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Go on from copies of a state's tensors."""
+        window = self._plan.window_of(tensors)
+        if window is not self.window:
+            self._enter(window, tensors)
+            return
+        for name, info in window.state.items():
+            self._state[name].write(np.ascontiguousarray(tensors[name], info.dtype))
+
     def _go_to(self, window: Window, positions: np.ndarray) -> None:
         if window is not self.window:
             self._enter(window, {} if begins_anew(positions) else self.read_state())

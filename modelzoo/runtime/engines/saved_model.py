@@ -172,6 +172,15 @@ class SavedModelStepper:
         self._state = {key: outputs[key] for key in self._state}
         return outputs
 
+    def read_state(self) -> dict[str, np.ndarray]:
+        """Copies of the state's tensors, as they are now."""
+        return {name: np.array(value) for name, value in self._state.items()}
+
+    def write_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Go on from copies of a state's tensors."""
+        self.window = self._plan.window_of(tensors)
+        self._state = self.window.filled(tensors)
+
     def _go_to(self, window, positions) -> None:
         if window is not self.window:
             kept = {} if begins_anew(positions) else self._state
