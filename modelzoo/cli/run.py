@@ -221,8 +221,8 @@ def run(args: argparse.Namespace) -> int:
         return chat(model, args)
     if args.choices is not None:
         return _choose(model, able, args)
-    if is_table and of_text(able):
-        return _run_table(model, of_text(able)[0], args)
+    if is_table and (of_text(able) or "rank" in able):
+        return _run_table(model, _ability_of_rows(able, args), args)
     if able[0] == "generate" and _was_trained_to_chat(model):
         print(_CHATS, file=sys.stderr)
     streams = not args.json and (sys.stdout.isatty() if args.stream is None else args.stream)
@@ -357,7 +357,7 @@ def _check_table(args: argparse.Namespace) -> bool:
                 f"standard input: modelzoo run {args.model} -",
             )
         return False
-    for name in ("pair", "label", "choices", "logprobs", "image", "video"):
+    for name in ("pair", "choices", "logprobs", "image", "video"):
         if getattr(args, name):
             raise ModelzooError(
                 f"--{name} does not fit: {args.input} is a table", next_step=f"leave --{name} out"
@@ -365,6 +365,18 @@ def _check_table(args: argparse.Namespace) -> bool:
     if args.out is not None:
         check_output(args.out, args.input, "--out", args.force)
     return True
+
+
+def _ability_of_rows(able: tuple[str, ...], args: argparse.Namespace) -> str:
+    """What a model is to do with each row of a table."""
+    if args.label and "zero_shot" in able:
+        raise ModelzooError(
+            f"--label does not fit: {args.input} is a table, and this model takes labels for files",
+            next_step="give the files one by one, or leave --label out",
+        )
+    if args.label or not of_text(able):
+        return ability_for(args.input, able, args.label)
+    return of_text(able)[0]
 
 
 def _run_table(model, ability: str, args: argparse.Namespace) -> int:

@@ -82,7 +82,8 @@ def _columns(record: dict, args: argparse.Namespace, ability: str) -> tuple[str,
     elif all(name in record for name in _PAIR):
         wanted = _PAIR
     else:
-        known = [name for name in _SINGLE if name in record]
+        single = ("query", *_SINGLE) if ability == "rank" else _SINGLE
+        known = [name for name in single if name in record]
         usual = usual_columns("text", map(str, record))
         wanted = tuple(known[:1]) or tuple(usual if len(usual) == 1 else ())
         wanted = wanted or (tuple(record) if len(record) == 1 else ())
@@ -115,6 +116,8 @@ def _answers(model, ability: str, options: dict, items: list, records: list) -> 
     method, show = getattr(model, ability), progress(len(items))
     if ability == "answer" and "context" not in options:
         method = partial(_answer_pairs, model)
+    elif ability == "rank":
+        method = partial(_rank_each, model)
     for start in range(0, len(items), CHUNK):
         show(start)
         chunk = items[start : start + CHUNK]
@@ -136,6 +139,13 @@ def _answer_pairs(model, pairs, **options) -> Any:
     if isinstance(pairs, tuple):
         return model.answer(*pairs, **options)
     return model.answer(*map(list, zip(*pairs, strict=True)), **options)
+
+
+def _rank_each(model, queries, **options) -> Any:
+    """The candidates in their order for a query, or for each of a list."""
+    if isinstance(queries, str):
+        return model.rank(queries, **options)
+    return [model.rank(query, **options) for query in queries]
 
 
 def _added(ability: str, answer: Any) -> dict:

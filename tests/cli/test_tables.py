@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import modelzoo
 from modelzoo import cli
-from modelzoo.cli.run import unescaped
+from modelzoo.cli.run import _ability_of_rows, unescaped
 from modelzoo.cli.table_files import is_table, read_rows, write_rows
+from modelzoo.errors import ModelzooError
+from modelzoo.recipe import from_values
 from tests import small
 
 
@@ -73,6 +76,42 @@ def test_run_keeps_a_label_that_is_there_already(work, classifier, capsys):
         *("text", "label", "predicted_label", "probability", "label_2", "probability_2"),
     ]
     assert row["label"] == small.REVIEWS[0][1]
+
+
+@pytest.mark.parametrize("task", ["text-classification", "reranking"])
+def test_run_chooses_from_given_labels_for_each_row(task, work, capsys):
+    model = small.with_tokenizer("bert-tiny-classifier")
+    if task == "reranking":
+        values = {**model.recipe.values, "task": task, "task_options": {}}
+        model = modelzoo.build(from_values(values, name="r"), tokenizer=model.tokenizer)
+        (work / "new.csv").write_text("id,query\n1,so fine\n2,so dull\n", "utf-8")
+        wanted = [dict(model.rank(text, ["fine", "dull"])) for text in ("so fine", "so dull")]
+    else:
+        names = {"labels": ["entailment", "contradiction"]}
+        values = {**model.recipe.values, "task_options": names}
+        model = modelzoo.build(from_values(values, name="nli"), tokenizer=model.tokenizer)
+        texts = [text for text, _ in small.REVIEWS]
+        wanted = [dict(one) for one in model.classify(texts, labels=["fine", "dull"])]
+    modelzoo.save(model, work / "model")
+    labels = ("--label", "fine", "--label", "dull", "--top", "2", "--out", "o.jsonl")
+    output(capsys, "run", "model", "new.csv", *labels)
+    rows = [json.loads(line) for line in (work / "o.jsonl").read_text("utf-8").splitlines()]
+    assert len(rows) == len(wanted)
+    for row, shares in zip(rows, wanted, strict=True):
+        assert row["probability"] >= row["probability_2"]
+        for end in ("", "_2"):
+            share = shares.pop(row[f"label{end}"])
+            assert row[f"probability{end}"] == pytest.approx(share, abs=1e-5)
+
+
+def test_labels_for_files_do_not_fit_a_table(work):
+    args = SimpleNamespace(label=["a", "b"], input="new.csv")
+    with pytest.raises(
+        ModelzooError, match="new.csv is a table, and this model takes labels for files"
+    ):
+        _ability_of_rows(("zero_shot", "embed_text", "embed_image"), args)
+    with pytest.raises(ModelzooError, match="there are no texts"):
+        _ability_of_rows(("rank",), SimpleNamespace(label=None, input="new.csv"))
 
 
 def test_run_prints_each_input_above_its_label(work, classifier, capsys):
