@@ -487,18 +487,11 @@ def options_for(ability: str, args: argparse.Namespace) -> dict:
         wrong["logprobs"] = True
     if how.gives not in ("label", "token", "answer"):
         wrong.update(answers)
-    # Each of these goes with one ability alone.
-    for name, fits in (
-        ("pair", "classify"),
-        ("context", "answer"),
-        ("system", "chat"),
-        ("set", "chat"),
-        ("prompt", "caption"),
-        ("template", "classify" if args.label and ability == "classify" else "zero_shot"),
-        ("threshold", "classify"),
-        ("choices", "score"),
-    ):
-        if ability != fits and getattr(args, name) is not None:
+    own = set(how.options)
+    if args.label and ability == "classify":
+        own.add("template")
+    for name in (name for one in ABILITIES.values() for name in one.options):
+        if name not in own and getattr(args, name) is not None:
             wrong[name] = getattr(args, name)
     if args.truncate and not how.truncates:
         wrong["truncate"] = True

@@ -14,10 +14,11 @@ import keras
 
 from modelzoo.errors import DataError, MissingDependencyError, ModelzooError, TokenizerError
 from modelzoo.recipe import Recipe
+from modelzoo.runtime.abilities.known import ABILITIES
 from modelzoo.runtime.media.processing import completed
 from modelzoo.tasks.profile import Profile, said
 from modelzoo.tasks.shared.call_inputs import call_inputs
-from modelzoo.tasks.shared.keras_habits import ABILITIES, check_inputs, shapes_in_summary
+from modelzoo.tasks.shared.keras_habits import check_inputs, shapes_in_summary
 from modelzoo.tasks.shared.saved_state import (
     KEPT,
     is_functional,

@@ -17,26 +17,28 @@ class Ability:
             "choices" of how a text goes on; "candidates" that are put in order.
         gives: "text", "label", "token", "span", "answer" or "vector".
         truncates: whether it has an argument `truncate`.
+        options: of `modelzoo run`, those that go with it alone.
     """
 
     reads: str
     gives: str
     truncates: bool = True
+    options: tuple[str, ...] = ()
 
 
 # Where several fit an input, the first is taken.
 ABILITIES = {
     "generate": Ability("text", "text"),
-    "chat": Ability("turns", "text", truncates=False),
-    "caption": Ability("media", "text", truncates=False),
+    "chat": Ability("turns", "text", truncates=False, options=("system", "set")),
+    "caption": Ability("media", "text", truncates=False, options=("prompt",)),
     "transcribe": Ability("media", "text", truncates=False),
-    "classify": Ability("either", "label"),
+    "classify": Ability("either", "label", options=("pair", "threshold")),
     "nearest": Ability("both", "label"),
     "fill_mask": Ability("text", "token"),
     "tag": Ability("text", "span", truncates=False),
-    "answer": Ability("text", "answer", truncates=False),
-    "zero_shot": Ability("labelled", "label", truncates=False),
-    "score": Ability("choices", "label", truncates=False),
+    "answer": Ability("text", "answer", truncates=False, options=("context",)),
+    "zero_shot": Ability("labelled", "label", truncates=False, options=("template",)),
+    "score": Ability("choices", "label", truncates=False, options=("choices",)),
     "rank": Ability("candidates", "label"),
     "embed": Ability("text", "vector"),
     "embed_text": Ability("text", "vector"),

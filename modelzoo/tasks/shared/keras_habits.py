@@ -15,26 +15,7 @@ import numpy as np
 
 from modelzoo.errors import DataError, shown
 
-__all__ = ["ABILITIES", "check_inputs", "shapes_in_summary"]
-
-# Methods that answer raw text or media.
-ABILITIES = (
-    "generate",
-    "chat",
-    "classify",
-    "rank",
-    "embed",
-    "fill_mask",
-    "answer",
-    "caption",
-    "transcribe",
-    "embed_image",
-    "embed_audio",
-    "embed_video",
-    "embed_text",
-    "zero_shot",
-    "tag",
-)
+__all__ = ["check_inputs", "shapes_in_summary"]
 
 
 def check_inputs(method: str, x: object, able: Iterable[str] = ()) -> None:
