@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import common, render
 from benchmarks.edge import decoders, drafts, encoders, export_cost, quality
 from benchmarks.edge.prompts import PROMPTS
+from benchmarks.training import pairs
 from tests.plugin_site import ROOT
 
 RESULTS = sorted(common.RESULTS.glob("*"))
@@ -156,6 +159,36 @@ def test_a_command_has_no_place_of_this_machine(arguments, words):
 def test_a_child_that_fails_says_why():
     with pytest.raises(SystemExit, match="No module named benchmarks.nothing"):
         common.in_child("benchmarks.nothing")
+
+
+def test_a_wheel_is_kept_and_another_one_is_rejected(tmp_path, monkeypatch):
+    (tmp_path / "a_b-1.0-py3-none-any.whl").write_bytes(b"PK")
+    monkeypatch.setattr(common.subprocess, "run", None)  # nothing is fetched
+    right = hashlib.sha256(b"PK").hexdigest()
+    assert common.wheel("a-b==1.0", right, tmp_path).name.startswith("a_b-1.0")
+    with pytest.raises(SystemExit, match=f"has the sha256 {right}, not 00"):
+        common.wheel("a-b==1.0", "00", tmp_path)
+
+
+def test_an_article_is_right_if_an_answer_stands_in_it_and_few_others():
+    texts = ["Ann was born in 1901.", "Annabel met Ann.", "Bo (1901)", "bo", "BO!", "Bo?"]
+    rows = [("who?", ["Ann", "an ant"]), ("when?", ["1901"]), ("who?", ["bo"])]
+    found = pairs.answered(rows, texts)
+    assert found == [("who?", (0, 1))]
+    scores = np.array([[0.0, 9.0, 8.0, 0.0, 0.0, 0.0]])
+    figures = pairs.figures(scores, found)
+    assert figures["recall@1 %"] == 50.0 and figures["MRR"] == 1.0
+
+
+def test_only_the_first_articles_are_put_in_order():
+    class Reader:
+        def rank(self, query, texts, truncate):
+            return [(text, len(text) / 10) for text in texts]
+
+    asked, options = [pairs.Question("q", (0,))], SimpleNamespace(candidates=2)
+    scores = np.array([[0.3, 0.2, 0.1]])
+    found = pairs.reranked(Reader(), asked, scores, ["a", "bb", "ccc"], options)
+    np.testing.assert_allclose(found, [[2.1, 2.2, 0.1]])
 
 
 def test_tables_align_what_a_column_holds():
