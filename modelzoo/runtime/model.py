@@ -320,8 +320,9 @@ class Model(
 
         Example:
             >>> model = load("gpt.bundle")
-            >>> model.reader().read(model.tokenizer.encode("In the beginning")).shape
-            (260,)
+            >>> logits = model.reader().read(model.tokenizer.encode("In the beginning"))
+            >>> model.tokenizer.decode([int(logits.argmax())])
+            ' God'
         """
         self._need("generate")
         if "encode" in self.engine.signatures:

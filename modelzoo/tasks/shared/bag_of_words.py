@@ -26,9 +26,10 @@ class BagOfWords:
         texts: N.
 
     Example:
-        >>> words = BagOfWords(["a fine film", "a fine day", "a dull film", "a dull day"])
-        >>> words.log_shares(np.array([1, 1, 0, 0]), 2).argmax(-1).tolist()
-        [1, 1, 0, 0]
+        >>> texts = ["fine film", "fine day", "fine tea", "dull film", "dull day", "dull tea"]
+        >>> words = BagOfWords(texts)
+        >>> words.log_shares(np.array([1, 1, 1, 0, 0, 0]), 2).argmax(-1).tolist()
+        [1, 1, 1, 0, 0, 0]
     """
 
     def __init__(self, texts: Sequence[str]):
@@ -69,8 +70,8 @@ def baseline_scores(
     Args:
         truth: (N,) the right label; (N, labels) with 1 for those that apply, where several may.
 
-    >>> texts = ["a fine film", "a fine day", "a dull film", "a dull day"]
-    >>> baseline_scores(texts, np.array([1, 1, 0, 0]), 2)
+    >>> texts = ["fine film", "fine day", "fine tea", "dull film", "dull day", "dull tea"]
+    >>> baseline_scores(texts, np.array([1, 1, 1, 0, 0, 0]), 2)
     {'baseline_accuracy': 1.0, 'baseline_f1': 1.0}
     """
     if problem_type == "regression":
