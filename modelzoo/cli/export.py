@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
             "modelzoo export runs/bert -o bert.bundle --quantize float32",
             "modelzoo export runs/gpt --quantize int4 --set quantize.block_size=64",
             "modelzoo export runs/t5 -o t5.bundle --format savedmodel",
+            "modelzoo export runs/gpt --vocabulary corpus.txt --vocabulary-size 16000",
         ),
     )
     parser.add_argument(
@@ -49,6 +50,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "for devices)",
     )
     parser.add_argument(
+        "--vocabulary",
+        metavar="FILE",
+        help="keep the tokens that these texts need and leave out others (default: keep all)",
+    )
+    parser.add_argument(
+        "--vocabulary-size",
+        type=int,
+        metavar="N",
+        help="tokens to keep, with the most frequent ones besides (default: those that are needed)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -64,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     from modelzoo.exporting import export_bundle
 
     options, quantization = settings(args.set)
+    chosen = {"vocabulary": args.vocabulary, "vocabulary_size": args.vocabulary_size}
+    options |= {key: value for key, value in chosen.items() if value is not None}
     _check_format(args.format)
     output = args.output or default_output(args.model)
     with told_warnings(), Steps() as step:
@@ -156,6 +170,9 @@ def summary(report, path: str) -> str:
     head = f"{path}: {manifest['name']}, {manifest['format']}, {manifest['precision']}"
     if size is not None:
         head += f", {size:,} bytes"
+    cut = parity.get("vocabulary")
+    if cut:
+        head += f", {cut['tokens']:,} of {cut['of']:,} tokens"
     weights = WARNINGS.get(parity.get("weights"))
     said = f"{verdict(parity)}\n{weights}" if weights else verdict(parity)
     return f"{head}\n{said}\n\n{figures(parity)}"

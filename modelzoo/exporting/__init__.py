@@ -68,7 +68,8 @@ def export(
             else the format's own: "int8" for devices, "float32" for servers.
         force: replace an existing bundle.
         **export_options: of the model's `export_signatures`, over the recipe's `[export]` table:
-            `max_length=256`.
+            `max_length=256`. And `vocabulary="corpus.txt"`, with `vocabulary_size=16_000`, to leave
+            out tokens that these texts do not need; see `exporting.vocabulary`.
 
     Raises:
         ExportError: it cannot be converted, or the result does not answer as Keras does; nothing

@@ -146,6 +146,16 @@ def test_export_prints_what_was_written_and_the_figures(recorded, capsys):
     assert "greedy text: 8 of 9 tokens equal (1 ties)" in out
 
 
+def test_a_vocabulary_is_an_export_option_with_a_flag(recorded, capsys):
+    line = ["export", "m", "--vocabulary", "corpus.txt", "--vocabulary-size", "900"]
+    assert cli.main([*line, "--set", "export.max_length=8"]) == 0
+    options = recorded[0][1]["options"]
+    assert options == {"max_length": 8, "vocabulary": "corpus.txt", "vocabulary_size": 900}
+    parity = {"signatures": {}, "bytes": 9, "vocabulary": {"tokens": 900, "of": 49_152}}
+    report = Report("b", {"name": "toy", "format": "tflite", "precision": "int8"}, parity)
+    assert summary(report, "b").startswith("b: toy, tflite, int8, 9 bytes, 900 of 49,152 tokens\n")
+
+
 def test_one_plain_sentence_comes_before_the_table(recorded, capsys):
     assert cli.main(["export", "runs/gpt"]) == 0
     lines = capsys.readouterr().out.splitlines()

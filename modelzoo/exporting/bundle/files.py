@@ -27,12 +27,16 @@ ANSWERING = ("problem_type", "thresholds", "generation")
 PARITY, README, TOKENIZER = "parity.json", "README.md", "tokenizer.json"
 
 
-def write_sources(folder: Path, model, source: str) -> None:
-    """The tokenizer, byte for byte where it is a file, chat template, the recipe's lock file."""
+def write_sources(folder: Path, model, source: str | None) -> None:
+    """The tokenizer, chat template, the recipe's lock file.
+
+    Args:
+        source: a model directory, whose tokenizer is copied byte for byte if it has one.
+    """
     import keras
 
-    original = Path(source) / TOKENIZER
-    if original.is_file():
+    original = None if source is None else Path(source) / TOKENIZER
+    if original is not None and original.is_file():
         shutil.copyfile(original, folder / TOKENIZER)
     elif model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER)
@@ -43,13 +47,14 @@ def write_sources(folder: Path, model, source: str) -> None:
 
 
 def draft_manifest(
-    model, signatures, artifact, *, name, title=None, format: Format, mode, options
+    model, signatures, artifact, *, name, title=None, format: Format, mode, options, vocabulary=None
 ) -> dict:
     """All that is known before the file has been opened; `abilities` are all that the task has.
 
     Args:
         name: of the recipe.
         title: what the README calls the bundle. Default: `name`.
+        vocabulary: the facts of an `exporting.vocabulary.Cut`.
     """
     tokenizer, recipe = model.tokenizer, model.recipe
     task_options = recipe.table("task_options")
@@ -68,6 +73,7 @@ def draft_manifest(
         "model": artifact.model,
         "max_length": max_length(signatures),
         "vocab_size": getattr(backbone, "vocab_size", None),
+        **({"vocabulary": vocabulary} if vocabulary else {}),
         "signatures": {key: {} for key in signatures},
         "tokenizer": None if tokenizer is None else tokenizer_entry(model),
         "labels": task_options.get("labels"),

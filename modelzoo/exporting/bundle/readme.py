@@ -50,6 +50,8 @@ def _summary(manifest: dict, parity: dict) -> str:
         f"`{manifest['recipe_digest'][:16]}`, which `recipe.lock.toml` holds. `manifest.json` has "
         "the sha256 of every file, `parity.json` all that was measured.",
     ]
+    if "vocabulary" in manifest:
+        lines.append(_vocabulary(manifest["vocabulary"]))
     if manifest["labels"]:
         lines.append("Labels, in the order of the logits: " + ", ".join(manifest["labels"]) + ".")
     facts = card_rows(manifest.get("source") or {})
@@ -57,6 +59,14 @@ def _summary(manifest: dict, parity: dict) -> str:
     if rows:
         lines.append("\n".join(["| | |", "|---|---|", *rows]))
     return "\n\n".join(lines)
+
+
+def _vocabulary(cut: dict) -> str:
+    return (
+        f"Its vocabulary was cut from {cut['of']:,} to {cut['tokens']:,} tokens. The texts of "
+        f"`{cut['corpus']}` (sha256 `{cut['sha256'][:16]}`) have the pieces that they had before; "
+        "other texts are read and written whole, some in more tokens."
+    )
 
 
 def _signatures(manifest: dict) -> str:

@@ -19,6 +19,7 @@ from modelzoo.exporting.process.options import check_cache, export_options
 from modelzoo.exporting.quantization.precision import mode_for
 from modelzoo.exporting.quantization.prepare import prepare
 from modelzoo.exporting.quantization.quantize import quantization_of
+from modelzoo.exporting.vocabulary import compare, cut_model, cut_of_bundle, cut_to_corpus
 from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
 from modelzoo.runtime.trust import seen
@@ -49,8 +50,13 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     mode = mode_for(job["quantize"], format)
     model = _chosen(open_model(job["model"], progress), job)
     files.media(model)  # what is wrong with it is reported before the conversion
-    options = export_options(model, job["options"])
+    options, vocabulary = export_options(model, job["options"])
     check_cache(options, mode)
+    cut = None
+    if vocabulary.vocabulary is not None:
+        progress(f"cutting the vocabulary to {Path(vocabulary.vocabulary).name}")
+        cut = cut_to_corpus(model, vocabulary.vocabulary, vocabulary.vocabulary_size)
+        model, smaller = _smaller(model, cut, options)
     signatures = model.export_signatures(**options)
     weights = model.get_weights() if mode.quantized else None
     source = source_table(model)
@@ -65,10 +71,11 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     artifact = registry.exporter(format.name)(model, signatures, folder, mode=mode, scratch=scratch)
     if mode.quantized:  # it is compared with the model as it was
         model = _chosen(open_model(job["model"], progress), job)
+        model = model if cut is None else cut_model(model, cut)
         model.set_weights(weights)
         stamp(model, source)
         signatures = model.export_signatures(**options)
-    files.write_sources(folder, model, job["model"])
+    files.write_sources(folder, model, job["model"] if cut is None else None)
     manifest = files.draft_manifest(
         model,
         signatures,
@@ -78,6 +85,7 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         format=format,
         mode=mode,
         options=options,
+        vocabulary=None if cut is None else cut.facts,
     )
     write_manifest(folder, manifest)
 
@@ -100,6 +108,8 @@ def export_bundle(job: dict, progress: Progress) -> dict:
         raise located(error, artifact.reference, found, engine, model, mode) from error
     shutil.rmtree(scratch)
     parity = {**artifact.facts, **_terms(format, mode), **_weights(manifest), **figures}
+    if cut is not None:
+        parity["vocabulary"] = smaller
     manifest = files.finish(folder, manifest, engine, parity, format)
     seen.remember_exported(manifest)
     return {"parity": parity, "manifest": manifest}
@@ -109,20 +119,25 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
     """Hold the bundle `job["bundle"]` against the model `job["model"]`, all checks again."""
     from modelzoo.exporting.verification.verify import verify
     from modelzoo.runtime.model import load as load_bundle
+    from modelzoo.runtime.model import open_tokenizer
 
     found = read_bundle(job["bundle"])
     manifest = found.manifest
     format = format_of(manifest["format"])
     mode = mode_for(manifest.get("precision"), format)
     model = open_model(job["model"], progress)
-    signatures = stated_signatures(model, manifest)
     facts, bundle = {}, None
+    if "vocabulary" in manifest:
+        progress("cutting the vocabulary as the bundle's was")
+        cut = cut_of_bundle(model, open_tokenizer(found))
+        model, facts["vocabulary"] = _smaller(model, cut, manifest["options"])
+    signatures = stated_signatures(model, manifest)
     if format.reopen is not None:
         if found.model_path.suffix == ".litertlm" and not job.get("trust", False):
             check_litertlm(found.model_path)
         artifact = format.reopen(model, signatures, mode)
         engine, tokenizer = artifact.engine(found), model.tokenizer
-        signatures, facts = artifact.signatures, artifact.facts
+        signatures, facts = artifact.signatures, {**facts, **artifact.facts}
     else:
         bundle = load_bundle(job["bundle"], trust=job.get("trust", False))
         engine, tokenizer = bundle.engine, bundle.tokenizer
@@ -160,6 +175,12 @@ def open_model(name: str, progress: Progress) -> keras.Model:
     from modelzoo.exporting.formats.graph import in_float32
 
     return in_float32(model)
+
+
+def _smaller(model, cut, options: dict) -> tuple[keras.Model, dict]:
+    """The model with its vocabulary cut, and how near its answers are to those of the whole one."""
+    small = cut_model(model, cut)
+    return small, compare(model, small, cut, options)
 
 
 def _chosen(model, job: dict):

@@ -1,8 +1,9 @@
-"""The `[export]` table: the arguments of the model's own `export_signatures`."""
+"""The `[export]` table: the arguments of the model's own `export_signatures`, and those below."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 
 from modelzoo.errors import ExportError
 from modelzoo.exporting.quantization.precision import Mode
@@ -10,8 +11,31 @@ from modelzoo.recipe import Recipe, override
 from modelzoo.recipe.schema import validate_against
 
 
-def export_options(model, given: dict) -> dict:
+@dataclass(frozen=True, kw_only=True)
+class VocabularyOptions:
+    """What `[export]` says of the vocabulary.
+
+    Args:
+        vocabulary: a file of texts that the vocabulary is cut to; `None` leaves it whole.
+        vocabulary_size: tokens that are left. Default: those that the texts need.
+    """
+
+    vocabulary: str | None = None
+    vocabulary_size: int | None = None
+
+    def __post_init__(self):
+        if self.vocabulary is None and self.vocabulary_size is not None:
+            raise ExportError(
+                f"export.vocabulary_size is {self.vocabulary_size:,}, and export.vocabulary, the "
+                "file of texts whose pieces are kept, is missing",
+                next_step="--vocabulary corpus.txt",
+            )
+
+
+def export_options(model, given: dict) -> tuple[dict, VocabularyOptions]:
     """The recipe's `[export]` table under what was given, checked against the model.
+
+    Returns: the arguments of `export_signatures`, and the others.
 
     Raises:
         RecipeError: an option that the model does not have (with the nearest), or of a wrong type.
@@ -30,7 +54,11 @@ def export_options(model, given: dict) -> dict:
     for name, value in options.items():
         if name.endswith("_length") and isinstance(value, int) and value < 1:
             raise ExportError(f"export.{name} must be 1 or more, not {value}")
-    return options
+    others = {key: options.pop(key) for key in _VOCABULARY if key in options}
+    return options, VocabularyOptions(**others)
+
+
+_VOCABULARY = inspect.signature(VocabularyOptions).parameters
 
 
 def check_cache(options: dict, mode: Mode) -> None:
@@ -43,7 +71,7 @@ def check_cache(options: dict, mode: Mode) -> None:
 
 
 def _keyword_only(method):
-    """The method with a signature that can serve as a schema."""
+    """The method with a signature that can serve as a schema, of the whole table."""
 
     def schema() -> None: ...
 
@@ -52,6 +80,7 @@ def _keyword_only(method):
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in signature.parameters.values()
     ]
+    parameters += _VOCABULARY.values()
     schema.__wrapped__ = method
     schema.__signature__ = signature.replace(parameters=parameters)
     return schema

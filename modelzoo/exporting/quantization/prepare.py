@@ -10,9 +10,8 @@ from modelzoo.exporting.quantization.precision import Mode
 from modelzoo.exporting.quantization.quantize import Quantization
 from modelzoo.exporting.verification.probe_media import scene_inputs
 from modelzoo.exporting.verification.probe_text import calibration_texts
-from modelzoo.exporting.verification.samples import Samples, signature_calls
+from modelzoo.exporting.verification.samples import Samples, info_of, signature_calls
 from modelzoo.exporting.verification.verify import run_in_keras
-from modelzoo.runtime.engines.base import SignatureInfo
 
 STRENGTH = 0.4  # of smoothing; 0.3 to 0.5 were alike on SmolLM2
 ROWS, LENGTH = 8, 128  # of text to calibrate with
@@ -68,7 +67,7 @@ def _run_signatures(model) -> None:
         for name, one in model.export_signatures().items()
         if not name.startswith(("verify_", "score_"))
     }
-    infos = {name: SignatureInfo(one.inputs, _state(one)) for name, one in signatures.items()}
+    infos = {name: info_of(one) for name, one in signatures.items()}
     calls = signature_calls(infos, samples)
     name, arrays = next(calls)
     for first in count():
@@ -77,11 +76,6 @@ def _run_signatures(model) -> None:
             name, arrays = calls.send(run_in_keras(signatures[name], {**arrays, **shown}))
         except StopIteration:  # two rounds over the signatures
             return
-
-
-def _state(signature) -> dict:
-    """The inputs that are state, which begins as zeros."""
-    return {key: spec for key, spec in signature.inputs.items() if key.startswith("kv_cache")}
 
 
 def _ids(tokenizer, count: int, vocab_size: int) -> np.ndarray:

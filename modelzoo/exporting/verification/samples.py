@@ -11,6 +11,7 @@ import numpy as np
 
 from modelzoo.exporting.verification.probe_media import sound
 from modelzoo.runtime.engines.base import SignatureInfo
+from modelzoo.signature import Signature
 
 TEXTS = (
     "The river was low that summer, and the boys walked across it without getting their knees "
@@ -107,6 +108,12 @@ def inputs_for(
         value = np.asarray(value)
         arrays[name] = np.broadcast_to(value, tensor.shape).astype(tensor.dtype)
     return arrays, count
+
+
+def info_of(signature: Signature) -> SignatureInfo:
+    """A model's own signature, as `signature_calls` takes it; its cache is a state."""
+    state = {key: spec for key, spec in signature.inputs.items() if key.startswith("kv_cache")}
+    return SignatureInfo(signature.inputs, state)
 
 
 def signature_calls(
