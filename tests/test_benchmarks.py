@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 from benchmarks import common, render
-from benchmarks.edge import decoders, drafts, encoders, export_cost, quality
-from benchmarks.edge.prompts import PROMPTS
+from benchmarks.edge import decoders, drafts, encoders, export_cost, quality, vocabulary
+from benchmarks.edge.gguf_files import write_quantized
+from benchmarks.edge.prompts import ASK, PROMPTS, prompt_ids, written
 from benchmarks.training import pairs
 from tests.plugin_site import ROOT
 
@@ -204,6 +206,33 @@ def test_tables_align_what_a_column_holds():
 # === Sections of the edge benchmark ===
 
 
+def test_prompts_hold_a_model_s_own_control_tokens_as_tokens():
+    from modelzoo.data.train_tokenizer import train_tokenizer
+
+    marks = ("<|im_start|>user\n", "<|im_end|>\n")
+    tokenizer = train_tokenizer(["a rose"], vocab_size=258, specials=("<|im_start|>", "<|im_end|>"))
+    text = written(PROMPTS["chat"][0], marks)
+    ids = prompt_ids(tokenizer, text)
+    assert ids[0] == 0 and ids.count(0) == ids.count(1) == 1
+    assert tokenizer.decode(ids, skip_special=False) == text
+    assert prompt_ids(tokenizer, "In the") == tokenizer.encode("In the")
+    assert not any(ASK in written(text, marks) for two in PROMPTS.values() for text in two)
+
+
+def test_a_gguf_in_other_bits_keeps_its_table_in_eight(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    for name, shape in (("token_embd.weight", (4, 64)), ("w", (2, 64)), ("norm", (64,))):
+        writer.add_tensor(name, np.linspace(-1, 1, math.prod(shape), dtype="f").reshape(shape))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    write_quantized(tmp_path / "a.gguf", tmp_path / "b.gguf", "Q4_1")
+    kinds = {one.name: one.tensor_type.name for one in gguf.GGUFReader(tmp_path / "b.gguf").tensors}
+    assert kinds == {"token_embd.weight": "Q8_0", "w": "Q4_1", "norm": "F32"}
+
+
 def test_the_sections_of_edge_make_rows():
     median = {"median": 123.4, "best": 150.0}
     peer = {
@@ -234,10 +263,17 @@ def test_the_sections_of_edge_make_rows():
             figures |= {f"{name} {way}_tokens_s": {"best": speeds[way]} for way in speeds}
             figures |= {f"{name} tokens_a_pass": {"median": 3.0}, f"{name} same": "yes"}
     run = {"threads": 1, "peers": {"modelzoo": figures, "llama.cpp": figures}}
-    (rows,) = drafts.tables({"runs": [run]}).values()
+    run |= {"model": "SmolLM2-135M", "weights": "int8", "kinds": list(PROMPTS)}
+    ((title, rows),) = drafts.tables({"runs": [run]}).items()
+    assert title == "plain and drafted decoding, SmolLM2-135M in int8"
     assert [row[""] for row in rows] == [*PROMPTS, "mean"] and len(PROMPTS) == 9
     assert (rows[-1]["times as fast"], rows[-1]["over the better"]) == (3.0, 2.5)
     assert rows[0]["same"] == rows[-1]["same"] == "yes"
+    run = {"model": "m", "bytes": 4_000_000, "tokens": 9, "speed": 10.0, "resident": 8.0}
+    cut = {**run, "bytes": 1_000_000, "speed": 25.0, "bits": {"Mark": 1.23456}}
+    (rows,) = vocabulary.tables({"runs": [{**run, "bits": {"Mark": 1.2}}, cut]}).values()
+    assert (rows[0]["of the whole"], rows[1]["of the whole"], rows[1]["MB"]) == (1.0, 0.25, 1.0)
+    assert (rows[1]["times as fast"], rows[1]["bits per byte, Mark"]) == (2.5, 1.235)
     bits = {
         "perplexity": {"float32": 10.0, "int8": 10.1},
         "recall": {"int8": {"recall@1": 0.5}},

@@ -1,4 +1,4 @@
-"""Sections `smollm2` and `gpt2`: decoders compared with llama.cpp, and with the memory's limit."""
+"""Sections `smollm2`, `gemma3`, `gpt2`: decoders compared with llama.cpp and the memory's limit."""
 
 from __future__ import annotations
 
@@ -7,15 +7,64 @@ import contextlib
 import importlib
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import modelzoo, rounded
-from benchmarks.edge.gguf_files import gguf_shapes, minimum, write_q8_0
+from benchmarks.edge.gguf_files import gemma3_file, gguf_shapes, minimum, write_quantized
 from benchmarks.edge.peer import Peer, alternate
 
 WINDOW, PROMPT, NEW = 1024, 128, 128
 # our weights -> the file of llama.cpp with as many bits; its cache has 16
 MATCHED = {"int8": "Q8_0", "int4": "Q4_1"}
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A decoder that modelzoo and llama.cpp read from one GGUF file.
+
+    Attributes:
+        name: in the tables.
+        folder: of its models and bundles.
+        marks: what opens and what ends a user's turn in its prompts.
+    """
+
+    name: str
+    folder: str
+    marks: tuple[str, str]
+
+    def gguf(self, options) -> Path:
+        """Its file: the option's, or of the packages that carry it."""
+        given = options.gguf if self.folder == "smollm2" else options.gemma
+        return Path(given) if given else gemma3_file(options.work / self.folder)
+
+    def theirs(self, options, mode: str) -> Path:
+        """The file for llama.cpp with as many bits as the mode, written when first asked for."""
+        bits, source = MATCHED[weights_of(mode)], self.gguf(options)
+        path = options.work / self.folder / f"{bits}.gguf"
+        if bits in source.name:
+            return source
+        if not path.exists():
+            write_quantized(source, path, bits)
+        return path
+
+
+DECODERS = {
+    "smollm2": Decoder(
+        "SmolLM2-135M",
+        "smollm2",
+        (
+            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+            "Face<|im_end|>\n<|im_start|>user\n",
+            "<|im_end|>\n<|im_start|>assistant\n",
+        ),
+    ),
+    "gemma3": Decoder(
+        "Gemma 3 270M",
+        "gemma3",
+        ("<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"),
+    ),
+}
 
 
 def weights_of(mode: str) -> str:
@@ -34,14 +83,28 @@ def smollm2(options) -> dict:
     modelzoo, llama.cpp's has 16 bits. The share of the limit is decode speed over what memory
     allows: the GB/s that numpy reads, over the bytes of the weights and of the cache's live slots.
     """
-    work = options.work / "smollm2"
-    model = model_of(options, work)
-    theirs = {"Q8_0": work / "Q8_0.gguf", "Q4_1": Path(options.gguf)}
-    if not theirs["Q8_0"].exists():
-        write_q8_0(options.gguf, theirs["Q8_0"])
+    return against_llama(options, DECODERS["smollm2"])
+
+
+def gemma3(options) -> dict:
+    """Gemma 3 270M compared with llama.cpp, the same weights.
+
+    Of its weights 63 % are a table of 262,144 tokens, which int8 and int4 keep in 8 bits. Both
+    sides begin with the weights of a Q4_K_M file. Prompt, window and limit are those of SmolLM2.
+    """
+    return against_llama(options, DECODERS["gemma3"])
+
+
+def against_llama(options, decoder: Decoder) -> dict:
+    """One decoder in all modes, and llama.cpp's formats of as many bits."""
+    work = options.work / decoder.folder
+    model = model_of(options, decoder)
     bundles = {mode: options.bundle(work, mode, WINDOW) for mode in options.modes}
-    prompt = prompt_ids(model / "tokenizer.json")
-    shapes = gguf_shapes(options.gguf)
+    theirs = {}
+    if options.llama_python != "none":
+        theirs = {MATCHED[weights_of(mode)]: decoder.theirs(options, mode) for mode in bundles}
+    prompt = zen_ids(model / "tokenizer.json")
+    shapes = gguf_shapes(decoder.gguf(options))
     weights = {mode: minimum(shapes, weights_of(mode)) for mode in bundles}
     return decode(options, bundles, weights, theirs, prompt)
 
@@ -111,19 +174,22 @@ def ratio(ours: dict, theirs: dict) -> dict[str, float]:
     return found
 
 
-def model_of(options, work: Path) -> Path:
-    if not (work / "model").exists():
-        modelzoo("build", options.gguf, "-o", work / "model")
-    return work / "model"
+def model_of(options, decoder: Decoder) -> Path:
+    """Its model directory, built when it is first asked for."""
+    path = options.work / decoder.folder / "model"
+    if not path.exists():
+        modelzoo("build", decoder.gguf(options), "-o", path)
+    return path
 
 
-def prompt_ids(tokenizer: Path) -> list[int]:
+def zen_ids(tokenizer: Path) -> list[int]:
     """The Zen of Python, which every Python carries, as far as 128 tokens go."""
+    from modelzoo.runtime.generation.loop import encode_prompt
     from modelzoo.runtime.text.tokenizer import Tokenizer
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints itself
         zen = codecs.decode(importlib.import_module("this").s, "rot13")
-    return Tokenizer.load(tokenizer).encode(zen)[:PROMPT]
+    return encode_prompt(Tokenizer.load(tokenizer), zen)[:PROMPT]
 
 
 def weight_bytes(bundle: Path) -> int:

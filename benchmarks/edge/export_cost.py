@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import environment, rounded
-from benchmarks.edge.decoders import WINDOW, model_of
+from benchmarks.edge.decoders import DECODERS, WINDOW, model_of
 from benchmarks.edge.encoders import LENGTH
 from benchmarks.edge.gguf_files import gguf_shapes, minimum
 
@@ -25,7 +25,7 @@ def sizes(options) -> dict:
     Measured are the models that this run or an earlier one kept.
     """
     work = options.work / "smollm2"
-    model_of(options, work)
+    model_of(options, DECODERS["smollm2"])
     known = {"smollm2": (gguf_shapes(options.gguf), WINDOW)}
     known |= {
         name: (safetensors_shapes(path / "model.safetensors", LENGTH), LENGTH)
@@ -76,7 +76,7 @@ def export(options) -> dict:
     conversion of the same signatures alone.
     """
     work = options.work / "smollm2"
-    model = model_of(options, work)
+    model = model_of(options, DECODERS["smollm2"])
     mode = "int8" if "int8" in options.modes else options.modes[0]
     commands = {
         "modelzoo export": [

@@ -5,6 +5,10 @@ The first four kinds copy from their prompt, the last four do not; a question on
 
 from __future__ import annotations
 
+import re
+
+ASK, ANSWER = "<ask>", "<answer>"  # what `written` puts a model's own marks for
+
 CHARTER = (
     "The garden society of Millbrook owns forty plots behind the old brewery. A plot is rented for "
     "one year, from the first of March, and costs sixty euros, water included. Each member works "
@@ -50,11 +54,25 @@ def to_roman(number):
 """
 
 
+def written(text: str, marks: tuple[str, str]) -> str:
+    """A prompt with a model's marks of a user's turn: what opens it, and what ends it.
+
+    >>> written(PROMPTS["chat"][1], ("<user>", "</user>"))
+    '<user>How do I keep tomatoes fresh for a week?</user>'
+    """
+    return text.replace(ASK, marks[0]).replace(ANSWER, marks[1])
+
+
+def prompt_ids(tokenizer, text: str) -> list[int]:
+    """The ids of a prompt whose control tokens are control tokens, as llama.cpp reads them."""
+    control = {tokenizer.id_to_token(id): id for id in tokenizer.special_ids}
+    parts = re.split(f"({'|'.join(map(re.escape, control))})", text)
+    ids = ([control[part]] if part in control else tokenizer.encode(part) for part in parts)
+    return [*tokenizer.prefix, *(id for some in ids for id in some)]
+
+
 def _asked(text: str) -> str:
-    return (
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-        f"<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
-    )
+    return f"{ASK}{text}{ANSWER}"
 
 
 def _code(task: str, code: str) -> str:

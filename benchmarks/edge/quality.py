@@ -8,7 +8,7 @@ import sysconfig
 from pathlib import Path
 
 from benchmarks.common import modelzoo, percent
-from benchmarks.edge.decoders import MATCHED, WINDOW, model_of
+from benchmarks.edge.decoders import DECODERS, MATCHED, WINDOW, model_of
 from benchmarks.edge.encoders import LENGTH
 from benchmarks.edge.peer import Peer
 from benchmarks.training.kjv import books
@@ -29,8 +29,8 @@ def quality(options) -> dict:
 def perplexity(options) -> dict[str, float]:
     from modelzoo.runtime.text.tokenizer import Tokenizer
 
-    work = options.work / "smollm2"
-    model = model_of(options, work)
+    decoder = DECODERS["smollm2"]
+    work, model = options.work / decoder.folder, model_of(options, decoder)
     # Text is chosen by bytes, and is long enough: tokens are what the model makes of it.
     ids = Tokenizer.load(model / "tokenizer.json").encode(books()[BOOK][: 8 * WINDOWS * TOKENS])
     windows = [ids[TOKENS * i : TOKENS * (i + 1)] for i in range(WINDOWS)]

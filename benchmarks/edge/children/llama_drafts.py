@@ -58,7 +58,9 @@ def main(job: dict) -> None:
     def measure() -> dict:
         found = {}
         for name, text in job["prompts"].items():
-            ids = plain.tokenize(text.encode(), add_bos=False, special=True)
+            ids = plain.tokenize(
+                text.encode(), add_bos=True, special=True
+            )  # where the file has one
             lookup.reset()
             found[f"{name} plain_tokens_s"] = speed(plainly(ids))
             found[f"{name} lookup_tokens_s"] = speed(lookup.generate(ids, temp=0.0))
