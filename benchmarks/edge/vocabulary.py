@@ -12,7 +12,7 @@ from benchmarks.edge.peer import Peer, alternate
 from benchmarks.training.kjv import HELD_OUT, books
 
 SIZES = {"smollm2": (None, 16_384), "gemma3": (None, 65_536, 16_384)}  # None: the whole one
-WINDOW, PROMPT, NEW = 256, 64, 96
+WINDOW, PROMPT, NEW = 512, 64, 96
 FIRST, MARK = "Mat", "Mark"  # of the New Testament, and the book that is scored
 PIECES, LENGTH = 24, 400  # of a text that is scored: how many, and characters of each
 
@@ -20,7 +20,7 @@ PIECES, LENGTH = 24, 400  # of a text that is scored: how many, and characters o
 def vocabulary(options) -> dict:
     """What a vocabulary cut to a corpus saves, and what it costs.
 
-    int8, window 256. The corpus is the New Testament of the King James Bible without Mark,
+    int8, window 512. The corpus is the New Testament of the King James Bible without Mark,
     Philippians and James; a size of 16,384 or 65,536 is filled up with the most frequent other
     tokens. Bits per byte are of Mark, which is like the corpus, and of docstrings of Python, which
     are not; 24 passages of 400 characters each. Speeds are of 96 greedy tokens after 64 of Mark, on
@@ -69,7 +69,8 @@ def bundle(options, decoder: Decoder, corpus: Path, size: int | None) -> Path:
     work = options.work / decoder.folder
     target = work / f"vocabulary-{size or 'whole'}.bundle"
     if not target.exists():
-        settings = [f"max_length={WINDOW}", f"prefill_lengths=[{PROMPT}]", "verify_lengths=[]"]
+        settings = [f"max_length={WINDOW}", "windows=[]", f"prefill_lengths=[{PROMPT}]"]
+        settings.append("verify_lengths=[]")
         words = [word for one in settings for word in ("--set", f"export.{one}")]
         if size is not None:
             words += ["--vocabulary", corpus, "--vocabulary-size", size]
