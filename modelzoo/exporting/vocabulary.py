@@ -224,7 +224,7 @@ def _recipe(model, change: Callable[[str, Any], Any]) -> Recipe:
 
 
 def compare(model: keras.Model, small: keras.Model, cut: Cut, options: dict) -> dict:
-    """Hold the smaller model's answers against the whole model's, of the tokens that are left.
+    """Compare the smaller model's answers with the whole model's, of the tokens that are left.
 
     Returns:
         `tokens` and `of`, and the worst difference of any output as `parity.json` has it.

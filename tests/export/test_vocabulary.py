@@ -9,7 +9,7 @@ import pytest
 import modelzoo
 from modelzoo.errors import DataError, ExportError, ModelzooError, RecipeError
 from modelzoo.exporting.process import child
-from modelzoo.exporting.process.options import export_options
+from modelzoo.exporting.process.options import export_options, vocabulary_options
 from modelzoo.exporting.vocabulary import compare, cut_model, cut_of_bundle, cut_to_corpus
 from modelzoo.recipe import override, read_lock
 from modelzoo.registry.of_recipe import recipe_of
@@ -145,11 +145,11 @@ def test_a_model_without_a_tokenizer_cannot_be_cut(corpus):
 def test_the_table_takes_them_beside_the_model_s_own(corpus):
     model = family("gpt")
     given = {"vocabulary": corpus, "vocabulary_size": 290, "max_length": 32}
-    options, chosen = export_options(model, given)
-    assert options == {"max_length": 32}
+    assert export_options(model, given) == {"max_length": 32}
+    chosen = vocabulary_options(model, given)
     assert (chosen.vocabulary, chosen.vocabulary_size) == (corpus, 290)
     with pytest.raises(ExportError, match="vocabulary_size is 290, and export.vocabulary"):
-        export_options(model, {"vocabulary_size": 290})
+        vocabulary_options(model, {"vocabulary_size": 290})
     with pytest.raises(RecipeError, match=r"did you mean: vocabulary\?"):
         export_options(model, {"vocabluary": corpus})
 

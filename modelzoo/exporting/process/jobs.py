@@ -15,7 +15,7 @@ from modelzoo.errors import ExportError
 from modelzoo.exporting.bundle import files
 from modelzoo.exporting.formats.artifact import WORK
 from modelzoo.exporting.formats.format import Format, format_of
-from modelzoo.exporting.process.options import check_cache, export_options
+from modelzoo.exporting.process.options import check_cache, export_options, vocabulary_options
 from modelzoo.exporting.quantization.precision import mode_for
 from modelzoo.exporting.quantization.prepare import prepare
 from modelzoo.exporting.quantization.quantize import quantization_of
@@ -50,7 +50,8 @@ def export_bundle(job: dict, progress: Progress) -> dict:
     mode = mode_for(job["quantize"], format)
     model = _chosen(open_model(job["model"], progress), job)
     files.media(model)  # what is wrong with it is reported before the conversion
-    options, vocabulary = export_options(model, job["options"])
+    options = export_options(model, job["options"])
+    vocabulary = vocabulary_options(model, job["options"])
     check_cache(options, mode)
     cut = None
     if vocabulary.vocabulary is not None:

@@ -32,10 +32,23 @@ class VocabularyOptions:
             )
 
 
-def export_options(model, given: dict) -> tuple[dict, VocabularyOptions]:
-    """The recipe's `[export]` table under what was given, checked against the model.
+_VOCABULARY = inspect.signature(VocabularyOptions).parameters
 
-    Returns: the arguments of `export_signatures`, and the others.
+
+def vocabulary_options(model, given: dict) -> VocabularyOptions:
+    """What the recipe's `[export]` table under what was given says of the vocabulary.
+
+    Raises:
+        RecipeError: as `export_options`.
+        ExportError: a size without a file of texts.
+    """
+    table = _table(model, given)
+    return VocabularyOptions(**{key: table[key] for key in _VOCABULARY if key in table})
+
+
+def export_options(model, given: dict) -> dict:
+    """The arguments of the model's `export_signatures`: the recipe's `[export]` table under what
+    was given, checked against the model.
 
     Raises:
         RecipeError: an option that the model does not have (with the nearest), or of a wrong type.
@@ -49,16 +62,17 @@ def export_options(model, given: dict) -> tuple[dict, VocabularyOptions]:
                     f"export.{name} is {value}, and the model reads {limit} tokens at most",
                     next_step=f"take {limit} or less, or build a model with a longer max_length",
                 )
-    recipe: Recipe = override(model.recipe, {f"export.{key}": v for key, v in given.items()})
-    options = validate_against(recipe, _keyword_only(model.export_signatures), table="export")
+    table = _table(model, given)
+    options = {key: value for key, value in table.items() if key not in _VOCABULARY}
     for name, value in options.items():
         if name.endswith("_length") and isinstance(value, int) and value < 1:
             raise ExportError(f"export.{name} must be 1 or more, not {value}")
-    others = {key: options.pop(key) for key in _VOCABULARY if key in options}
-    return options, VocabularyOptions(**others)
+    return options
 
 
-_VOCABULARY = inspect.signature(VocabularyOptions).parameters
+def _table(model, given: dict) -> dict:
+    recipe: Recipe = override(model.recipe, {f"export.{key}": v for key, v in given.items()})
+    return validate_against(recipe, _keyword_only(model.export_signatures), table="export")
 
 
 def check_cache(options: dict, mode: Mode) -> None:
