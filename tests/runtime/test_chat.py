@@ -227,7 +227,7 @@ def test_a_role_that_is_none_writes_nothing():
 
 
 def test_jinja2_missing_or_too_old_is_said(monkeypatch):
-    monkeypatch.setattr("modelzoo.runtime.text.chat_template.version", lambda name: "3.1.5")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.1.5")
     with pytest.raises(MissingDependencyError, match=r"3\.1\.5(.|\n)*jinja2>=3\.1\.6"):
         ChatTemplate("a")
     monkeypatch.setitem(sys.modules, "jinja2", None)

@@ -9,7 +9,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from modelzoo.errors import (
@@ -316,6 +315,8 @@ def _line(error: BaseException) -> int | None:
 
 
 def _safe_jinja():
+    from importlib.metadata import version  # 9 ms, that only a chat needs
+
     jinja2 = require("jinja2", "chat")
     found = version("jinja2")
     if tuple(int(number) for number in re.findall(r"\d+", found)[:3]) < _SAFE_JINJA:

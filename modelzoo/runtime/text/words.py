@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from modelzoo.runtime.text.framing import pair_frame
 
@@ -18,15 +19,16 @@ Place = tuple[int, int]  # where a word begins in its text, and where it ends
 # Scripts that are written without spaces: each character is a word.
 _ALONE = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _ALONE += "\U00020000-\U0003ffff"
-_WORD = re.compile(
+_WORD = (
     rf"[{_ALONE}]"
     r"|\d+(?:[.,]\d+)+"  # 1,000 and 2.5
     rf"|[^\W{_ALONE}]+"
     r"|(?<=\w)['’]\w{1,2}\b"  # 's, 're
     r"|\S"
 )
-_STANDS_ALONE = re.compile(rf"[{_ALONE}\u3000-\u303f\uff00-\uffef]")
+_STANDS_ALONE = rf"[{_ALONE}\u3000-\u303f\uff00-\uffef]"
 _BIO = re.compile(r"[BIES]-.")
+_pattern = cache(re.compile)  # tables of Unicode take milliseconds, and few bundles need them
 
 
 def find_words(text: str) -> list[Place]:
@@ -36,7 +38,7 @@ def find_words(text: str) -> list[Place]:
     >>> [text[start:end] for start, end in find_words(text)]
     ['Merkel', "'s", 'trip', ':', '北', '京']
     """
-    return [found.span() for found in _WORD.finditer(text)]
+    return [found.span() for found in _pattern(_WORD).finditer(text)]
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[Place]]:
@@ -47,9 +49,9 @@ def join_words(words: Sequence[str]) -> tuple[str, list[Place]]:
     >>> join_words(["北", "京"])[0]
     '北京'
     """
-    text, places = "", []
+    text, places, alone = "", [], _pattern(_STANDS_ALONE)
     for word in words:
-        if text and not (_STANDS_ALONE.match(text[-1]) and _STANDS_ALONE.match(word)):
+        if text and not (alone.match(text[-1]) and alone.match(word)):
             text += " "
         places.append((len(text), len(text) + len(word)))
         text += word

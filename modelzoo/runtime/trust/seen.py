@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from modelzoo.runtime.user_cache import is_private, user_cache
@@ -69,6 +68,8 @@ def _exported(manifest: Mapping) -> str:
 
 
 def _checked(manifest: Mapping, package: str) -> str:
+    from importlib import metadata  # 9 ms, which a model that was exported here does not need
+
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:  # tensorflow-cpu is a distribution of its own
