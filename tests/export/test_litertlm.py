@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from modelzoo.child_process import Ended
-from modelzoo.errors import ExportError, MissingDependencyError
+from modelzoo.errors import BundleError, ExportError, MissingDependencyError
 from modelzoo.exporting.formats import litertlm, litertlm_check
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.runtime.text.tokenizer import Tokenizer
+from modelzoo.runtime.trust.tflite import packed_graph
 from modelzoo.signature import Signature, TensorSpec
 from tests import small
 
@@ -132,7 +133,7 @@ def test_the_graph_is_found_again_byte_by_byte(gpt, tmp_path):
     graph.write_bytes(bytes(range(256)) * 100)
     gpt.tokenizer.save(tmp_path / "tokenizer.json")
     litertlm.pack(graph, tmp_path / "tokenizer.json", litertlm.metadata(gpt, 64), path)
-    begin, size = litertlm.graph_place(path)
+    begin, size = packed_graph(path)
     assert path.read_bytes()[begin : begin + size] == graph.read_bytes()
     assert begin % 4096 == 0  # it is mapped into memory
 
@@ -145,14 +146,14 @@ def test_a_damaged_file_is_named_and_no_graph_is_looked_for_outside_of_it(gpt, t
     litertlm.pack(graph, tmp_path / "tokenizer.json", litertlm.metadata(gpt, 64), path)
     whole = path.read_bytes()
     for damaged, said in (
-        (b"", "cannot be read"),
-        (b"x" + whole[1:], "cannot be read: Invalid magic number"),
-        (whole[:100], "cannot be read"),
+        (b"", "is not a .litertlm file"),
+        (b"x" + whole[1:], "is not a .litertlm file"),
+        (whole[:100], "outside of the file"),
         (whole[:-4096], "outside of the file"),
     ):
         path.write_bytes(damaged)
-        with pytest.raises(ExportError, match=said) as caught:
-            litertlm.graph_place(path)
+        with pytest.raises(BundleError, match=said) as caught:
+            packed_graph(path)
         assert caught.value.where == str(path) and caught.value.next_step
 
 

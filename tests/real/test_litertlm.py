@@ -17,12 +17,12 @@ pytest.importorskip("litert_lm_builder")
 import modelzoo
 from modelzoo.errors import BundleError, ExportError
 from modelzoo.exporting import verify_bundle
-from modelzoo.exporting.formats import litertlm
 from modelzoo.exporting.formats.litertlm_check import QUESTION, compare_text, run_litert_lm
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.runtime import load as load_bundle
 from modelzoo.runtime.bundle import read_bundle
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.trust.tflite import packed_graph
 from tests import small
 
 pytestmark = pytest.mark.real
@@ -89,7 +89,7 @@ def test_the_bundle_has_what_bundles_have(report):
     assert {"model.litertlm", "tokenizer.json", "chat_template.jinja"} <= set(
         bundle.manifest["files"]
     )
-    begin, size = litertlm.graph_place(bundle.model_path)
+    begin, size = packed_graph(bundle.model_path)
     assert bundle.model_path.read_bytes()[begin + 4 : begin + 8] == b"TFL3"
     assert size == report.parity["tflite_bytes"] < report.parity["bytes"]
 

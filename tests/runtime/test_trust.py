@@ -8,7 +8,9 @@ import random
 import shutil
 import signal
 import struct
+import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from modelzoo.cli import main
 from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import Bundle, read_bundle, write_manifest
 from modelzoo.runtime.engines.opening import open_engine
+from modelzoo.runtime.engines.packed import PackedEngine, check_packed
 from modelzoo.runtime.trust import check, examine, seen, trial
 from modelzoo.runtime.trust.flatbuffer import Damaged, Flatbuffer
 from modelzoo.runtime.trust.tflite import check_litertlm, check_tflite
@@ -69,7 +72,7 @@ def test_a_model_is_tried_once_and_then_known(bundle, cache, trials):
         open_engine(read_bundle(bundle))
     assert len(trials) == 1
     (name,) = cache.iterdir()
-    assert name.name.endswith(f"-checked-{seen.CHECKS}-{PACKAGE}-{seen.metadata.version(PACKAGE)}")
+    assert name.name.endswith(f"-checked-{seen.CHECKS}-{PACKAGE}-{metadata.version(PACKAGE)}")
     shutil.rmtree(cache)
     open_engine(read_bundle(bundle))
     assert len(trials) == 2
@@ -85,6 +88,16 @@ def test_what_this_user_exported_is_known(bundle, cache, trials):
     seen.remember_exported(read_bundle(bundle).manifest)
     open_engine(read_bundle(bundle))
     assert trials == []
+
+
+def test_the_start_of_a_known_bundle_does_not_import_what_only_checks_need(bundle, cache):
+    seen.remember_exported(read_bundle(bundle).manifest)
+    code = "import sys; from modelzoo.runtime import load; load(sys.argv[1]); "
+    code += "print({'importlib.metadata', 'logging', 'modelzoo.child_process'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code, bundle], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_other_bytes_another_engine_or_stricter_checks_are_not_known(bundle, cache, monkeypatch):
@@ -301,22 +314,57 @@ def test_what_is_no_tflite_file_is_named(tmp_path, data, message):
     assert str(path) in str(caught.value)
 
 
+def litertlm(graph: bytes, size: int | None = None) -> bytes:
+    """A `.litertlm` of one graph, whose header may state another size."""
+    header = header_of(16384, 16384 + (len(graph) if size is None else size))
+    start = b"LITERTLM" + struct.pack("<IIIIQ", 1, 0, 0, 0, 32 + len(header)) + header
+    return start.ljust(16384, b"\0") + graph
+
+
 def test_a_litertlm_is_checked_inside(tiny, tmp_path):
     path, graph = tmp_path / "model.litertlm", (tiny.directory / "classes.tflite").read_bytes()
-
-    def write(graph: bytes, size: int | None = None) -> None:
-        header = header_of(16384, 16384 + len(graph) if size is None else size)
-        start = b"LITERTLM" + struct.pack("<IIIIQ", 1, 0, 0, 0, 32 + len(header)) + header
-        path.write_bytes(start.ljust(16384, b"\0") + graph)
-
-    write(graph)
+    path.write_bytes(litertlm(graph))
     check_litertlm(path)
-    write(graph, size=1 << 40)
+    path.write_bytes(litertlm(graph, size=1 << 40))
     with pytest.raises(BundleError, match="a section is outside of the file"):
         check_litertlm(path)
-    write(graph[:300])
+    path.write_bytes(litertlm(graph[:300]))
     with pytest.raises(BundleError, match="damaged"):
         check_litertlm(path)
+
+
+def test_a_litertlm_is_tried_in_a_child_once_and_then_known(tiny, bundle, cache, trials):
+    packed = litertlm((tiny.directory / "classes.tflite").read_bytes())
+    found = read_bundle(rewritten(bundle, packed))
+    for _ in range(2):
+        check_packed(found)
+    assert [job["engine"] for job in trials] == ["litert-lm-api"]
+    shutil.rmtree(cache)
+    check_packed(found, trust=True)
+    assert len(trials) == 1 and not cache.exists()
+
+
+def test_the_child_runs_the_graph_inside_of_a_litertlm(tiny, bundle, cache):
+    plain = open_engine(read_bundle(bundle), trust=True)
+    packed = litertlm((tiny.directory / "classes.tflite").read_bytes())
+    found = read_bundle(rewritten(bundle, packed))
+    check_packed(found)
+    assert len(list(cache.iterdir())) == 1
+    engine = PackedEngine(found)
+    for name, info in plain.signatures.items():
+        answers = plain.run(name, trial._zeros(info))
+        for key, array in engine.run(name, trial._zeros(info)).items():
+            np.testing.assert_array_equal(array, answers[key])
+
+
+@POSIX
+def test_a_litertlm_that_ends_the_child_is_an_error_here(bundle, cache, tmp_path, monkeypatch):
+    (tmp_path / "ai_edge_litert.py").write_text("import os; os.abort()")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    packed = litertlm((bundle / "model.tflite").read_bytes())
+    with pytest.raises(BundleError, match=r"crashes \(SIGABRT\)"):
+        check_packed(read_bundle(rewritten(bundle, packed)))
+    assert not cache.exists()
 
 
 def header_of(begin: int, end: int) -> bytes:

@@ -6,11 +6,10 @@ the tokens that end a text. S slots of the window, T tokens of a prefill chunk.
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelzoo.errors import ExportError, require
 from modelzoo.exporting.bundle.readme_code import program
@@ -18,11 +17,7 @@ from modelzoo.exporting.formats import tflite
 from modelzoo.exporting.formats.artifact import Artifact
 from modelzoo.exporting.formats.format import Format
 from modelzoo.exporting.quantization.precision import Mode
-from modelzoo.files import scratch
 from modelzoo.signature import Signature, TensorSpec
-
-if TYPE_CHECKING:
-    from modelzoo.runtime.engines.litert import LiteRTEngine
 
 NAME = "model.litertlm"
 # Put before a template. LiteRT-LM gives each message's content as a list of parts, such as
@@ -69,7 +64,7 @@ def export(
 
 def reopen(model, signatures: Mapping[str, Signature], mode: Mode) -> Artifact:
     """The artifact of a file that is there already, to verify it once more."""
-    require("litert_lm_builder", "litertlm")
+    require("litert_lm", "litertlm")
     packed = packable(signatures, type(model).__name__)
     return _artifact(model, packed, slots_of(signatures["decode"]), mode, {})
 
@@ -77,8 +72,9 @@ def reopen(model, signatures: Mapping[str, Signature], mode: Mode) -> Artifact:
 def _artifact(model, packed, window: int, mode: Mode, facts: dict) -> Artifact:
     def engine(bundle):
         from modelzoo.exporting.formats.litertlm_check import compare_text
+        from modelzoo.runtime.engines.packed import PackedEngine
 
-        opened = open_packed(bundle, window)
+        opened = PackedEngine(bundle, window=window)
         facts["litert_lm"] = compare_text(bundle.model_path, model, opened, window, mode)
         return opened
 
@@ -217,78 +213,6 @@ def pack(graph: Path, tokenizer: Path, data, path: Path) -> None:
     builder.add_tflite_model(str(graph), litertlm_builder.TfLiteModelType.PREFILL_DECODE)
     with open(path, "wb") as file:
         builder.build(file)
-
-
-def graph_place(path: Path) -> tuple[int, int]:
-    """Offset and bytes of the TFLite graph inside a `.litertlm` file.
-
-    Raises:
-        ExportError: the file is damaged, or holds no graph.
-    """
-    again = "export it again"
-    try:
-        place = _stated_place(path)
-    except Exception as error:  # the package follows offsets as they stand, wherever they lead
-        what = f"{path.name} cannot be read: {error}"
-        raise ExportError(what, where=path, next_step=again) from error
-    if place is None:
-        raise ExportError("there is no TFLite graph in the file", where=path, next_step=again)
-    begin, end = place
-    if not begin <= end <= path.stat().st_size:
-        what = f"the TFLite graph is stated at bytes {begin:,} to {end:,}, outside of the file"
-        raise ExportError(what, where=path, next_step=again)
-    return begin, end - begin
-
-
-def _stated_place(path: Path) -> tuple[int, int] | None:
-    """The first byte of the graph and the one after its last, as the header says."""
-    from litert_lm_builder import litertlm_header_schema_py_generated as schema
-    from litert_lm_builder import litertlm_peek
-
-    sections = litertlm_peek.read_litertlm_header(str(path), io.StringIO()).SectionMetadata()
-    for number in range(sections.ObjectsLength()):
-        section = sections.Objects(number)
-        if section.DataType() == schema.AnySectionDataType.TFLiteModel:
-            return section.BeginOffset(), section.EndOffset()
-    return None
-
-
-def open_packed(bundle, window: int) -> LiteRTEngine:
-    """An engine over the very bytes of the TFLite graph that lie in the bundle's file.
-
-    Args:
-        window: S; the graph's caches have more slots, which no text may use.
-
-    Raises:
-        BundleError: the file is damaged.
-    """
-    from modelzoo.runtime.engines.litert import LiteRTEngine
-    from modelzoo.runtime.trust.tflite import check_litertlm
-
-    class PackedEngine(LiteRTEngine):
-        def stepper(self, source=None):
-            stepper = super().stepper(source)
-            stepper.max_length = window
-            return stepper
-
-    check_litertlm(bundle.model_path)
-    begin, size = graph_place(bundle.model_path)
-    with scratch() as folder:
-        path = folder / "model.tflite"
-        with open(bundle.model_path, "rb") as file, open(path, "wb") as copy:
-            file.seek(begin)
-            while size:
-                part = file.read(min(size, 1 << 24))
-                copy.write(part)
-                size -= len(part)
-        return PackedEngine(_Graph(path, bundle.manifest))
-
-
-class _Graph:
-    """What LiteRTEngine wants of a bundle."""
-
-    def __init__(self, model_path: Path, manifest: dict):
-        self.model_path, self.manifest = model_path, manifest
 
 
 # === The README ===

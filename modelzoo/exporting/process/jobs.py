@@ -22,8 +22,8 @@ from modelzoo.exporting.quantization.quantize import quantization_of
 from modelzoo.exporting.vocabulary import compare, cut_model, cut_of_bundle, cut_to_corpus
 from modelzoo.recipe import override
 from modelzoo.runtime.bundle import read_bundle, write_manifest
+from modelzoo.runtime.engines.packed import check_packed
 from modelzoo.runtime.trust import seen
-from modelzoo.runtime.trust.tflite import check_litertlm
 from modelzoo.signature import Signature
 from modelzoo.weights.origin import source_table, stamp
 
@@ -134,8 +134,8 @@ def verify_bundle(job: dict, progress: Progress) -> dict:
         model, facts["vocabulary"] = _smaller(model, cut, manifest["options"])
     signatures = stated_signatures(model, manifest)
     if format.reopen is not None:
-        if found.model_path.suffix == ".litertlm" and not job.get("trust", False):
-            check_litertlm(found.model_path)
+        if format.engine == "litert-lm-api":
+            check_packed(found, job.get("trust", False))
         artifact = format.reopen(model, signatures, mode)
         engine, tokenizer = artifact.engine(found), model.tokenizer
         signatures, facts = artifact.signatures, {**facts, **artifact.facts}

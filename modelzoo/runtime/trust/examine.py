@@ -11,12 +11,13 @@ from modelzoo import child_process
 from modelzoo.errors import BundleError
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.trust.saved_model import check_saved_model
-from modelzoo.runtime.trust.tflite import check_tflite
+from modelzoo.runtime.trust.tflite import check_litertlm, check_tflite
 
 __all__ = ["examine"]
 
 _CHECKS: dict[str, Callable[[Path], None]] = {
     "litert": check_tflite,
+    "litert-lm-api": check_litertlm,
     "saved_model": check_saved_model,
 }
 SECONDS, BYTES_A_SECOND = 60.0, 10e6  # for a trial, and more for a larger model

@@ -10,7 +10,8 @@ T tensors and O operations of one graph, B buffers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from modelzoo.errors import BundleError
 from modelzoo.runtime.trust.flatbuffer import Damaged, Flatbuffer
 from modelzoo.runtime.trust.tflite_schema import HEADER, TABLES, UNIONS
 
-__all__ = ["check_litertlm", "check_tflite"]
+__all__ = ["check_litertlm", "check_tflite", "packed_graph"]
 
 LARGEST = 1 << 40  # bytes of one tensor
+T = TypeVar("T")
 
 # Bits of a number of each type; 0: not a plain array, so a constant of it cannot be checked.
 _BITS = (32, 16, 32, 8, 64, 0, 8, 16, 64, 8, 64, 128, 64, 0, 0, 32, 16, 4, 16, 2, 4, 8, 8)
@@ -55,10 +57,20 @@ def check_litertlm(path: str | os.PathLike) -> None:
     _check(path, _check_packed)
 
 
-def _check(path, check) -> None:
+def packed_graph(path: str | os.PathLike) -> tuple[int, int]:
+    """Where the first TFLite graph of a `.litertlm` begins, and its bytes.
+
+    Raises:
+        BundleError: the header is damaged, or names no graph.
+    """
+    begin, end = _check(path, lambda data: _packed_graphs(data)[0])
+    return begin, end - begin
+
+
+def _check(path: str | os.PathLike, check: Callable[[np.ndarray], T]) -> T:
     try:
         size = os.stat(path).st_size
-        check(np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8))
+        return check(np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8))
     except Damaged as error:
         raise BundleError(
             f"the model file is damaged: {error}",
@@ -69,6 +81,12 @@ def _check(path, check) -> None:
 
 
 def _check_packed(data: np.ndarray) -> None:
+    for begin, end in _packed_graphs(data):
+        _check_graph(data[begin:end])
+
+
+def _packed_graphs(data: np.ndarray) -> list[tuple[int, int]]:
+    """The first byte of each graph of a `.litertlm`, and the one after its last; at least one."""
     if len(data) < 40 or bytes(data[:8]) != b"LITERTLM":
         raise Damaged("it is not a .litertlm file")
     end = int(data[24:32].view("<u8")[0])
@@ -80,8 +98,8 @@ def _check_packed(data: np.ndarray) -> None:
     begins, ends = (header.numbers(sections, field, "<u8") for field in (1, 2))
     _need((begins <= ends) & (ends <= len(data)), "a section is outside of the file")
     graphs = header.numbers(sections, 3, "<u1") == _TFLITE_SECTION
-    for begin, end in zip(begins[graphs], ends[graphs], strict=True):
-        _check_graph(data[int(begin) : int(end)])
+    _need(graphs.any(), "it holds no TFLite graph")
+    return list(zip(begins[graphs].tolist(), ends[graphs].tolist(), strict=True))
 
 
 def _check_graph(data: np.ndarray) -> None:

@@ -25,9 +25,17 @@ MEMORY = 4 << 30  # bytes of memory, and eight times the model's on top
 
 def try_model(bundle: Bundle, engine: str) -> None:
     """Load a model and run each of its signatures once, on zeros."""
-    opened: Engine = ENGINES[engine].load()(bundle, 1)
+    opened: Engine = _class_of(engine)(bundle, 1)
     for name, info in opened.signatures.items():
         opened.run(name, _zeros(info))
+
+
+def _class_of(engine: str) -> type:
+    if engine in ENGINES:
+        return ENGINES[engine].load()
+    from modelzoo.runtime.engines.packed import PackedEngine  # LiteRT-LM's file, which we only try
+
+    return PackedEngine
 
 
 def _zeros(info: SignatureInfo) -> dict[str, np.ndarray]:

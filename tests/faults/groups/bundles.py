@@ -259,8 +259,8 @@ def _make_litertlm(random: Random, folder: Path) -> tuple[Path, bool]:
 
 
 def _use_litertlm(made: tuple[Path, bool]) -> None:
-    from modelzoo.exporting.formats.litertlm import open_packed
     from modelzoo.exporting.formats.litertlm_check import run_litert_lm
+    from modelzoo.runtime.engines.packed import PackedEngine, check_packed
 
     folder, whole = made
     bundle: Bundle = read_bundle(folder)
@@ -268,9 +268,9 @@ def _use_litertlm(made: tuple[Path, bool]) -> None:
         job = {"model": str(bundle.model_path), "texts": ["a"], "prompts": [["a rose", 2]]}
         run_litert_lm({**job, "question": None, "max_new_tokens": 2})
         return
-    generation = generate_tokens(
-        open_packed(bundle, 24).stepper(), [[5, 6]], Sampling(max_new_tokens=2)
-    )
+    check_packed(bundle)
+    stepper = PackedEngine(bundle, window=24).stepper()
+    generation = generate_tokens(stepper, [[5, 6]], Sampling(max_new_tokens=2))
     assert sum(1 for _ in generation) <= 2
 
 
