@@ -27,7 +27,8 @@ was. It ends with a table, with the kinds of broken cases (group, exception, pla
 it again), and with all of it as JSON. The exit code is 1 where a case is broken that
 `known.py` does not list.
 
-`kills.py` is a tool of its own: it kills commands before each of their file operations.
+Some cases are no inputs but commands, killed before one of their file operations and given again
+(`groups/kills.py`): nothing may be half-written or lost, refused afterwards, or left behind.
 
 To add a group, write a `Group` and add it to `groups/__init__.py`. To fix what is broken, show the
 case again with `--seed`, add a test of its own beside the reader, and mend the reader.

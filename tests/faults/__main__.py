@@ -77,7 +77,7 @@ def run(chosen: list, args: argparse.Namespace, scratch: Path) -> int:
     outcomes = journal.outcomes
     progress.end()
     print(table(outcomes, chosen))
-    print()
+    print(f"\n{report.counted(outcomes, chosen)}\n".lstrip())
     print(causes_text(outcomes) or "nothing is broken")
     if code:
         return code

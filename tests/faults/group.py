@@ -29,18 +29,25 @@ class Group:
         prepare: imports, and good files to damage: in the parent, before children are forked. It
             must not compute with TensorFlow or LiteRT, whose threads do not survive a fork.
         batch: cases of one child.
+        numbered: whether `make` is given the seed in place of a generator.
+        counted: what a case is one of, where a run says how many it did; `each` of them a case.
     """
 
     name: str
     title: str
-    make: Callable[[random.Random, Path], Any]
+    make: Callable[[Any, Path], Any]
     use: Callable[[Any], object]
     cases: int
     quick: int
     prepare: Callable[[], object] = _nothing
     batch: int = 50
+    numbered: bool = False
+    counted: str = ""
+    each: int = 1
 
     def input(self, seed: int, folder: Path) -> Any:
         """The input of a case, written to a folder; nothing is damaged where `seed` is negative."""
         with mutations.switched(seed >= 0):
-            return self.make(random.Random(f"{self.name} {seed}"), folder)
+            return self.make(
+                seed if self.numbered else random.Random(f"{self.name} {seed}"), folder
+            )

@@ -72,6 +72,16 @@ def table(outcomes: Iterable[Outcome], groups: Iterable[Group]) -> str:
     return "\n".join(lines)
 
 
+def counted(outcomes: Iterable[Outcome], groups: Iterable[Group]) -> str:
+    """How many of what groups count were done, undamaged cases apart."""
+    seeds = Counter(one.group for one in outcomes if one.seed >= 0)
+    total: Counter[str] = Counter()
+    for group in groups:
+        if group.counted:
+            total[group.counted] += seeds[group.name] * group.each
+    return "; ".join(f"{count:,} {what}" for what, count in total.items() if count)
+
+
 def _row(title: str, counts: Counter[str], seconds: float) -> str:
     broken = {kind: counts[kind] for kind in KINDS if counts[kind]}
     how = ", ".join(f"{count} {kind}" for kind, count in broken.items())

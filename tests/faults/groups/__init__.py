@@ -13,6 +13,7 @@ def every() -> list[Group]:
         bundles,
         checkpoints,
         disks,
+        kills,
         media,
         models,
         recipes,
@@ -21,7 +22,7 @@ def every() -> list[Group]:
     )
 
     light = (texts, media, tables, bundles)
-    heavy = (recipes, checkpoints, models, disks)
+    heavy = (recipes, checkpoints, models, disks, kills)
     found = [group for room in (*light, *heavy) for group in room.GROUPS]
     return [*found, *bundles.HEAVY]
 
