@@ -99,10 +99,14 @@ class RunFolder:
         if not self.written.is_file() or not model.is_file():
             return None
         try:
-            facts = json.loads(self.written.read_text("utf-8"))
-            return facts if facts["model"] == _sha256(model) else None
-        except (ValueError, KeyError, TypeError):  # damaged: the output is an output like any other
+            facts = read_json(self.written, ModelDirectoryError)
+        except ModelDirectoryError:  # damaged: the output is an output like any other
             return None
+        figures = facts.get("figures")
+        sound = isinstance(facts.get("settings"), dict) and isinstance(figures, dict)
+        if not sound or not all(type(value) in (int, float) for value in figures.values()):
+            return None
+        return facts if facts.get("model") == _sha256(model) else None
 
     def sweep(self) -> None:
         """Remove files that a killed process left unfinished."""

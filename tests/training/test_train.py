@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -397,8 +398,12 @@ def test_a_run_that_noted_its_end_before_the_model_stood_goes_on(tmp_path):
     assert run_folder.ended(tmp_path / "model.keras")["figures"] == {"loss": 2.0}
     (tmp_path / "model.keras").write_text("old")
     assert run_folder.ended(tmp_path / "model.keras") is None
-    run_folder.written.write_text("[")
-    assert run_folder.ended(tmp_path / "model.keras") is None
+    whole = json.loads(run_folder.written.read_text())
+    (tmp_path / "model.keras").write_text("new")
+    for damaged in ("[", "[" * 100_000, *({**whole, key: [1]} for key in whole)):
+        text = damaged if isinstance(damaged, str) else json.dumps(damaged)
+        run_folder.written.write_text(text)
+        assert run_folder.ended(tmp_path / "model.keras") is None
 
 
 def test_a_second_training_of_the_same_output_says_who_holds_it(tmp_path):
