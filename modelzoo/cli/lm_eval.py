@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     from modelzoo.bench.harness import ModelzooLM
 
-    manager = TaskManager(include_path=args.include_path)
+    manager = _read_tasks(TaskManager, args.include_path)
     names = [name.strip() for name in args.tasks.split(",")]
     for name in names:
         if name not in manager.all_tasks:
@@ -89,3 +89,15 @@ def run(args: argparse.Namespace) -> int:
     ]
     print(table(("task", "figure", "value"), rows, right="value"))
     return 0
+
+
+def _read_tasks(manager: type, folder: str | None):
+    """The harness's tasks and those of a folder."""
+    try:
+        return manager(include_path=folder)
+    except Exception as error:  # of YAML, of a task's form, of the folder
+        raise DataError(
+            f"the harness cannot read the tasks: {error}",
+            where=folder,
+            next_step="check the folder's YAML files; the traceback: --debug",
+        ) from error
