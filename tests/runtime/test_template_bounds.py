@@ -232,3 +232,53 @@ def test_a_long_conversation_has_room():
     assert ChatTemplate(source).render(talk).endswith("400")
     page = [{"role": "user", "content": "a word " * 300_000}]  # 2 MB
     assert len(ChatTemplate(source).render(page)) > 6_000_000
+
+
+# Its parts are those of published templates that write functions as TypeScript: a macro that calls
+# itself, a search from the end, tables walked in order, texts taken apart.
+_TOOLS = """\
+{%- macro type(s, depth) -%}
+{%- if s.enum is defined -%}{%- for e in s.enum -%}{{ e | tojson }}{{ " | " if not loop.last }}
+{%- endfor -%}
+{%- elif s.type == "array" -%}{{ type(s["items"], depth + 1) }}[]
+{%- elif s.type == "object" -%}{ {%- for k, v in s.properties.items() %}
+{{ "  " * depth }}// {{ v.description | default("nothing is said") | trim | replace("\\n", " ") }}
+{{ "  " * depth }}{{ k }}{{ "" if k in s.required else "?" }}: {{ type(v, depth + 1) }},
+{%- endfor %}
+{{ "  " * (depth - 1) }}}{%- else -%}{{ s.type | string | lower }}{%- endif -%}
+{%- endmacro -%}
+{%- set ns = namespace(last=-1, open=false) -%}
+{%- for m in messages[::-1] -%}
+{%- if ns.last < 0 and m.role == "user" -%}{%- set ns.last = messages | length - loop.index0 -%}
+{%- endif -%}{%- endfor -%}
+{%- for t in tools %}
+type {{ t.name }} = (_: {{ type(t.parameters, 1) }}) => any;
+{%- endfor %}
+"""
+_TURNS = """\
+{%- for m in messages -%}
+{%- set parts = m.content.split("</think>") -%}
+{%- if m.role == "RULE" or (parts | length > 1 and loop.index0 < ns.last) %}
+<|RULE|>{{ parts[-1].lstrip("\\n") ~ " " ~ (loop.index | string) }}<|end|>
+{%- elif m.role == "RULE-tool" %}{{ m.content | tojson }}{%- endif -%}
+{%- endfor -%}
+"""
+
+
+def test_a_template_of_10_kb_with_40_tools_and_200_turns_renders():
+    source = _TOOLS + "".join(
+        _TURNS.replace("RULE", role)
+        for role in ("user", "assistant", *(f"role-{number}" for number in range(30)))
+    )
+    assert len(source) > 10_000
+    deep = {"type": "object", "required": ["b"], "properties": {"b": {"enum": ["x", "y"]}}}
+    for _ in range(6):
+        deep = {"type": "object", "required": ["a"], "properties": {"a": deep, "n": deep}}
+    tools = [{"name": f"tool_{n}", "parameters": deep} for n in range(40)]
+    talk = [
+        {"role": ("user", "assistant")[n % 2], "content": f"<think>{n}</think>\nanswer {n}"}
+        for n in range(200)
+    ]
+    text = ChatTemplate(source).render(talk, tools=tools)
+    assert text.count(") => any;") == 40 and text.count('b: "x" | "y",') == 40 * 2**6
+    assert "<|user|>answer 0 1<|end|>" in text and "<|assistant|>answer 199 200<|end|>" in text
