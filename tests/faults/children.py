@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -75,10 +75,11 @@ def run(
         idle: called several times a second.
         tell: called with what a child, its libraries and its tracebacks said.
     """
-    limits = limits or Limits()
+    usual = limits or Limits()
     for group, seeds in work:
         if not seeds:
             continue
+        limits = replace(usual, wall=max(usual.wall, group.waits))
         group.prepare()
         todo = [seeds[n : n + group.batch] for n in range(0, len(seeds), group.batch)][::-1]
         children: dict[int, _Child] = {}

@@ -30,6 +30,7 @@ class Group:
             must not compute with TensorFlow or LiteRT, whose threads do not survive a fork.
         batch: cases of one child.
         numbered: whether `make` is given the seed in place of a generator.
+        waits: seconds that a case may take by the clock, where more than usual.
         counted: what a case is one of, where a run says how many it did; `each` of them a case.
     """
 
@@ -42,6 +43,7 @@ class Group:
     prepare: Callable[[], object] = _nothing
     batch: int = 50
     numbered: bool = False
+    waits: float = 0.0
     counted: str = ""
     each: int = 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from functools import cache
@@ -16,6 +17,7 @@ from modelzoo import runtime
 from modelzoo.runtime.bundle import MANIFEST, Bundle, read_bundle, write_manifest
 from modelzoo.runtime.generation.loop import generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.search.gallery import read_gallery
 from tests import media
 from tests.faults import mutations
 from tests.faults.group import Group
@@ -114,6 +116,40 @@ def _use_manifest(made: tuple[Path, str]) -> None:
         model.embed_image(picture)
     if "embed_audio" in model.abilities:
         model.embed_audio((media.tone(440), 8000))
+
+
+# === A gallery ===
+
+
+def _make_gallery(random: Random, folder: Path) -> Path:
+    good.write(folder, {"model.tflite": b"stands for a model"})
+    names = ["a rose", "a fox", "a rose"]
+    vectors = np.random.default_rng(0).integers(-127, 127, (3, 8)).astype(np.int8)
+    held = random.random() < 0.5
+    content = mutations.damaged_json(random, names) if held else json.dumps(names).encode()
+    good.write(folder, {"gallery.json": content})
+    array = mutations.damaged_npy(random, vectors, folder) if not held else good_npy(vectors)
+    good.write(folder, {"gallery.npy": array})
+    stated = {"names": "gallery.json", "vectors": "gallery.npy"}
+    manifest = {"name": "n", "task": "text-embedding", "format": "tflite", "model": "model.tflite"}
+    manifest = write_manifest(folder, {**manifest, "signatures": {}, "gallery": stated})
+    if mutations.chance(random, 0.2):
+        manifest |= {"gallery": mutations.damaged_value(random, stated)}
+        (folder / MANIFEST).write_bytes(json.dumps(manifest).encode())
+    return folder
+
+
+def good_npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _use_gallery(folder: Path) -> None:
+    gallery = read_gallery(read_bundle(folder))
+    if gallery is not None and gallery.vectors.shape[1] == 8:
+        cosines = gallery.cosines(np.ones(8, np.float32))
+        assert len(cosines) == len(gallery.names) and np.isfinite(cosines).all()
 
 
 # === Device files with their hash right ===
@@ -346,6 +382,7 @@ def _write_hostile(random: Random, folder: Path) -> None:
 
 GROUPS = (
     Group("manifest", "manifest.json", _make_manifest, _use_manifest, 900, 40),
+    Group("gallery", "a bundle's gallery", _make_gallery, _use_gallery, 300, 20),
     Group("tflite", "model.tflite, hash right", _make_tflite, _use_bundle, 300, 12, batch=20),
     Group("ids", "ids outside of the table", _make_ids, _use_ids, 300, 20),
     Group(

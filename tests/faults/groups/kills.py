@@ -203,9 +203,9 @@ def _use(made: tuple[str, int, list[int]]) -> None:
     command, expected = whole(name)[number]
     with tempfile.TemporaryDirectory(dir=_scratch().name) as place:
         folder = _copied(Path(place))
-        for operation in kills:
+        for nth, operation in enumerate(kills):
             killed = _run(command, folder, operation)
-            if operation == kills[0] and killed.code != -signal.SIGKILL:
+            if not nth and killed.code != -signal.SIGKILL:
                 raise Lost(f"it was not killed: exit code {killed.code}: {killed.said[-500:]}")
             _need(check_left(command, expected, files(folder / "work")), killed)
         left = files(folder / "work")
@@ -322,6 +322,7 @@ GROUPS = (
             partial(whole, name),
             batch=10,
             numbered=True,
+            waits=600,
             counted="kills at single file operations",
         )
         for name, cases in _CASES.items()

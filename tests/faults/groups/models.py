@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -15,10 +16,13 @@ from unittest import mock
 import modelzoo
 from modelzoo.building.directory import load
 from modelzoo.errors import OutputError
-from tests import small
+from modelzoo.files import new_directory
+from modelzoo.training.run_folder import RunFolder
+from tests import small, written
 from tests.faults import mutations
 from tests.faults.group import Group
 from tests.faults.groups import good
+from tests.faults.outcome import Lost
 
 _FAMILIES = ("gpt", "gru", "bert", "vit", "minilm", "clip")
 
@@ -148,6 +152,91 @@ def _make_run(random: Random, folder: Path) -> Path:
     return output
 
 
+# === written.json, which a training leaves that was killed at its very end ===
+
+_FACTS = {"model": "", "settings": {"recipe": {"task": "x"}, "data": "0"}, "figures": {"loss": 1.0}}
+
+
+def _make_written(random: Random, folder: Path) -> Path:
+    good.write(folder, {"model.keras": b"stands for a model"})
+    facts = {**_FACTS, "model": hashlib.sha256(b"stands for a model").hexdigest()}
+    kept = facts.pop("model") if random.random() < 0.7 else None  # else it is of another model
+    content = mutations.damaged_value(random, facts) | ({"model": kept} if kept else {})
+    text = json.dumps(content).encode()
+    if mutations.chance(random, 0.4):
+        text = mutations.damaged_text(random, text)
+    good.write(folder / "run", {"written.json": text})
+    return folder
+
+
+def _use_written(folder: Path) -> None:
+    ended = RunFolder(folder / "run").ended(folder / "model.keras")
+    if ended is not None:
+        assert isinstance(ended["settings"], dict)
+        assert all(type(figure) in (int, float) for figure in ended["figures"].values())
+
+
+# === Marks and locks, which `--force` goes by ===
+
+
+def _make_marks(random: Random, folder: Path) -> tuple[Path, bool]:
+    """A folder of ours with a damaged mark, at times with a file of somebody else's."""
+    target = random.choice(list(written.KINDS.values()))(folder / "out")
+    name = random.choice([path.name for path in target.iterdir() if path.name in _MARKS])
+    content = (target / name).read_bytes()
+    if name.endswith(".json") and random.random() < 0.5:
+        content = mutations.damaged_json(random, json.loads(content))
+    else:
+        content = mutations.damaged_text(random, content)
+    (target / name).write_bytes(content)
+    theirs = mutations.chance(random, 0.5)
+    if theirs:
+        good.write(target, {random.choice(("notes.txt", "src/main.py", ".git/HEAD")): b"mine"})
+    _make_lock(random, folder / ".out.modelzoo-lock")
+    return target, theirs
+
+
+_MARKS = ("modelzoo.json", "manifest.json", "recipe.lock.toml", "config.json")
+
+
+def _make_lock(random: Random, path: Path) -> None:
+    """A lock file that nobody holds, of content that no process of ours writes."""
+    if mutations.chance(random, 0.5):
+        path.write_bytes(random.choice((b"", b"x", b"\xff" * 100, b"9" * 5000, b"-1\n")))
+
+
+def _use_marks(made: tuple[Path, bool]) -> None:
+    target, theirs = made
+    before = sorted(path for path in target.rglob("*") if path.is_file())
+    try:
+        with new_directory(target, force=True) as folder:
+            (folder / "new").write_text("new")
+    except OutputError:
+        if sorted(path for path in target.rglob("*") if path.is_file()) != before:
+            raise Lost("what was not replaced has changed") from None
+        raise
+    if theirs:
+        raise Lost(f"somebody else's file is gone: {before}")
+
+
+# === Experts ===
+
+
+def _make_experts(random: Random, folder: Path) -> Path:
+    experts = {"count": 4, "top_k": 2, "ffn_dim": 16, "pattern": [False, True], "capacity": 1.25}
+    experts |= {"shared_dim": 8, "shared_gate": True, "balance_loss": 0.01, "jitter": 0.1}
+    values = {**small.GPT, "num_layers": 2, "experts": mutations.damaged_value(random, experts)}
+    if mutations.chance(random, 0.05):
+        values["experts"] = mutations.odd_value(random)
+    model = {key: value for key, value in values.items() if "." not in key}
+    text = mutations.toml({"extends": "gpt-moe-tiny", "model": model})
+    return good.write(folder, {"r.toml": text.encode()}) / "r.toml"
+
+
+def _use_experts(path: Path) -> None:
+    assert modelzoo.build(str(path)).count_params() > 0
+
+
 # === Values of [model] ===
 
 _VALUES = {
@@ -189,5 +278,8 @@ def _use_values(made: tuple[str, dict]) -> None:
 GROUPS = (
     Group("keras", "model.keras", _make_keras, load, 400, 6, good.keras_side),
     Group("training", "OUTPUT.training", _make_run, _train, 200, 2, good.keras_side, batch=25),
+    Group("written", "written.json", _make_written, _use_written, 300, 20),
+    Group("marks", "marks and locks", _make_marks, _use_marks, 400, 20),
+    Group("experts", "[model.experts]", _make_experts, _use_experts, 150, 3, good.keras_side),
     Group("values", "values of `[model]`", _make_values, _use_values, 200, 4, good.keras_side),
 )

@@ -1,4 +1,4 @@
-"""Recipes: `--set`, recipe files and lock files."""
+"""Recipes: `--set`, recipe files, lock files, and where weights come from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from modelzoo.recipe import from_values, lock_text, parse_set, read_lock
 from modelzoo.recipe.recipe import Recipe
 from modelzoo.recipe.schema import validate_against
 from modelzoo.recipe.train_options import train_options
+from modelzoo.weights.hub_card import hub_card
+from modelzoo.weights.origin import sentence
+from modelzoo.weights.provenance import card_of_folder, front_matter
 from tests.faults import mutations
 from tests.faults.group import Group
 from tests.faults.groups import good
@@ -101,8 +104,46 @@ def _use_toml(path: Path) -> None:
     _used(registry.recipe(str(path)))
 
 
+# === Where weights come from ===
+
+_FIGURES = {"loss": 1.5, "accuracy": 1}
+_TRAINING = {"steps": 4, "examples": 9, "seed": 0, "data": "x.txt", "figures": _FIGURES}
+_SOURCE = {"weights": "trained", "place": "hf://acme/tiny", "revision": "0" * 40, "licence": "mit"}
+_SOURCE |= {"base_model": "acme/large", "name": "Tiny", "training": _TRAINING}
+_DOES = {"does": "continues a text", "pipeline_tag": "text-generation"}
+_CARD = b"---\nlicense: mit\nbase_model:\n  - acme/large\nlanguage: en\n---\n\n# Tiny\n"
+
+
+def _make_source(random: Random, folder: Path) -> Path:
+    values = tomllib.loads(good.files("gpt")["recipe.lock.toml"].decode())
+    source = mutations.damaged_value(random, _SOURCE)
+    values["lock"]["format_version"] = 2 if random.random() < 0.9 else random.choice((1, 3, True))
+    if not mutations.chance(random):
+        values["lock"]["format_version"] = 2
+    if mutations.chance(random, 0.1):
+        source = mutations.odd_value(random)
+    text = mutations.toml({**values, "source": source}).encode()
+    if mutations.chance(random, 0.1):
+        text = mutations.damaged_text(random, text)
+    card = mutations.damaged_text(random, _CARD) if random.random() < 0.5 else _CARD
+    return good.write(folder, {"recipe.lock.toml": text, "README.md": card})
+
+
+def _use_source(folder: Path) -> None:
+    card = card_of_folder(folder)
+    assert all(isinstance(value, str) for value in card.values())
+    recipe, lock = read_lock(folder)
+    table = lock.get("source", {})
+    assert sentence(table) or not table.get("weights")
+    for text in (hub_card(recipe, table, title="x", library="y", does=_DOES), lock_text(recipe)):
+        text.encode("utf-8")
+    assert lock_text(recipe, source=table)
+    assert front_matter(hub_card(recipe, card, title="x", library="y", does=_DOES))
+
+
 GROUPS = (
     Group("set", "`--set KEY=VALUE`", _make_set, _use_set, 400, 30, good.keras_side),
     Group("lock", "recipe.lock.toml", _make_lock, _use_lock, 500, 30, good.keras_side),
+    Group("source", "[source] and cards", _make_source, _use_source, 400, 20, good.keras_side),
     Group("toml", "recipe TOML", _make_toml, _use_toml, 900, 30, good.keras_side),
 )

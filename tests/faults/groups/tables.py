@@ -1,4 +1,4 @@
-"""Tables of examples, and the file of a search index."""
+"""Tables of examples, SQuAD, tags and rankings, and the file of a search index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from random import Random
 
 import numpy as np
 
-from modelzoo.data.raw import CLASSIFICATION, PAIRS, SEQ2SEQ, TEXT, read_examples
+from modelzoo.data.raw import ANSWERED, CLASSIFICATION, PAIRS, SEQ2SEQ, TEXT, read_examples
+from modelzoo.data.reranking import reranking_pairs
+from modelzoo.data.token_classification import read_tagged
 from modelzoo.runtime.search.index import read_vectors
 from tests.faults import mutations
 from tests.faults.group import Group
@@ -68,6 +70,84 @@ def _use_rows(made: tuple[Path, tuple]) -> None:
         assert isinstance(row, dict)
 
 
+# === Answers, tags, rankings ===
+
+_CONTEXT = "Ann and Bob went to Łódź. 😀 They came back on Monday."
+_ASKED = [
+    {"id": "a", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
+    {"id": "b", "question": "When?", "answers": [], "is_impossible": True},
+    {"id": "c", "question": "Where?", "answers": [{"text": "Łódź", "answer_start": 20}]},
+]
+_SQUAD = {"version": "2", "data": [{"paragraphs": [{"context": _CONTEXT, "qas": _ASKED}]}]}
+_ANSWERED = [
+    {"question": "Who?", "context": _CONTEXT, "answers": [{"text": "Ann", "start": 0}]},
+    {"question": "Where?", "context": _CONTEXT, "answers": {"text": ["Łódź"], "start": [20]}},
+    {"question": "When?", "context": _CONTEXT, "answer": "Monday", "start": "46"},
+]
+
+
+def _make_answers(random: Random, folder: Path) -> Path:
+    if random.random() < 0.5:
+        return _written(folder, "x.json", mutations.damaged_json(random, _SQUAD))
+    return _rows_of(random, folder, random.sample(_ANSWERED[:2], 2))
+
+
+def _use_answers(path: Path) -> None:
+    for one in read_examples(path, fields=ANSWERED):
+        for answer in one["answers"]:
+            assert one["context"].startswith(answer["text"], answer["start"])
+
+
+_CONLL = "-DOCSTART- -X- O\n\nAnn NNP B-PER\nleft VBD O\n\nŁódź NNP B-LOC\n. . O\n\n".encode()
+_TAGGED = [
+    {"text": "Ann left", "spans": [{"start": 0, "end": 3, "label": "PER"}]},
+    {"words": ["Ann", "left"], "tags": ["B-PER", "O"]},
+    {"words": '["Ann", "left"]', "tags": "B-PER O", "text": "Ann left"},
+]
+
+
+def _make_tags(random: Random, folder: Path) -> Path:
+    if random.random() < 0.4:
+        return _written(folder, "x.conll", mutations.damaged_text(random, _CONLL))
+    return _rows_of(random, folder, [random.choice(_TAGGED)] * 2)
+
+
+def _use_tags(path: Path) -> None:
+    for one in read_tagged(path):
+        assert len(one["words"]) == len(one["tags"]) > 0
+
+
+_RANKED = [
+    {"query": "who?", "text": "Ann", "score": 0.5},
+    {"query": "who?", "positive": "Ann", "negatives": ["Bob", "Eve"]},
+    {"query": "who?", "positive": "Ann", "negatives": "Bob"},
+    {"query": "who?", "text": "Ann", "label": 1},
+]
+
+
+def _make_ranked(random: Random, folder: Path) -> Path:
+    return _rows_of(random, folder, [random.choice(_RANKED)] * 2)
+
+
+def _use_ranked(path: Path) -> None:
+    queries, texts, scores = reranking_pairs(path)
+    assert len(queries) == len(texts) == len(scores)
+    assert all(0 <= score <= 1 for score in scores)
+
+
+def _rows_of(random: Random, folder: Path, rows: list[dict]) -> Path:
+    """JSON lines, each damaged."""
+    lines = b"\n".join(mutations.damaged_json(random, row) for row in rows)
+    return _written(folder, "x.jsonl", lines)
+
+
+def _written(folder: Path, name: str, content: bytes) -> Path:
+    return good.write(folder, {name: content}) / name
+
+
+# === The index ===
+
+
 def _index(random: Random) -> dict[str, np.ndarray]:
     keys = [hashlib.sha256(b"%d" % n).digest() for n in range(6)]
     return {
@@ -97,5 +177,8 @@ def _use_index(path: Path) -> None:
 
 GROUPS = (
     Group("rows", "CSV, TSV, JSONL, Parquet, TXT", _make_rows, _use_rows, 700, 40, tables),
+    Group("answers", "SQuAD and rows of answers", _make_answers, _use_answers, 400, 20),
+    Group("tags", "CoNLL and rows of tags", _make_tags, _use_tags, 400, 20),
+    Group("ranked", "rows to rerank", _make_ranked, _use_ranked, 300, 20),
     Group("index", "search index .npz", _make_index, _use_index, 500, 30),
 )
