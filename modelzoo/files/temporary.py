@@ -67,10 +67,14 @@ def locked(path: Path) -> Iterator[bool]:
         os.write(descriptor, b"%d\n" % os.getpid())
         yield bool(held)
     finally:
-        with suppress(OSError):  # Windows removes no open file
-            if _is_at(descriptor, lock):
+        ours = _is_at(descriptor, lock)
+        if os.name == "nt":  # removes no open file, and so none that another holds by now
+            os.close(descriptor)
+        with suppress(OSError):
+            if ours:
                 os.unlink(lock)
-        os.close(descriptor)
+        if os.name != "nt":
+            os.close(descriptor)
 
 
 def claimed_file(path: Path) -> tuple[Path, int | None]:
@@ -171,8 +175,12 @@ def _try_lock(descriptor: int) -> bool | None:
     try:
         if sys.platform == "win32":
             os.lseek(descriptor, _FAR, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(
+                    descriptor, 0, os.SEEK_SET
+                )  # whoever holds it has written its number there
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
