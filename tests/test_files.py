@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -27,6 +28,8 @@ from modelzoo.files import (
 from tests.plugin_site import ROOT
 from tests.small import files_of_at_most, listing
 from tests.written import KINDS, bundle, checkpoint, model_directory
+
+FILES = ("README.md", "model.keras", "recipe.lock.toml")
 
 
 def write(path, text="new", force=False):
@@ -101,31 +104,32 @@ def test_a_rename_that_fails_brings_the_old_one_back(tmp_path, monkeypatch):
     assert listing(tmp_path) == before
 
 
-@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="no exchange of names")
-def test_a_reader_beside_replacements_always_finds_a_whole_directory(tmp_path):
-    target = tmp_path / "model"
-    model_directory(target, "0")
-    done, looks, missing = threading.Event(), 0, 0
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a second file system")
+def test_an_output_on_another_file_system_is_replaced_there(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        assert os.stat(other).st_dev != os.stat(tmp_path).st_dev
+        (tmp_path / "link").symlink_to(Path(other) / "model")
+        for text in ("old", "new"):
+            write(tmp_path / "link", text, force=True)
+            write_atomic(Path(other) / "file", text)
+        assert content(Path(other) / "model") == "new"
+        assert listing(Path(other)) == ["file", "model", *sorted(map("model/{}".format, FILES))]
 
-    def look():
-        nonlocal looks, missing
-        while not done.is_set():
-            looks += 1
-            try:
-                os.lstat(target)
-            except FileNotFoundError:
-                missing += 1
 
-    reader = threading.Thread(target=look)
-    reader.start()
-    try:
-        for number in range(100):
-            write(target, str(number), force=True)
-    finally:
-        done.set()
-        reader.join()
-    assert missing == 0 and looks > 1000
-    assert content(target) == "99"
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EBUSY])
+def test_a_folder_that_cannot_be_renamed_stays(renaming, tmp_path, monkeypatch, code):
+    """One in which another file system is mounted."""
+    write(tmp_path / "model", "old")
+
+    def fails(*ends):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(writing, "exchange", fails if renames._function() else lambda *ends: False)
+    monkeypatch.setattr(writing.os, "rename", fails)
+    with pytest.raises(OutputError, match=os.strerror(code)):
+        write(tmp_path / "model", "new", force=True)
+    monkeypatch.undo()
+    assert content(tmp_path / "model") == "old" and os.listdir(tmp_path) == ["model"]
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
