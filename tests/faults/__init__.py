@@ -1,6 +1,6 @@
 """A fuzzing suite: damaged and hostile inputs for everything that modelzoo reads or writes.
 
-    python -m tests.faults                              all groups, about 10,000 cases
+    python -m tests.faults                              all groups, about 16,000 cases
     python -m tests.faults --group gguf --group images  some groups
     python -m tests.faults --group gguf --seed 17       one case again, with its traceback
     python -m tests.faults --quick                      the few cases of the default test run
@@ -15,7 +15,8 @@ What may happen to a case:
               hang      over 10 s of CPU time, or 60 s of waiting
               memory    over 2 GB more than before
               ran       code of the input was run
-              lost      a writer on a full disk damaged or lost something
+              lost      a writer on a full disk, or a command that was killed, damaged or lost
+                        something, or left litter
 
 A group is a `Group` of one of the modules in `groups/`: `make` writes an input into an empty folder
 from a seeded generator, `use` gives it to modelzoo as a user would. The same group and seed make

@@ -34,7 +34,7 @@ _SEARCH = ["search", "embedder", "how?", "--in", "docs"]
 
 
 def _eager() -> None:
-    """Tracing and compiling take most of a training of two steps."""
+    """Tracing and compiling take most of a training of two steps, and of a search."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
@@ -75,7 +75,9 @@ _COMMANDS = {
     "weights": _both(["weights", "gpt"], "checkpoint", "bundle"),
     "export": _both(["export", "gpt"], "bundle", "model", setup=light_export),
     "tokenizer": _both(_VOCABULARY, "tokenizer.json"),
-    "search": [Command([*_SEARCH, "--index", "{out}"], name) for name in ("new.npz", "docs.npz")],
+    "search": [
+        Command([*_SEARCH, "--index", "{out}"], name, _eager) for name in ("new.npz", "docs.npz")
+    ],
     "train": _both(_TRAIN, "model", setup=_eager),
 }
 
