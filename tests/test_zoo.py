@@ -30,6 +30,8 @@ PUBLISHED = {
     "bert-tiny": 4_433_468,
     "clap-htsat-tiny": 153_492_890,
     "clip-vit-b32": 151_277_313,
+    "cpm-2": 10_979_618_816,
+    "cpm-2-moe": 198_219_640_832,
     "deit-b16": 87_338_192,
     "dinov2-s14": 22_397_800,
     "distilbert": 66_985_530,
@@ -74,6 +76,7 @@ PUBLISHED = {
     "smolvlm-256m": 256_484_928,
     "switch-base-128": 7_415_217_408,
     "switch-base-8": 619_339_008,
+    "switch-c": 1_571_308_972_448,
     "t5-base": 222_903_552,
     "t5-large": 737_668_096,
     "t5-small": 60_506_624,
@@ -144,6 +147,18 @@ def test_gpt_counts_follow_the_closed_form(name):
     layers, width = model["num_layers"], model["hidden_dim"]
     tables = (model["vocab_size"] + model["max_length"]) * width
     assert recipe.parameters == 12 * layers * width**2 + 13 * layers * width + 2 * width + tables
+
+
+def test_the_matrices_of_cpm_2_and_of_its_experts_are_the_published_ones():
+    width, layers, experts = 4096, 48, 32
+    rest = (2 * 24 + 3 * 24 + 2) * width + 2 * 32 * 64  # norms, relative positions
+    routers = layers * width * experts
+    assert registry.recipe("cpm-2").parameters - rest == 10_979_115_008
+    assert registry.recipe("cpm-2-moe").parameters - rest - routers == 198_212_845_568
+
+
+def test_switch_c_has_the_parameters_of_the_papers_table():
+    assert round(registry.recipe("switch-c").parameters / 1e9) == 1571  # Fedus et al., table 9
 
 
 def test_the_small_models_of_three_kinds_are_of_one_size():
