@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from modelzoo.layers.backend.lookup import is_for_device, lookup
-from modelzoo.layers.backend.segments import segment_matmul
+from modelzoo.layers.backend.segments import segment_map, sizes_may_vary
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
 from modelzoo.layers.feed_forward import FeedForward, activation
@@ -128,44 +128,36 @@ class Experts(keras.layers.Layer):
         """Every expert multiplies the tokens that chose it, (N, D) -> (N, D)."""
         count, top_k = self.experts.count, self.experts.top_k
         # First choices come first, and then tokens in their order: what capacity drops is last.
-        pair_expert = ops.reshape(ops.transpose(chosen), (-1,))
+        expert = ops.reshape(ops.transpose(chosen), (-1,))
+        weight = ops.reshape(ops.transpose(weights), (-1,))
         if real is not None:  # padding goes to an expert that does not exist
-            kept = ops.tile(ops.cast(real, "bool"), (top_k,))
-            pair_expert = ops.where(kept, pair_expert, count)
-        taken = ops.one_hot(pair_expert, count, dtype="int32")  # (P, E)
-        place = ops.sum(ops.cumsum(taken, axis=0) * taken, axis=1) - 1  # -1: of no expert
-        sizes = ops.sum(taken, axis=0)
+            expert = ops.where(ops.tile(ops.cast(real, "bool"), (top_k,)), expert, count)
+        order = ops.cast(ops.argsort(expert), "int32")  # the pair of each sorted row
+        ends = ops.arange(count + 1, dtype="int32")
+        starts = ops.cast(ops.searchsorted(ops.take(expert, order), ends), "int32")
+        sizes = starts[1:] - starts[:-1]
         num_tokens = ops.shape(tokens)[0]
-        pairs = num_tokens * top_k
-        room = self._room(pairs) if training else None
-        if room is None:
-            starts = ops.cumsum(sizes) - sizes
-            rows, is_in = pairs, place >= 0
-        else:
-            starts = ops.arange(count, dtype="int32") * room
-            rows, is_in = count * room, (place >= 0) & (place < room)
-        start = ops.sum(taken * ops.expand_dims(starts, 0), axis=1)
-        row = ops.where(is_in, start + place, rows)  # of the sorted rows; the last one is zeros
-        token = ops.tile(ops.arange(num_tokens, dtype="int32"), (top_k,))
-        source = ops.scatter_update(
-            ops.zeros((rows + 1,), "int32") + num_tokens, ops.expand_dims(row, 1), token
-        )[:rows]
-        fed = ops.take(_with_zeros(tokens), source, axis=0)
+        room = self._room(num_tokens * top_k) if training else None
+        kept = sizes if room is None else ops.minimum(sizes, room)
 
-        def times(x, matrices, transposed):
-            matrices = ops.cast(matrices, x.dtype)
-            matrices = ops.swapaxes(matrices, 1, 2) if transposed else matrices
-            if room is None:
-                return segment_matmul(x, matrices, sizes)
-            x = ops.reshape(x, (count, room, x.shape[-1]))
-            return ops.reshape(ops.matmul(x, matrices), (rows, matrices.shape[-1]))
+        def through(x, *matrices, times=ops.matmul):
+            return self._network(x, matrices, times, training)
 
-        hidden = self._hidden(fed, lambda x, matrices: times(x, matrices, True))
-        output = times(self.dropout(hidden, training=training), self.down, False)
-        output = ops.take(_with_zeros(output), row, axis=0)
-        weights = ops.expand_dims(ops.reshape(ops.transpose(weights), (-1,)), 1)
-        output = ops.reshape(output * weights, (top_k, num_tokens, self.config.hidden_dim))
-        return ops.sum(output, axis=0)
+        matrices = [ops.cast(one, tokens.dtype) for one in self._all_matrices()]
+        if room is None or sizes_may_vary():
+            fed = ops.take(tokens, order % num_tokens, axis=0)
+            output = segment_map(through, fed, matrices, sizes, kept)
+        else:  # the rows of an expert are as many as it has room for
+            place = ops.expand_dims(ops.arange(room, dtype="int32"), 0)
+            is_in = place < ops.expand_dims(kept, 1)
+            row = ops.where(is_in, ops.expand_dims(starts[:-1], 1) + place, 0)
+            order = ops.take(order, ops.reshape(row, (-1,)))
+            fed = ops.take(tokens, order % num_tokens, axis=0)
+            fed = ops.reshape(fed, (count, room, self.config.hidden_dim))
+            output = ops.where(ops.expand_dims(is_in, 2), through(fed, *matrices), 0)
+            output = ops.reshape(output, (-1, self.config.hidden_dim))
+        output = output * ops.expand_dims(ops.take(weight, order), 1)
+        return ops.segment_sum(output, order % num_tokens, num_tokens)
 
     def _room(self, pairs):
         """C, or `None` where no token is dropped; a tensor where `pairs` is one."""
@@ -177,25 +169,27 @@ class Experts(keras.layers.Layer):
         share = ops.cast(pairs, "float32") * (factor / self.experts.count)
         return ops.minimum(pairs, ops.maximum(1, ops.cast(ops.ceil(share), "int32")))
 
-    def _hidden(self, x, times):
-        up = times(x, self.up)
-        return (
-            self.activation(up) if self.gate is None else self.activation(times(x, self.gate)) * up
-        )
+    def _all_matrices(self):
+        """`up`, `down` and, of a gated network, `gate`."""
+        return [self.up, self.down] if self.gate is None else [self.up, self.down, self.gate]
+
+    def _network(self, x, matrices, times=ops.matmul, training=None):
+        """x (…, R, D) through experts whose matrices are (…, F, D), in `_all_matrices`' order."""
+        up, down, *gate = matrices
+        hidden = times(x, ops.swapaxes(up, -1, -2))
+        if gate:
+            hidden = self.activation(times(x, ops.swapaxes(gate[0], -1, -2))) * hidden
+        else:
+            hidden = self.activation(hidden)
+        return times(self.dropout(hidden, training=training), down)
 
     # === Few tokens, and devices ===
 
     def _chosen_alone(self, tokens, weights, chosen):
         """Gather the matrices of the chosen experts: no other is read."""
         top_k, hidden_dim = self.experts.top_k, self.config.hidden_dim
-        ids = ops.reshape(chosen, (-1,))
         x = ops.reshape(ops.repeat(tokens, top_k, axis=0), (-1, 1, hidden_dim))  # (P, 1, D)
-
-        def times(x, matrices):
-            return ops.matmul(x, ops.swapaxes(self._rows(matrices, ids, x.dtype), 1, 2))
-
-        hidden = self._hidden(x, times)
-        output = ops.matmul(hidden, self._rows(self.down, ids, x.dtype))
+        output = self._network(x, self._gathered(ops.reshape(chosen, (-1,)), x.dtype))
         output = ops.reshape(output, (-1, top_k, hidden_dim))
         return ops.sum(output * ops.expand_dims(weights, 2), axis=1)
 
@@ -206,14 +200,13 @@ class Experts(keras.layers.Layer):
             weight = ops.sum(ops.where(chosen == expert, weights, 0.0), axis=1, keepdims=True)
             # Ids that follow from the inputs: constant ones would be looked up by the converter.
             ids = ops.minimum(chosen[:1, 0], 0) + expert
-
-            def times(x, matrices, ids=ids):
-                return ops.matmul(x, ops.transpose(self._rows(matrices, ids, x.dtype)[0]))
-
-            hidden = self._hidden(tokens, times)
-            output = ops.matmul(hidden, self._rows(self.down, ids, tokens.dtype)[0]) * weight
+            matrices = [one[0] for one in self._gathered(ids, tokens.dtype)]
+            output = self._network(tokens, matrices) * weight
             total = output if total is None else total + output
         return total
+
+    def _gathered(self, ids, dtype):
+        return [self._rows(matrices, ids, dtype) for matrices in self._all_matrices()]
 
     def _rows(self, matrices, ids, dtype):
         """(P, F, D) of the experts `ids` (P,)."""
@@ -225,7 +218,3 @@ class Experts(keras.layers.Layer):
         found = lookup(table, ops.reshape(rows, (-1,)))
         return ops.cast(ops.reshape(found, (-1, self.width, self.config.hidden_dim)), dtype)
 
-
-def _with_zeros(rows):
-    """(R, D) -> (R + 1, D), the last row zeros."""
-    return ops.concatenate([rows, ops.zeros_like(rows[:1])], axis=0)

@@ -16,7 +16,7 @@ import modelzoo
 from modelzoo.errors import RecipeError
 from modelzoo.layers import stack as stack_module
 from modelzoo.layers.backend.lookup import device_lookups
-from modelzoo.layers.backend.segments import segment_matmul
+from modelzoo.layers.backend.segments import segment_map
 from modelzoo.layers.block import TransformerBlock
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.experts import Experts
@@ -345,10 +345,34 @@ print(json.dumps(found))
     np.testing.assert_allclose(json.loads(ran.stdout.splitlines()[-1]), wanted, rtol=1e-4)
 
 
-def test_a_segment_is_multiplied_by_its_own_matrix_and_rows_behind_are_zeros():
+def test_a_segment_goes_through_its_own_matrix_and_rows_that_are_not_kept_are_zeros():
     matrices = np.stack([np.eye(2), 2 * np.eye(2), 3 * np.eye(2)]).astype("float32")
-    got = segment_matmul(np.ones((5, 2), "float32"), matrices, np.array([2, 0, 1], "int32"))
-    assert np.asarray(got)[:, 0].tolist() == [1, 1, 3, 0, 0]
+    sizes, kept = np.array([2, 0, 3], "int32"), np.array([2, 0, 1], "int32")
+
+    def function(rows, matrix, times=ops.matmul):
+        return times(rows, matrix) + 1
+
+    got = segment_map(function, np.ones((7, 2), "float32"), [matrices], sizes, kept)
+    assert np.asarray(got)[:, 0].tolist() == [2, 2, 4, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_xla_which_knows_no_sizes_that_vary_drops_the_same_tokens(mask):
+    layer = made(capacity=0.4, balance_loss=0.0)
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, padding_mask=mask, training=True)
+        weights = [v.value for v in layer.trainable_variables]
+        return y, *map(tf.convert_to_tensor, tape.gradient(y, [x, *weights]))
+
+    wanted, found = (
+        tf.function(run, autograph=False, jit_compile=jit)(tf.constant(X)) for jit in (False, True)
+    )
+    assert not np.abs(wanted[0]).reshape(18, 8).any(axis=1).all()
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 # === Bad input ===

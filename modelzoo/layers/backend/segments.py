@@ -1,6 +1,8 @@
-"""Rows that are sorted by segment, each segment times a matrix of its own."""
+"""Rows that are sorted by segment, each segment through a function with matrices of its own."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -8,34 +10,77 @@ from keras import ops
 from modelzoo.signature import Tensor
 
 
-def segment_matmul(x, matrices, sizes) -> Tensor:
-    """Multiply each segment of rows by its matrix; no row is multiplied by another one.
+def sizes_may_vary() -> bool:
+    """Whether a graph may cut rows where their values say: not in JAX, and not under XLA."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        return backend != "jax"
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    return not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def segment_map(
+    function: Callable[..., Tensor], x, matrices: Sequence[Tensor], sizes, kept
+) -> Tensor:
+    """Put each segment of rows through a function of its rows and its own matrices.
+
+    A segment goes through the whole function at once, so that what lies between two products stays
+    in the processor's cache.
 
     Args:
+        function: `function(rows, *matrices, times=…)` -> rows; `times` multiplies by a matrix.
         x: (R, D), first the rows of segment 0, then those of segment 1, and so on.
-        matrices: (E, D, F).
+        matrices: each (E, …, …), one for every segment.
         sizes: (E,) int32, rows of each segment. Further rows, at the end, become zeros.
+        kept: (E,) int32, rows of each segment that the function reads; the others become zeros.
 
-    Returns: (R, F).
+    Returns: (R, F), where the function returns (…, F).
 
     Example:
-        >>> x, matrices = ops.ones((3, 2)), ops.ones((2, 2, 1))
-        >>> segment_matmul(x, matrices, ops.array([1, 1], "int32"))[:, 0].numpy().tolist()
-        [2.0, 2.0, 0.0]
+        >>> x, matrices, sizes = ops.ones((3, 2)), ops.ones((2, 2, 1)), ops.array([1, 1], "int32")
+        >>> def double(rows, matrix, times=ops.matmul):
+        ...     return 2 * times(rows, matrix)
+        >>> segment_map(double, x, [matrices], sizes, sizes)[:, 0].numpy().tolist()
+        [4.0, 4.0, 0.0]
     """
     if keras.backend.backend() == "jax":
-        import jax
+        return _ragged(function, x, matrices, sizes, kept)
+    cuts = ops.reshape(ops.stack([kept, sizes - kept], axis=1), (-1,))
+    own = zip(*(ops.unstack(one) for one in matrices), strict=True)
+    *pieces, last = _split(x, cuts, 2 * sizes.shape[0])
+    outputs = []
+    for read, unread, mine in zip(pieces[::2], pieces[1::2], own, strict=True):
+        outputs.append(function(read, *mine))
+        outputs.append(_zeros(unread, outputs[0]))
+    return ops.concatenate([*outputs, _zeros(last, outputs[0])], axis=0)
 
-        return jax.lax.ragged_dot(x, ops.convert_to_tensor(matrices), sizes)
-    rest = ops.shape(x)[0] - ops.sum(sizes)
+
+def _ragged(function, x, matrices, sizes, kept):
+    import jax
+
+    def times(rows, matrix):
+        return jax.lax.ragged_dot(rows, matrix, sizes)
+
+    ends = ops.cumsum(sizes)
+    row = ops.arange(x.shape[0], dtype="int32")
+    segment = ops.searchsorted(ends, row, side="right")
+    last = ops.append(ends - sizes + kept, 0)
+    read = ops.expand_dims(row < ops.take(last, segment), 1)
+    return ops.where(read, function(x, *matrices, times=times), 0)
+
+
+def _split(x, cuts, count: int) -> list:
+    """`count` pieces of `cuts` rows each, and the rows after them."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        *pieces, last = tf.split(x, tf.concat([sizes, [rest]], 0), num=matrices.shape[0] + 1)
-    else:
-        ends = ops.convert_to_numpy(ops.cumsum(sizes)).tolist()
-        pieces = [x[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        last = x[ends[-1] :]
-    products = [ops.matmul(piece, matrices[e]) for e, piece in enumerate(pieces)]
-    zeros = ops.zeros((ops.shape(last)[0], matrices.shape[2]), products[0].dtype)
-    return ops.concatenate([*products, zeros], axis=0)
+        rest = ops.shape(x)[0] - ops.sum(cuts)
+        return tf.split(x, ops.append(cuts, rest), num=count + 1)
+    ends = [0, *ops.convert_to_numpy(ops.cumsum(cuts)).tolist(), len(x)]
+    return [x[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _zeros(rows, like) -> Tensor:
+    return ops.zeros((ops.shape(rows)[0], like.shape[-1]), like.dtype)
