@@ -217,4 +217,3 @@ class Experts(keras.layers.Layer):
         rows = ops.expand_dims(ids * self.width, 1) + ops.arange(self.width, dtype="int32")
         found = lookup(table, ops.reshape(rows, (-1,)))
         return ops.cast(ops.reshape(found, (-1, self.width, self.config.hidden_dim)), dtype)
-

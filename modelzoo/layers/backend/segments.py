@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import keras
 from keras import ops
@@ -79,7 +80,7 @@ def _split(x, cuts, count: int) -> list:
         rest = ops.shape(x)[0] - ops.sum(cuts)
         return tf.split(x, ops.append(cuts, rest), num=count + 1)
     ends = [0, *ops.convert_to_numpy(ops.cumsum(cuts)).tolist(), len(x)]
-    return [x[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [x[start:end] for start, end in pairwise(ends)]
 
 
 def _zeros(rows, like) -> Tensor:
