@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import keras
@@ -14,6 +15,32 @@ from modelzoo.training.checkpoint import save_checkpoint
 from modelzoo.training.guests import Guests
 from modelzoo.training.progress import Progress
 from modelzoo.training.run_folder import RunFolder
+
+
+def check_weights(model, where: str | os.PathLike | None) -> None:
+    """Raise a ModelzooError that names the layer where a model begins with NaN or infinity.
+
+    Args:
+        where: what the weights come from.
+    """
+    if broken := not_numbers(model):
+        raise ModelzooError(
+            f"the model begins with weights that are not numbers{_named(broken)}",
+            where=where,
+            next_step="begin with other weights: no step can mend these",
+        )
+
+
+def not_numbers(model) -> list[str]:
+    """The paths of the trainable weights that hold NaN or infinity."""
+    weights = model.trainable_variables
+    return [one.path for one in weights if not np.isfinite(np.asarray(one)).all()]
+
+
+def _named(paths: list[str]) -> str:
+    """The first of the paths, for a message."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"; {paths[0]}{more} hold NaN or infinity" if paths else ""
 
 
 class Keeper(keras.callbacks.Callback):
@@ -84,12 +111,12 @@ class Keeper(keras.callbacks.Callback):
 
     def _refuse_divergence(self, loss: float) -> None:
         """No checkpoint of what has no numbers left; the loss is that of before the last update."""
-        weights = (np.asarray(weight) for weight in self.model.trainable_variables)
-        if math.isfinite(loss) and all(np.isfinite(weight).all() for weight in weights):
+        broken = not_numbers(self.model)
+        if math.isfinite(loss) and not broken:
             return
         step = self.state["done"] // self.options.accumulate
         raise ModelzooError(
-            f"the training diverged before step {step:,}: the loss is {loss}",
+            f"the training diverged before step {step:,}: the loss is {loss}{_named(broken)}",
             where=self.run.path,
             next_step="lower train.learning_rate or raise train.warmup, and begin again "
             "with --restart",

@@ -82,7 +82,7 @@ def train(
         DataError: the data is missing, empty or malformed.
         RecipeError: a wrong value; a batch that needs more memory than there is; a callback that
             sets the learning rate where the recipe has a schedule.
-        ModelzooError: the training diverged.
+        ModelzooError: the training diverged, or begins with weights that are not numbers.
 
     Example:
         >>> tiny = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "vocab_size": 300}
@@ -138,7 +138,7 @@ def _train(
     from modelzoo.layers.backend.streams import of_any_length
     from modelzoo.optimizers.optimizer import compile_model
     from modelzoo.training.guests import Guests, check_rates
-    from modelzoo.training.keeper import Keeper
+    from modelzoo.training.keeper import Keeper, check_weights
     from modelzoo.training.plan import fit_batch, plan
     from modelzoo.training.progress import Progress
 
@@ -211,6 +211,7 @@ def _train(
         run.sweep()
         state |= load_checkpoint(run.checkpoint, model)
     else:
+        check_weights(model, start)
         run.begin(settings, tokenizer)
 
     # === Train ===

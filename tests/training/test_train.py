@@ -281,6 +281,18 @@ def test_a_training_that_diverges_stops_and_keeps_nothing_of_it(tmp_path):
     assert not (tmp_path / "m.training" / "checkpoint.npz").exists()
 
 
+def test_a_router_that_begins_with_nan_is_named_before_the_first_step(tmp_path):
+    experts = {"experts": {"count": 2}, "ffn_bias": False}
+    model = modelzoo.build(small.recipe("gpt-tiny", **experts), compile=False)
+    (router,) = [v for v in model.variables if v.path.endswith("block_0/ffn/router/kernel")]
+    router.assign(router * np.nan)
+    modelzoo.save(model, tmp_path / "start")
+    with pytest.raises(ModelzooError, match="block_0/ffn/router/kernel hold NaN") as caught:
+        run(tmp_path / "m", **NO_CHECKS, **experts, given={"start": tmp_path / "start"})
+    assert "begin with other weights" in caught.value.next_step
+    assert not (tmp_path / "m").exists()
+
+
 # === Labels, starts, precision ===
 
 
