@@ -13,7 +13,7 @@ import pytest
 from keras import ops
 
 import modelzoo
-from modelzoo.errors import RecipeError
+from modelzoo.errors import ModelzooError, RecipeError
 from modelzoo.layers import stack as stack_module
 from modelzoo.layers.backend.lookup import device_lookups
 from modelzoo.layers.backend.segments import segment_map
@@ -23,6 +23,7 @@ from modelzoo.layers.experts import Experts
 from modelzoo.layers.feed_forward import FeedForward
 from modelzoo.layers.stack import TransformerStack
 from modelzoo.recipe.experts import ExpertsConfig
+from modelzoo.runtime.generation.sampling import greedy
 from tests.plugin_site import ROOT
 
 tf = pytest.importorskip("tensorflow")
@@ -404,3 +405,24 @@ def test_experts_have_no_biases():
     with pytest.raises(RecipeError, match="experts have no biases") as caught:
         TransformerConfig(**{**SIZES, "ffn_bias": True}, experts={"count": 2})
     assert "ffn_bias = false" in str(caught.value)
+
+
+@pytest.mark.parametrize("capacity", [None, 0.5])
+def test_a_router_with_nan_answers_nan_and_not_expert_0(capacity):
+    layer = made(capacity=capacity)
+    layer.router.kernel.assign(np.full((8, 4), np.nan))
+    for x in (X, X[:1, :1]):
+        assert np.isnan(layer(x)).all()
+        with device_lookups():
+            assert np.isnan(layer(x)).all()
+    trained = np.asarray(layer(X, training=True)).any(axis=-1)  # what capacity drops stays 0
+    assert trained.any() and (capacity or trained.all())
+
+
+def test_generating_with_a_router_that_holds_nan_is_an_error():
+    model = small()
+    router = model.backbone.stack.blocks[1].ffn.router.kernel
+    router.assign(router * np.nan)
+    step = model.backbone.logits(model.backbone(np.array([[3, 4, 5]])))
+    with pytest.raises(ModelzooError, match="logits are not numbers"):
+        greedy(np.asarray(step)[0, -1])
