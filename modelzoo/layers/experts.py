@@ -12,7 +12,7 @@ from dataclasses import replace
 import keras
 from keras import ops
 
-from modelzoo.layers.backend.lookup import is_for_device, lookup
+from modelzoo.layers.backend.lookup import is_for_device
 from modelzoo.layers.backend.segments import segment_map, sizes_may_vary
 from modelzoo.layers.config import TransformerConfig
 from modelzoo.layers.dense import normal, projection
@@ -28,8 +28,8 @@ class Experts(keras.layers.Layer):
     balance loss and z-loss.
 
     The pairs of a token and an expert are sorted by expert, so that an expert multiplies its own
-    tokens alone. A few tokens, as in a step of generation, multiply the matrices of their experts
-    alone.
+    tokens alone. A few tokens, as in a step of generation, and a device multiply the matrices of
+    their experts alone.
     """
 
     def __init__(self, config: TransformerConfig, **kwargs):
@@ -85,7 +85,7 @@ class Experts(keras.layers.Layer):
             weights = weights * ops.expand_dims(ops.cast(real, weights.dtype), 1)
         weights = ops.cast(weights, tokens.dtype)
         pairs = None if tokens.shape[0] is None else tokens.shape[0] * self.experts.top_k
-        if is_for_device() and pairs > self.experts.count:
+        if is_for_device():
             mixed = self._one_by_one(tokens, weights, chosen)
         elif not training and pairs is not None and pairs <= self.experts.count:
             mixed = self._chosen_alone(tokens, weights, chosen)
@@ -143,7 +143,7 @@ class Experts(keras.layers.Layer):
         def through(x, *matrices, times=ops.matmul):
             return self._network(x, matrices, times, training)
 
-        matrices = [ops.cast(one, tokens.dtype) for one in self._all_matrices()]
+        matrices = self._all_matrices(tokens.dtype)
         if room is None or sizes_may_vary():
             fed = ops.take(tokens, order % num_tokens, axis=0)
             output = segment_map(through, fed, matrices, sizes, kept)
@@ -169,9 +169,10 @@ class Experts(keras.layers.Layer):
         share = ops.cast(pairs, "float32") * (factor / self.experts.count)
         return ops.minimum(pairs, ops.maximum(1, ops.cast(ops.ceil(share), "int32")))
 
-    def _all_matrices(self):
-        """`up`, `down` and, of a gated network, `gate`."""
-        return [self.up, self.down] if self.gate is None else [self.up, self.down, self.gate]
+    def _all_matrices(self, dtype):
+        """`up`, `down` and, of a gated network, `gate`, each (E, F, D)."""
+        of_all = [self.up, self.down] if self.gate is None else [self.up, self.down, self.gate]
+        return [ops.cast(matrices, dtype) for matrices in of_all]
 
     def _network(self, x, matrices, times=ops.matmul, training=None):
         """x (…, R, D) through experts whose matrices are (…, F, D), in `_all_matrices`' order."""
@@ -188,32 +189,27 @@ class Experts(keras.layers.Layer):
     def _chosen_alone(self, tokens, weights, chosen):
         """Gather the matrices of the chosen experts: no other is read."""
         top_k, hidden_dim = self.experts.top_k, self.config.hidden_dim
+        ids = ops.reshape(chosen, (-1,))
+        matrices = [ops.take(one, ids, axis=0) for one in self._all_matrices(tokens.dtype)]
         x = ops.reshape(ops.repeat(tokens, top_k, axis=0), (-1, 1, hidden_dim))  # (P, 1, D)
-        output = self._network(x, self._gathered(ops.reshape(chosen, (-1,)), x.dtype))
-        output = ops.reshape(output, (-1, top_k, hidden_dim))
+        output = ops.reshape(self._network(x, matrices), (-1, top_k, hidden_dim))
         return ops.sum(output * ops.expand_dims(weights, 2), axis=1)
 
     def _one_by_one(self, tokens, weights, chosen):
-        """All tokens through every expert: a device's graph knows no sizes that vary."""
-        total = None
+        """All tokens through each expert that one of them chose; a device reads no other expert.
+
+        Its graph knows no sizes that vary, but a branch that is not taken costs nothing, and the
+        matrices in it are those of a dense layer to quantizers.
+        """
+        total = ops.zeros_like(tokens)
         for expert in range(self.experts.count):
-            weight = ops.sum(ops.where(chosen == expert, weights, 0.0), axis=1, keepdims=True)
-            # Ids that follow from the inputs: constant ones would be looked up by the converter.
-            ids = ops.minimum(chosen[:1, 0], 0) + expert
-            matrices = [one[0] for one in self._gathered(ids, tokens.dtype)]
-            output = self._network(tokens, matrices) * weight
-            total = output if total is None else total + output
+            is_chosen = ops.equal(chosen, expert)
+
+            def added(total=total, expert=expert, is_chosen=is_chosen):
+                weight = ops.sum(ops.where(is_chosen, weights, 0.0), axis=1, keepdims=True)
+                # Cut out in here: a branch holds its own constants, and is given all other values.
+                matrices = [one[expert] for one in self._all_matrices(tokens.dtype)]
+                return total + self._network(tokens, matrices) * weight
+
+            total = ops.cond(ops.any(is_chosen), added, lambda total=total: total)
         return total
-
-    def _gathered(self, ids, dtype):
-        return [self._rows(matrices, ids, dtype) for matrices in self._all_matrices()]
-
-    def _rows(self, matrices, ids, dtype):
-        """(P, F, D) of the experts `ids` (P,)."""
-        if not is_for_device():
-            return ops.cast(ops.take(matrices, ids, axis=0), dtype)
-        # As rows of a table, which quantizers know; each unit of an expert has its own scale.
-        table = ops.reshape(matrices, (-1, self.config.hidden_dim))
-        rows = ops.expand_dims(ids * self.width, 1) + ops.arange(self.width, dtype="int32")
-        found = lookup(table, ops.reshape(rows, (-1,)))
-        return ops.cast(ops.reshape(found, (-1, self.width, self.config.hidden_dim)), dtype)

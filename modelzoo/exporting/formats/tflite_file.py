@@ -200,23 +200,25 @@ def check_stored_once(file: File, weights: Sequence[np.ndarray]) -> None:
     Raises:
         ExportError: names the two constants.
     """
-    large = [c for c in file.constants if c.size >= _MATTERS]
-    shapes = Counter(weight.size for weight in weights)
-    found = Counter(c.values.size for c in large)
-    for weight in weights:
-        if found[weight.size] <= shapes[weight.size] or not np.any(weight):
+    large = [c for c in file.constants if c.size >= _MATTERS and np.any(c.values)]
+    for size in {weight.size for weight in weights}:
+        equal = [weight for weight in weights if weight.size == size]
+        constants = [c for c in large if c.values.size == size]
+        if len(constants) <= len(equal):
             continue
-        profile = _profile(weight)
-        copies = [c for c in large if c.values.size == weight.size]
-        copies = [c for c in copies if _alike(_profile(c.values), profile, c.values.dtype)]
-        if len(copies) > 1:
-            a, b = copies[:2]
-            raise ExportError(
-                f"a weight of {a.size:,} bytes is in the file twice: as {a.name} {a.shape} and as "
-                f"{b.name} {b.shape}",
-                next_step="a number that multiplies one of its uses was folded into a copy: apply "
-                "it somewhere else, or to a vector",
-            )
+        written = [(_profile(c.values), c) for c in constants]
+        profiles = [_profile(weight) for weight in equal if np.any(weight)]
+        for own in profiles:
+            copies = [c for other, c in written if _alike(other, own, c.values.dtype)]
+            # A rotation and its inverse are two weights of one profile.
+            if len(copies) > sum(_alike(other, own, other.dtype) for other in profiles):
+                a, b = copies[:2]
+                raise ExportError(
+                    f"a weight of {a.size:,} bytes is in the file twice: as {a.name} {a.shape} and "
+                    f"as {b.name} {b.shape}",
+                    next_step="a number that multiplies one of its uses was folded into a copy: "
+                    "apply it somewhere else, or to a vector",
+                )
 
 
 def _alike(a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> bool:
