@@ -23,7 +23,12 @@ class Signature:
     """A function `{name: tensor} -> {name: tensor}` with the shapes of its inputs.
 
     A tensor named both among the inputs and the outputs is state: the device carries it over.
+
+    Attributes:
+        fused_attention: whether attention is marked in the file for the accelerators that have one
+            kernel for all of it, where the format can.
     """
 
     function: Callable[[Mapping], dict]
     inputs: Mapping[str, TensorSpec]
+    fused_attention: bool = False

@@ -141,12 +141,13 @@ class CausalLM(Scoring, TaskModel):
         kv_cache: str = "float32",
         verify_lengths: tuple[int, ...] | None = None,
         score_lengths: tuple[int, ...] | None = None,
+        fused_attention: bool = False,
     ) -> dict:
         """`prefill_{T}`, `decode`, `verify_{T}`, `score_{T}` for one text of at most `max_length`.
 
         Args:
-            windows, prefill_lengths, kv_cache, verify_lengths, score_lengths: see
-                `tasks.shared.step_signatures.step_signatures`.
+            windows, prefill_lengths, kv_cache, verify_lengths, score_lengths, fused_attention:
+                see `tasks.shared.step_signatures.step_signatures`.
         """
         slots = self.backbone.max_length
         if slots is None:  # recurrent: each step of a chunk is unrolled
@@ -167,6 +168,7 @@ class CausalLM(Scoring, TaskModel):
             kv_cache,
             verify_lengths,
             score_lengths,
+            fused_attention,
         )
 
 

@@ -107,7 +107,12 @@ FAMILIES = {
     ),
     "llama": ("gpt", "causal-lm", {**_ONE, **_LLAMA}, {"prefill_lengths": [8]}),
     "parallel": ("gpt", "causal-lm", {**_ONE, **_PARALLEL}, {"prefill_lengths": [8]}),
-    "output norms": ("gpt", "causal-lm", {**_ONE, **_OUTPUT_NORMS}, {"prefill_lengths": [8]}),
+    "output norms": (
+        "gpt",
+        "causal-lm",
+        {**_ONE, **_OUTPUT_NORMS},
+        {"prefill_lengths": [8], "fused_attention": True},
+    ),
     "experts": ("gpt", "causal-lm", {**_ONE, **_EXPERTS}, {"prefill_lengths": [8]}),
     "relative": ("gpt", "causal-lm", {**_ONE, "positions": "relative"}, {"prefill_lengths": [16]}),
     "lstm": (

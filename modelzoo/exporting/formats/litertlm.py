@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def _widened(signature: Signature, spare: int) -> Signature:
         return TensorSpec(tuple(shape), spec.dtype)
 
     inputs = {name: widened(name, spec) for name, spec in signature.inputs.items()}
-    return Signature(signature.function, inputs)
+    return replace(signature, inputs=inputs)
 
 
 def metadata(model, window: int) -> Any:

@@ -35,6 +35,7 @@ def export(
         ExportError: over 2 GB of weights; an operation that LiteRT does not have, with the layer
             that it comes from; a weight that is in the file twice.
     """
+    from modelzoo.exporting.formats.fused_attention import fuse_attention
     from modelzoo.exporting.formats.graph import expected_bytes, write_saved_model
     from modelzoo.exporting.formats.tflite_file import (
         check_operations,
@@ -66,6 +67,9 @@ def export(
         file = read_file(folder / NAME)
     else:
         expected = expected_bytes(variables, mode.bytes_per_weight)
+    if any(signature.fused_attention for signature in signatures.values()):
+        fuse_attention(folder / NAME)
+        file = read_file(folder / NAME)
     check_size("the constants of model.tflite take", file.constant_bytes, expected, TABLES)
     facts = {
         "bytes": file.size,

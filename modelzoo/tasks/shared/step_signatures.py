@@ -46,6 +46,7 @@ def step_signatures(
     kv_cache: str = "float32",
     verify_lengths: Sequence[int] | None = None,
     score_lengths: Sequence[int] | None = (),
+    fused_attention: bool = False,
 ) -> dict[str, Signature]:
     """`prefill_{T}`, which computes no logits, `decode` of one token, `verify_{T}` of a draft.
 
@@ -69,6 +70,7 @@ def step_signatures(
         score_lengths: tokens T whose log-probabilities one call gives; those beyond the largest
             window are cut to it, and smaller windows have those that they have room for. Default:
             none; `None` is 32.
+        fused_attention: see `Signature`.
 
     Raises:
         ExportError: a window or a length that is not positive, or a window beyond S; no such cache;
@@ -121,7 +123,7 @@ def step_signatures(
             inputs = {"token_ids": ids, "positions": ids, **(context or {}), **state}
             if function is run["score"]:
                 inputs = {"target_ids": ids, **inputs}
-            signatures[name + suffix] = Signature(function, inputs)
+            signatures[name + suffix] = Signature(function, inputs, fused_attention)
     return signatures
 
 
