@@ -237,21 +237,25 @@ def test_the_sections_of_edge_make_rows():
     median = {"median": 123.4, "best": 150.0}
     peer = {
         **{key: median for key in ("prefill_tokens_s", "decode_tokens_s", "first_token_ms")},
-        **{"rss_MB": 10.0, "file_MB": 1.0},
+        **{"rss_MB": 10.0, "file_MB": 1.0, "load_s": 0.2},
     }
     ratio = decoders.ratio(peer, peer)
     run = {
         "threads": 1,
-        "peers": {"modelzoo int8": {**peer, "share": 0.5}, "llama.cpp Q8_0": peer},
+        "slots": 256,
+        "peers": {
+            "modelzoo int8": {**peer, "share huge": 0.5, "share small": 0.75},
+            "llama.cpp Q8_0": peer,
+        },
         "ratios": {"int8": ratio},
-        "reads": {"int8": median},
+        "reads": {"int8": {"huge": median, "small": median}},
     }
-    found = decoders.tables({"runs": [run]})
+    files = [{"": "int8", "bundle MB": 12.34, "first load s": 0.5}]
+    found = decoders.tables({"files": files, "runs": [run]})
     first = found["speed"][0]
-    assert (first[""], first["decode tokens/s"], first["share of the limit"]) == (
-        *("modelzoo int8", 123),
-        0.5,
-    )
+    assert (first[""], first["slots"], first["decode tokens/s"]) == ("modelzoo int8", 256, 123)
+    assert (first["share, huge pages"], first["share, small pages"]) == (0.5, 0.75)
+    assert found["files"] == [{"": "int8", "bundle MB": 12.3, "first load s": 0.5}]
     assert found["modelzoo over llama.cpp"][0]["decode median"] == 1.0
     latency = {"latency_ms": median, "rss_MB": 10.0, "cosine": 0.99999}
     run = {"threads": 1, "peers": {"modelzoo int8": latency}, "ratios": {"int8": median}}

