@@ -13,7 +13,7 @@ import pytest
 
 from modelzoo.errors import BundleError, ModelzooError
 from modelzoo.runtime.bundle import read_bundle
-from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, plan_steps
+from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo, Window, plan_steps
 from modelzoo.runtime.engines.opening import open_engine
 from modelzoo.runtime.generation.loop import generate_tokens
 from modelzoo.runtime.generation.sampling import Sampling
@@ -81,6 +81,16 @@ def test_the_state_moves_to_a_larger_window_as_it_grows_and_back_for_a_new_text(
             assert stepper.window.slots == (8 if position < 8 else 16)
             expected = tiny.attention.logits(text[: position + 1])
             np.testing.assert_allclose(logits[0], expected, atol=1e-4)
+
+
+def test_a_state_that_moves_gives_up_each_tensor_that_is_taken_over():
+    info = TensorInfo((1, 4), "int8")
+    kept = {name: np.ones((1, 2), np.int8) for name in "kv"}
+    filled = Window(4, {}, {"k": info, "v": info, "h": info}).filled(kept)
+    name, array = next(filled)
+    assert (name, array.tolist(), list(kept)) == ("k", [[1, 1, 0, 0]], ["v"])
+    assert [array.tolist() for _, array in filled] == [[[1, 1, 0, 0]], [[0, 0, 0, 0]]]
+    assert not kept
 
 
 def test_several_sessions_on_one_model_are_independent(tiny, decoder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -107,12 +107,18 @@ class Window:
         known = self.scores if scored else self.calls
         return length in known and (self.slots is None or position < self.slots)
 
-    def filled(self, kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The state's tensors: what is kept of a smaller window, and zeros after it."""
-        arrays = {name: np.zeros(info.shape, info.dtype) for name, info in self.state.items()}
-        for name, array in kept.items():
-            arrays[name][tuple(slice(size) for size in array.shape)] = array
-        return arrays
+    def filled(self, kept: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """The state's tensors by name: what is kept of a smaller window, and zeros after it.
+
+        Each is taken out of `kept` when it is asked for: a state is not in memory three times.
+        """
+        for name, info in self.state.items():
+            array = np.zeros(info.shape, info.dtype)
+            if name in kept:
+                old = kept.pop(name)
+                array[tuple(slice(size) for size in old.shape)] = old
+                del old
+            yield name, array
 
 
 @dataclass(frozen=True)

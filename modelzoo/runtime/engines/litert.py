@@ -264,13 +264,14 @@ class LiteRTStepper:
         if window is not self.window:
             self._enter(window, {} if begins_anew(positions) else self.read_state())
 
-    def _enter(self, window: Window, kept: Mapping[str, np.ndarray]) -> None:
-        """Go on in another window, with what is kept of the present one."""
+    def _enter(self, window: Window, kept: dict[str, np.ndarray]) -> None:
+        """Go on in another window, with what is kept of the present one and is empty afterwards."""
         self.window = window
         self._state, self._calls = {}, {}  # the old buffers go before the new ones come
-        for name, array in window.filled(kept).items():
+        for name, array in window.filled(kept):
             self._state[name] = self._engine._input(window.calls[1], name)
             self._state[name].write(array)
+            del array
         _return_free_memory()
 
     def _bind(self, name: str) -> tuple:

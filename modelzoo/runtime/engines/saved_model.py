@@ -97,7 +97,7 @@ class SavedModelStepper:
         self.prefill_lengths = plan.prefill_lengths
         self.prefill_length = self.prefill_lengths[-1]
         self.window, self.kept = plan.windows[0], 0
-        self._state = self.window.filled({})
+        self._state = dict(self.window.filled({}))
         self._context = {}
         if plan.context:
             name = encoder_of(engine.signatures, source or {})
@@ -184,7 +184,9 @@ class SavedModelStepper:
     def _go_to(self, window, positions) -> None:
         if window is not self.window:
             kept = {} if begins_anew(positions) else self._state
-            self._state = window.filled({name: np.asarray(value) for name, value in kept.items()})
+            self._state = dict(
+                window.filled({name: np.asarray(value) for name, value in kept.items()})
+            )
             self.window = window
 
 
