@@ -2,6 +2,8 @@
 
 Slot equals position. Keys are (B, kv_heads, S, head_dim), values (B, kv_heads, head_dim, S): each
 is read along its last axis when one token attends, and no layer's cache is copied for another's.
+Values as (B, kv_heads, S, head_dim) were measured too: on LiteRT 2.3 as fast with 256 slots and
+3 % slower with 1,024 (SmolLM2-135M in int8), with the same bits.
 A cache is a flat dict of named tensors, so that a device sees the same names. One in int8 takes a
 quarter of the memory, and a factor beside it for each head of each slot.
 """

@@ -64,6 +64,12 @@ def test_the_file_holds_each_weight_once_and_builtin_operations_only(exports, na
     assert sum(kinds.values()) == sum(parity["operations"].values())
 
 
+@pytest.mark.parametrize("kind", ["tflite", "int8"])
+def test_attention_is_marked_where_the_options_say_so(exports, kind):
+    kinds = exports["output norms", kind]["parity"]["operation_kinds"]
+    assert kinds["STABLEHLO_COMPOSITE"] >= 2
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_manifest_says_what_a_device_must_know(exports, name):
     architecture, task, values, options = FAMILIES[name]
