@@ -14,6 +14,7 @@ import copy
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def fuse_attention(path: Path) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
     data = path.read_bytes()
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:  # outside of the flatbuffer
             buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
@@ -192,7 +193,7 @@ class _Graph:
         """The operation in its place. The query comes scaled, so the scale is 1."""
         from flatbuffers import flexbuffers
 
-        builder = flexbuffers.Builder()
+        builder: Any = flexbuffers.Builder()
         with builder.Map():
             builder.Int("k_ts_idx", 2)
             builder.Int("v_ts_idx", 3)
