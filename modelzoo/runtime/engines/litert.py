@@ -255,7 +255,7 @@ class LiteRTStepper:
         """Go on from copies of a state's tensors."""
         window = self._plan.window_of(tensors)
         if window is not self.window:
-            self._enter(window, tensors)
+            self._enter(window, dict(tensors))
             return
         for name, info in window.state.items():
             self._state[name].write(np.ascontiguousarray(tensors[name], info.dtype))

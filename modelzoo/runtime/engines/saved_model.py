@@ -179,7 +179,7 @@ class SavedModelStepper:
     def write_state(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Go on from copies of a state's tensors."""
         self.window = self._plan.window_of(tensors)
-        self._state = self.window.filled(tensors)
+        self._state = dict(self.window.filled(dict(tensors)))
 
     def _go_to(self, window, positions) -> None:
         if window is not self.window:
