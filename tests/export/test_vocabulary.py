@@ -61,6 +61,16 @@ def test_sizes_fall_as_computed_and_answers_stay(name, corpus):
     assert (figures["tokens"], figures["of"]) == (len(cut.rows), VOCAB)
 
 
+def test_a_row_in_the_wrong_place_is_found(corpus):
+    model = family("gpt")
+    cut = cut_to_corpus(model, corpus)
+    small = cut_model(model, cut)
+    table = small.backbone.tokens.embeddings
+    table.assign(np.roll(keras.ops.convert_to_numpy(table), 1, axis=0))
+    with pytest.raises(ExportError, match="smaller vocabulary, decode: logits: max error"):
+        compare(model, small, cut, {})
+
+
 def test_the_recipe_builds_a_model_of_that_size(corpus):
     model = family("lstm")
     changes = {"export.vocabulary": corpus, "export.prefill_lengths": [3]}
