@@ -212,7 +212,16 @@ def test_settings_of_a_run_that_are_damaged_are_one_error(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "state", [[], {"done": "a"}, {"done": True}, {"figures": 3}, {"best": None}, {"waited": []}]
+    "state",
+    [
+        [],
+        {"done": "a"},
+        {"done": True},
+        {"figures": 3},
+        {"figures": {"loss": "a"}},
+        {"best": None},
+        {"waited": []},
+    ],
 )
 def test_a_state_of_other_types_is_one_error(tmp_path, state):
     from modelzoo.training.checkpoint import read_state

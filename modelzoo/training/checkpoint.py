@@ -69,6 +69,10 @@ def _state(file: Mapping[str, np.ndarray], path: Path) -> dict:
             raise ModelDirectoryError(
                 f"the checkpoint has no proper {key!r}", where=path, next_step=_ANEW
             )
+    if not all(type(value) in (int, float) for value in state.get("figures", {}).values()):
+        raise ModelDirectoryError(
+            "the checkpoint has figures that are no numbers", where=path, next_step=_ANEW
+        )
     return state
 
 
