@@ -20,6 +20,7 @@ from types import FrameType
 from tests.faults.group import Group
 from tests.faults.outcome import Outcome, TooLong, judge, place_in_dump
 
+_WORKS = 1.0  # seconds of CPU time: who used them is slow, on a busy machine, and does not wait
 _RETIRES_AT = 512  # megabytes of growth, so that what a case takes can be told from earlier ones
 
 
@@ -29,7 +30,7 @@ class Limits:
 
     Attributes:
         cpu: seconds of CPU time, of all threads.
-        wall: seconds, for what waits and does not work; more, since machines are busy.
+        wall: seconds, for what waits and does not work.
         patience: seconds more for the exception that ends a case in Python; then it is killed.
         memory: megabytes of growth of what is resident.
         address_space: megabytes of growth of what is mapped; more is a failed allocation.
@@ -54,6 +55,7 @@ class _Child:
     text: str = ""
     seed: int | None = None
     since: float = field(default_factory=time.monotonic)
+    cpu: float = 0.0
     signalled: int = 0
 
 
@@ -116,7 +118,7 @@ def _read_lines(child: _Child) -> Iterator[Outcome]:
     *lines, child.text = child.text.split("\n")
     for line in lines:
         message = json.loads(line)
-        child.since = time.monotonic()
+        child.since, child.cpu = time.monotonic(), _cpu_of(child.pid)
         if "begins" in message:
             child.seed = message["begins"]
             child.waiting.remove(child.seed)
@@ -160,12 +162,21 @@ def _buried(
 def _hurry(child: _Child, limits: Limits) -> None:
     """Ends a child that waits; SIGABRT makes it say where."""
     late = time.monotonic() - child.since - limits.wall - limits.patience
+    if late > 0 and not child.signalled and _cpu_of(child.pid) - child.cpu > _WORKS:
+        child.since, child.cpu = time.monotonic(), _cpu_of(child.pid)
+        return
     if child.seed is not None and late > 0 and child.signalled < 1:
         child.signalled = 1
         os.kill(child.pid, signal.SIGABRT)
     if child.seed is not None and late > limits.patience and child.signalled < 2:
         child.signalled = 2
         os.kill(child.pid, signal.SIGKILL)
+
+
+def _cpu_of(pid: int) -> float:
+    """Seconds of CPU time of a process that was not waited for yet."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _folder(scratch: Path, group: Group, seed: int) -> Path:
@@ -245,11 +256,23 @@ def _use(group: Group, made: object) -> None:
     group.use(made)
 
 
+_alarm = (0.0, 0.0)  # when it is due, in seconds from the last one, and the CPU time then
+
+
 def _too_long(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGALRM and _cpu() - _alarm[1] > _WORKS:
+        _set_alarm(_alarm[0])
+        return
     while frame is not None and frame.f_code is not _use.__code__:
         frame = frame.f_back
     if frame is not None:  # else the case is over, and its outcome being made
         raise TooLong
+
+
+def _set_alarm(seconds: float) -> None:
+    global _alarm
+    _alarm = seconds, _cpu()
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
 
 
 def _allow(limits: Limits | None) -> None:
@@ -263,7 +286,7 @@ def _allow(limits: Limits | None) -> None:
     end = int(_cpu() + limits.cpu + limits.patience) + 1  # for native code, where no handler runs
     resource.setrlimit(resource.RLIMIT_CPU, (end, hard))
     signal.setitimer(signal.ITIMER_PROF, limits.cpu, 1.0)
-    signal.setitimer(signal.ITIMER_REAL, limits.wall, 1.0)
+    _set_alarm(limits.wall)
 
 
 def _say(pipe: int, message: dict) -> None:

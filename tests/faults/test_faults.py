@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from modelzoo import child_process
-from tests.faults import groups, report
+from tests.faults import children, groups, report
 from tests.faults.groups import self_test
 from tests.faults.known import KNOWN, known
-from tests.faults.outcome import Outcome
+from tests.faults.outcome import Outcome, TooLong
 from tests.once import once
 
 QUICK = [group.name for group in groups.every()]
@@ -91,6 +94,22 @@ def test_an_interrupted_run_goes_on_where_it_was(broken):
     assert broken["first_code"] == 130 and b"goes on here" in broken["first_log"]
     every = len(self_test.WAYS) + report.UNDAMAGED
     assert 0 < broken["kept"] < every == broken["cases"]
+
+
+def test_who_works_on_a_busy_machine_does_not_wait(monkeypatch):
+    monkeypatch.setattr(children, "_WORKS", 0.01)
+    alarm = partial(children._too_long, signal.SIGALRM)
+    group = SimpleNamespace(use=lambda made: alarm(sys._getframe()))
+    try:
+        children._set_alarm(60.0)
+        end = time.process_time() + 0.03
+        while time.process_time() < end:
+            pass
+        children._use(group, None)  # has worked, and goes on
+        with pytest.raises(TooLong):
+            children._use(group, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def test_a_journal_knows_what_is_missing(tmp_path):
