@@ -153,7 +153,8 @@ def test_run_prints_an_answer_of_each_task(models, capsys, name):
 
 # === What is refused ===
 
-BUILD, TRAIN = ("build", "gpt-tiny"), ("train", "gpt-tiny", "--data", "corpus.txt", "-o", "new")
+BUILD, READ = ("build", "gpt-tiny"), ("train", "gpt-tiny", "-o", "new")
+TRAIN = (*READ, "--data", "corpus.txt")
 BAD = [
     (("build", "gtp-tiny"), "'gtp-tiny' is not a recipe", "did you mean: gpt-tiny?"),
     ((*BUILD, "--set", "num_layer=1"), "takes no 'num_layer'", "did you mean: num_layers?"),
@@ -177,11 +178,11 @@ BAD = [
     ((*TRAIN, "--seed", "-1"), "train.seed must be at least 0", ""),
     ((*TRAIN, "--epochs", "inf"), "train.epochs must be above 0, not inf", ""),
     ((*TRAIN, "--set", "train.length=999"), "999 tokens are longer than", "max_length"),
-    ((*TRAIN, "--data", "corpsu.txt"), "no such file", "did you mean: corpus.txt?"),
-    ((*TRAIN, "--data", "empty.txt"), "the file is empty", "empty.txt"),
-    ((*TRAIN, "--data", "blank.txt"), "no example in the data", "blank.txt"),
-    ((*TRAIN, "--data", "latin.txt"), "not UTF-8: byte 0xe9 at byte offset 9", "latin.txt:2"),
-    ((*TRAIN, "--data", "reviews.csv", "--validation", "no.csv"), "no such file", "no.csv"),
+    ((*READ, "--data", "corpsu.txt"), "no such file", "did you mean: corpus.txt?"),
+    ((*READ, "--data", "empty.txt"), "the file is empty", "empty.txt"),
+    ((*READ, "--data", "blank.txt"), "no example in the data", "blank.txt"),
+    ((*READ, "--data", "latin.txt"), "not UTF-8: byte 0xe9 at byte offset 9", "latin.txt:2"),
+    ((*READ, "--data", "reviews.csv", "--validation", "no.csv"), "no such file", "no.csv"),
     ((*TRAIN, "--tokenizer", "corpus.txt"), "not a tokenizer.json", "corpus.txt"),
     ((*TRAIN, "--tokenizer", "gpt/tokenizer.json", "--set", "vocab_size=260"), "tokens and", "260"),
     ((*TRAIN, "--start", "thesis"), "thesis is not a model directory", "modelzoo build"),

@@ -288,7 +288,7 @@ def test_the_examples_with_pictures_run_as_they_stand(
     ran = 0
     for command in ("search", "run"):
         lines = output(capsys, command, "--help").partition("\nexamples:\n")[2].splitlines()
-        for line in (line for line in lines if "photo" in line):
+        for line in (line for line in lines if "photo" in line and "wudao" not in line):
             printed = output(capsys, *shlex.split(line)[1:])
             assert printed
             ran += 1

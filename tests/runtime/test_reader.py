@@ -17,7 +17,7 @@ def opened(request, tiny, tmp_path_factory):
     """The bundles by their names."""
     folder, format = tmp_path_factory.mktemp("bundles"), request.param
     names = ("decoder", "recurrent", "seq2seq")
-    return {name: load(tiny.bundle(name, folder / name, format), threads=1) for name in names}
+    return {name: load(tiny.bundle(name, folder / name, format)) for name in names}
 
 
 def wanted(tiny, name, history):

@@ -212,6 +212,8 @@ def test_a_classifiers_figures_leave_out_rows_of_no_weight():
     sklearn = pytest.importorskip("sklearn.metrics")
 
     class Batches:
+        texts = baseline_figures = None
+
         def evaluation(self):
             for seed in (1, 2):
                 ids = token_ids(4, 6, seed=seed)

@@ -422,7 +422,8 @@ def test_callbacks_see_one_training(tmp_path):
     noting, changes = Noting(), {"train.steps": 5, "train.checkpoint_steps": 2}
     run(tmp_path / "m", REVIEWS, name=CLASSIFIER, given={"callbacks": [noting]}, **changes)
     names = ["accuracy", "loss"]
-    names += [f"val_{name}" for name in ("accuracy", "ece", "examples", "f1", "loss")]
+    baseline = ("baseline_accuracy", "baseline_f1")
+    names += [f"val_{name}" for name in ("accuracy", *baseline, "ece", "examples", "f1", "loss")]
     assert noting.calls == ["begin", *((epoch, names) for epoch in range(3)), "end"]
     assert noting.batches == 5
     run(tmp_path / "plain", REVIEWS, name=CLASSIFIER, **changes)

@@ -299,7 +299,8 @@ def test_a_router_that_begins_with_nan_is_named_before_the_first_step(tmp_path):
 def test_labels_are_those_of_the_data(tmp_path):
     reviews = [*small.REVIEWS, ("a film", "so-so")] * 4
     figures = run(tmp_path / "m", reviews, name="bert-tiny-classifier", **{"train.steps": 2})
-    assert set(figures) == {"loss", "accuracy", "f1", "ece", "examples"}
+    own = {"loss", "accuracy", "f1", "ece", "examples"}
+    assert set(figures) == own | {"baseline_accuracy", "baseline_f1"}
     model = modelzoo.load(tmp_path / "m")
     assert read_lock(tmp_path / "m")[0].table("task_options")["labels"] == ["bad", "good", "so-so"]
     assert {label for label, _ in model.classify("a fine film")} == {"bad", "good", "so-so"}
