@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from modelzoo.runtime.engines.opening import engine_of
@@ -24,7 +25,8 @@ def weight_bytes(bundle, signature: str = "decode") -> tuple[int, str]:
     Returns:
         (bytes, how), where how is one of
         - "graph": each constant that the signature's operations read, once; of a table that is
-          only looked up in (an embedding that is not tied to the output), one row.
+          only looked up in (an embedding that is not tied to the output), one row; of experts, the
+          share that a token chooses.
         - "weights": all constants of the model, as its export counted them: a SavedModel. An
           untied embedding and an encoder are in it, so the limit comes out too low.
         - "file": the model's size, where neither is known.
@@ -57,16 +59,27 @@ def graph_bytes(path: Path, signature: str) -> int:
         model = schema.Model.GetRootAs(data, 0)
         defs = [model.SignatureDefs(i) for i in range(model.SignatureDefsLength())]
         index = {d.SignatureKey().decode(): d.SubgraphIndex() for d in defs}[signature]
-        read: dict[int, int] = {}  # buffer -> bytes; tensors may share one
-        for buffer, count in _reads(schema, model, model.Subgraphs(index)):
-            read[buffer] = max(read.get(buffer, 0), count)
+        read = _once(_reads(schema, model, model.Subgraphs(index)))
         del model, defs  # they hold on to the map
     return sum(read.values())
 
 
+def _once(reads: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """buffer -> bytes; tensors may share a buffer."""
+    found: dict[int, int] = {}
+    for buffer, count in reads:
+        found[buffer] = max(found.get(buffer, 0), count)
+    return found
+
+
 def _reads(schema, model, graph) -> Iterator[tuple[int, int]]:
-    """(buffer, bytes) of each use of a constant."""
+    """(buffer, bytes) of each use of a constant.
+
+    The branches after a TOPK_V2 are experts, of which only the chosen ones are read: each counts by
+    the share of them.
+    """
     widened: dict[int, int] = {}  # output of a DEQUANTIZE -> the constant before it
+    branches: list[tuple[float, list[dict[int, int]]]] = [(math.inf, [])]  # choices, and reads
     for i in range(graph.OperatorsLength()):
         op = graph.Operators(i)
         code = model.OperatorCodes(op.OpcodeIndex())
@@ -76,11 +89,24 @@ def _reads(schema, model, graph) -> Iterator[tuple[int, int]]:
         if kind == schema.BuiltinOperator.DEQUANTIZE:
             widened[op.Outputs(0)] = widened.get(inputs[0], inputs[0])
             continue
+        if kind == schema.BuiltinOperator.TOPK_V2:
+            choices = graph.Tensors(op.Outputs(0)).ShapeAsNumpy()
+            branches.append((math.prod(choices.tolist()), []))
+        if kind == schema.BuiltinOperator.IF:
+            options = schema.IfOptions()
+            options.Init(op.BuiltinOptions().Bytes, op.BuiltinOptions().Pos)
+            both = options.ThenSubgraphIndex(), options.ElseSubgraphIndex()
+            reads = (_reads(schema, model, model.Subgraphs(at)) for at in both)
+            branches[-1][1].append(_once(chain.from_iterable(reads)))
         tables = {getattr(schema.BuiltinOperator, name): at for name, at in _LOOKUPS.items()}
         for at, number in enumerate(inputs):
             if number >= 0:
                 tensor = graph.Tensors(widened.get(number, number))
                 yield from _constant(schema, model, graph, tensor, tables.get(kind) == at)
+    for choices, those in branches:
+        share = min(1.0, choices / max(1, len(those)))
+        for one in those:
+            yield from ((buffer, round(size * share)) for buffer, size in one.items())
 
 
 def _constant(schema, model, graph, tensor, one_row: bool) -> Iterator[tuple[int, int]]:

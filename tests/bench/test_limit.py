@@ -11,7 +11,7 @@ from modelzoo.bench import bandwidth
 from modelzoo.bench.bandwidth import array_bytes, read_bandwidth
 from modelzoo.bench.memory import cache_bytes, peak_bytes, resident_bytes
 from modelzoo.bench.report import with_limit
-from modelzoo.bench.traffic import state_bytes, weight_bytes
+from modelzoo.bench.traffic import graph_bytes, state_bytes, weight_bytes
 from modelzoo.runtime.engines.base import SignatureInfo, TensorInfo
 from modelzoo.runtime.engines.pages import huge_page_size
 from modelzoo.runtime.memory import proc_bytes
@@ -140,3 +140,35 @@ def test_bandwidth_is_measured_and_its_array_given_back(threads, huge):
     if before is not None:
         assert peak_bytes() >= before + (24 << 20) or peak_bytes() > resident_bytes()
         assert resident_bytes() < before + (16 << 20)
+
+
+def test_of_experts_a_token_reads_the_chosen_ones(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    from modelzoo.layers.backend.lookup import device_lookups
+    from modelzoo.layers.config import TransformerConfig
+    from modelzoo.layers.experts import Experts
+
+    sizes = {"hidden_dim": 8, "num_heads": 2, "ffn_bias": False, "ffn_dim": 256}
+    layer = Experts(TransformerConfig(**sizes, experts={"count": 4, "top_k": 1}))
+    layer.build()
+
+    @tf.function(autograph=False)
+    def call(x):
+        with device_lookups():
+            return {"y": layer(x)}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in layer.variables]
+    read = {}
+    for length in (1, 3):
+        spec = tf.TensorSpec((1, length, 8), "float32", name="x")
+        saved = str(tmp_path / f"saved_{length}")
+        tf.saved_model.save(
+            module, saved, signatures={"decode": call.get_concrete_function(x=spec)}
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["decode"])
+        (tmp_path / "model.tflite").write_bytes(converter.convert())
+        read[length] = graph_bytes(tmp_path / "model.tflite", "decode")
+    expert, router = 2 * 256 * 8 * 4, 4 * 8 * 4
+    assert expert + router <= read[1] < expert + router + 1000
+    assert 3 * expert + router <= read[3] < 3 * expert + router + 1000

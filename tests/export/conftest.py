@@ -315,6 +315,11 @@ def _save_models(result: Exports, directory: Path) -> None:
     modelzoo.save(make("gpt", *gpt[:3], seed=1), result.model("other gpt"))
     # Large random weights in layers as small as these are too much for 4 bits.
     modelzoo.save(make("calm", *FAMILIES["llama"][:3], scale=0.05), result.model("calm"))
+    experts = _EXPERTS | {"experts": _EXPERTS["experts"] | {"ffn_dim": 64}}
+    modelzoo.save(
+        make("calm experts", "gpt", "causal-lm", {**_ONE, **experts}, scale=0.05),
+        result.model("calm experts"),
+    )
     modelzoo.save(crushed(make("gpt", *gpt[:3])), result.model("crushed"))
     nan = make("gpt", *gpt[:3])
     nan.weights[3].assign(nan.weights[3] * float("nan"))
@@ -344,6 +349,7 @@ def _jobs(result: Exports):
     for mode, names in (("int8", INT8), ("int4", INT4)):
         for name in names:
             yield (name, mode), _export(result, name, mode, quantize=mode)
+    yield ("calm experts", "int4"), _export(result, "calm experts", "int4", quantize="int4")
     yield ("crushed", "int8"), _export(result, "crushed", "int8", quantize="int8")
     for key, layers in (
         ("kept", {"block_*/ffn/down": "int8", "attention/value": "float32"}),

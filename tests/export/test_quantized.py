@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from modelzoo.bench.traffic import graph_bytes
 from modelzoo.errors import ExportError
 from modelzoo.exporting.formats.format import Format, format_of
 from modelzoo.exporting.formats.tflite_file import Product, read_file
@@ -15,6 +16,7 @@ from modelzoo.exporting.quantization.quantize import Quantization, precision_of,
 from modelzoo.exporting.verification.first_layer import LayerDifference, first_difference
 from modelzoo.exporting.verification.quality import complaint
 from modelzoo.runtime import load
+from modelzoo.runtime.bundle import read_bundle
 from tests.export.conftest import INT4, INT8, VOCAB
 
 BOTH = [(name, "int8") for name in INT8] + [(name, "int4") for name in INT4]
@@ -95,6 +97,28 @@ def test_in_int4_the_body_has_4_bits_and_the_table_8(exports):
     assert table.size == VOCAB * 32
     up = [c for c in file.constants if c.shape == (128, 32)]
     assert len(up) == 4 and {c.size for c in up} == {128 * 32 // 2}  # two layers, up and gate
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape", "size"),
+    [("experts", "int8", (48, 32), 48 * 32), ("calm experts", "int4", (64, 32), 64 * 32 // 2)],
+)
+def test_experts_have_the_bits_of_a_dense_layer_and_are_in_the_file_once(
+    exports, name, kind, shape, size
+):
+    exports[name, kind]
+    bundle = read_bundle(exports.bundle(name, kind))
+    file = read_file(bundle.model_path)
+    matrices = [c for c in file.constants if c.shape == shape]
+    assert [c.size for c in matrices] == [size] * 8  # up and gate of four experts
+    # A prefill ends with the keys and values of the last layer, before its experts.
+    whole = [key for key in bundle.manifest["signatures"] if not key.startswith("prefill")]
+    assert file.kinds()["IF"] == 4 * len(whole)
+    # A token of `decode` reads the weights of 2 of the 4 experts.
+    down = [c.size for c in file.constants if c.shape == shape[::-1]]
+    assert len(down) == 4
+    unread = graph_bytes(bundle.model_path, "score_32") - graph_bytes(bundle.model_path, "decode")
+    assert unread >= (8 * size + sum(down)) // 2
 
 
 def test_layers_that_the_recipe_names_keep_their_bits(exports):

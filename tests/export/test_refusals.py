@@ -8,6 +8,7 @@ import pytest
 import modelzoo
 from modelzoo.errors import ExportError, OutputError, RecipeError, UnknownNameError
 from modelzoo.exporting import export_bundle
+from modelzoo.exporting.formats.tflite_file import Constant, File, check_stored_once
 from modelzoo.exporting.process import child
 from modelzoo.exporting.quantization.precision import MODES
 from modelzoo.exporting.verification.parity import complaint, difference
@@ -28,6 +29,20 @@ def test_a_weight_that_is_stored_twice_is_named(exports):
     error = exports.error(("twice", "tflite"))
     assert "a weight of 16,384 bytes is in the file twice" in error.what
     assert error.what.count("(64, 64)") == 2
+
+
+def test_a_weight_may_be_in_the_file_as_often_as_the_model_has_it():
+    rotation = np.arange(1024, dtype=np.float32).reshape(32, 32)
+    other = np.ones((32, 32), np.float32)
+    weights = [rotation, rotation.T]
+
+    def check(*values):
+        constants = [Constant(f"c{i}", v.shape, v.nbytes, v.ravel()) for i, v in enumerate(values)]
+        check_stored_once(File(0, {}, tuple(constants)), weights)
+
+    check(*weights, other, np.zeros((32, 32), np.float32))
+    with pytest.raises(ExportError, match="in the file twice: as c0 .* and as c1 "):
+        check(*weights, other, rotation / 2)
 
 
 def test_a_model_that_says_nothing_of_devices_is_told_how(exports):
