@@ -12,7 +12,8 @@ of the best rounds stand with them. Run it on a machine that does nothing else: 
 than free cores, llama.cpp's threads wait for each other.
 
 Sections: smollm2 and gemma3 (against llama.cpp), gpt2, drafts (several tokens a pass), vocabulary
-(cut to a corpus), bert and minilm (against ONNX Runtime), quality, sizes, export. Each writes its
+(cut to a corpus), bert and minilm (against ONNX Runtime), experts (against dense models), quality,
+sizes, export. Each writes its
 result file as soon as it is done.
 """
 
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.common import modelzoo, run, write_result
-from benchmarks.edge import decoders, drafts, encoders, export_cost, quality, vocabulary
+from benchmarks.edge import decoders, drafts, encoders, experts, export_cost, quality, vocabulary
 from benchmarks.edge.prompts import PROMPTS
 
 # name -> what measures it, and the rows of what it found
@@ -39,6 +40,7 @@ SECTIONS = {
     "vocabulary": (vocabulary.vocabulary, vocabulary.tables),
     "bert": (encoders.bert, encoders.tables),
     "minilm": (encoders.minilm, encoders.tables),
+    "experts": (experts.experts, experts.tables),
     "quality": (quality.quality, quality.tables),
     "sizes": (export_cost.sizes, export_cost.size_tables),
     "export": (export_cost.export, export_cost.cost_tables),

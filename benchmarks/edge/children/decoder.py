@@ -27,15 +27,17 @@ def main(job: dict) -> None:
 
     def measure() -> dict:
         run = generate_tokens(engine.stepper(), [job["prompt"]], sampling)
-        tokens, times = [], [clock()]
+        tokens, times, used = [], [clock()], []
         for _, token in run:
             tokens.append(token)
             times.append(clock())
+            used.append(time.process_time())
         steps = [later - earlier for earlier, later in pairwise(times[1:])]
         return {
             "first_token_ms": (times[1] - times[0]) * 1e3,
             "prefill_tokens_s": len(job["prompt"]) / (times[1] - times[0]),
             "decode_tokens_s": len(steps) / sum(steps),
+            "decode_cpu_ms": (used[-1] - used[0]) / len(steps) * 1e3,
             "tokens": tokens,
         }
 
