@@ -13,8 +13,7 @@ than free cores, llama.cpp's threads wait for each other.
 
 Sections: smollm2 and gemma3 (against llama.cpp), gpt2, drafts (several tokens a pass), vocabulary
 (cut to a corpus), bert and minilm (against ONNX Runtime), experts (against dense models), quality,
-sizes, export. Each writes its
-result file as soon as it is done.
+sizes, export. Each writes its result file as soon as it is done.
 """
 
 from __future__ import annotations
