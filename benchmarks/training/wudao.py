@@ -4,7 +4,7 @@
 
 One encoder-decoder learns a mixture side by side: captions of emoji (Google's drawings of nine in
 ten of 1,911 concepts) and of Tux Paint stamps in English and Chinese, LibreOffice's help from
-English to Chinese and back (lines of 60 characters at most), matching of images and texts, span
+English to Chinese and back (lines of 40 characters at most), matching of images and texts, span
 corruption and next sentences. `wudao-tiny` has 8 experts in every second layer, of which a token
 uses 2; `wudao-tiny-dense` has as many active parameters, and learns the same batches.
 
@@ -43,11 +43,11 @@ HELP = ("libreoffice-help-en-us", "libreoffice-help-zh-cn")
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 PARTS = {"en": "caption", "zh": "caption-zh"}  # of the recipe, whose prompt asks for the language
 WAYS = {"en-zh": ("en", "zh"), "zh-en": ("zh", "en")}
-LONGEST = 60  # characters of a line of help, and of a caption to learn from
+LONGEST = 40  # characters of a line of help, and of a caption to learn from
 PIXELS = {"size": [48, 48], "resize": "squash", "interpolation": "bicubic"}  # as the model's
 WEIGHTS = {
-    "caption": 3, "caption-zh": 3, "en-zh": 2.5, "zh-en": 2.5,
-    "denoise": 0.5, "match": 0.5, "next": 0.25,
+    "caption": 4, "caption-zh": 4, "en-zh": 3, "zh-en": 3,
+    "denoise": 0.25, "match": 0.25, "next": 0.25,
 }  # fmt: skip
 _PARAGRAPH = re.compile(r'<(p|h\d)\b[^>]*\bid="((?:par|hd)_id[^"]*)"[^>]*>(.*?)</\1>', re.S)
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -269,10 +269,10 @@ def recipe_of(name: str, steps: int, changes: Mapping):
     weights = {f"mixture.{part}.weight": float(weight) for part, weight in WEIGHTS.items()}
     usual = {
         "train.steps": steps,
-        "train.checkpoint_steps": steps,
+        "train.checkpoint_steps": 250,
         "train.validation_fraction": 0.0,
-        "train.length": 32,
-        "train.learning_rate": 2e-3,
+        "train.length": 24,
+        "train.batch_size": 64,
         "task_options.augment": AUGMENT,
     }
     return read_recipe(name, {**usual, **weights, **changes})
@@ -346,7 +346,7 @@ def _texts(one: Mapping) -> dict[str, str]:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--count", type=int, default=200, help="images and lines to test on")
     parser.add_argument("--keep", type=Path, help="a folder for what is fetched and trained")
     parser.add_argument("--quantize", default="int8")
