@@ -71,7 +71,7 @@ def _state(file: Mapping[str, np.ndarray], path: Path) -> dict:
             )
     if not all(type(value) in (int, float) for value in state.get("figures", {}).values()):
         raise ModelDirectoryError(
-            "the checkpoint has figures that are no numbers", where=path, next_step=_ANEW
+            "the checkpoint has figures that are not numbers", where=path, next_step=_ANEW
         )
     return state
 
