@@ -316,7 +316,12 @@ CHINESE = (
     _search("reranking", "bert-tiny-reranker", "BM25, its first 20 *"),
     Trained(
         *("question-answering", "bert-tiny-qa", "names in the People's Daily", "chinese"),
-        *("names by questions, *", "F1", {"system": "bert-tiny-qa"}, {"system": "commonest name*"}),
+        *(
+            "names by questions, *",
+            "F1 %",
+            {"system": "bert-tiny-qa"},
+            {"system": "commonest name*"},
+        ),
     ),
     *(
         Trained(
