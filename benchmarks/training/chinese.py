@@ -79,7 +79,7 @@ ENCODER = {
     "train.warmup_steps": 0,
     "train.warmup": 0.1,
 }
-STEPS = {"languages": 240, "masked": 800, "sentiment": 900, "search": 350, "answers": 700}
+STEPS = {"languages": 480, "masked": 1400, "sentiment": 900, "search": 500, "answers": 700}
 
 Page = Sequence[tuple[str, str]]  # (English, Chinese) of each line
 
