@@ -113,7 +113,8 @@ def test_a_task_without_a_figure_names_its_command():
         "masked-lm", "bert-tiny", "help", "no", "a *", "F1", {"s": "we"}, {"s": "x"}
     )
     assert row.cells({})["baseline"] == "not measured: `python -m benchmarks.training.no`"
-    figures = {"b": [], "a 9": [{"s": "x", "F1": 0.5}, {"s": "we", "F1": 0.25}]}
+    mine = [{"s": "we", "F1": 0.75}, {"s": "we", "F1": 0.25}]
+    figures = {"b": [], "a 9": [{"s": "x", "F1": 0.5}, *mine]}
     found = row.cells({"no": {"runs": [{"figures": figures}, {"figures": {"b": []}}]}})
     assert (found["trained"], found["baseline"]) == ("0.25", "0.50 (x)")
     with pytest.raises(SystemExit, match="no.json has no row with {'s': 'x'} in 'a *"):
