@@ -193,12 +193,12 @@ def reviews(archive: Path) -> list[tuple[str, str]]:
 def asked(rows: Sequence[Mapping], longest: int = 110) -> list[dict]:
     """Questions about the lines of `tags.daily_lines`.
 
-    >>> asked([{"words": "我在北京", "names": ["O", "O", "B-LOC", "I-LOC"]}])[0]["answers"]
+    >>> asked([{"words": "我在北京", "tags": ["B-r", "B-p", "B-ns", "I-ns"]}])[0]["answers"]
     [{'text': '北京', 'start': 2}]
     """
     found = []
     for row in rows:
-        text, names = "".join(row["words"]), row["names"]
+        text, names = "".join(row["words"]), [*map(tags.name, row["tags"])]
         for kind, question in QUESTIONS.items():
             starts = [at for at, tag in enumerate(names) if tag == f"B-{kind}"]
             if len(starts) == 1 and len(text) <= longest:
