@@ -93,7 +93,7 @@ def test_pages_are_plain(page):
 
 def test_public_docstrings_are_plain():
     public = [getattr(modelzoo, name) for name in modelzoo.__all__]
-    public += [value for name, value in vars(Model).items() if name[0] != "_"]
+    public += [getattr(Model, name) for name in dir(Model) if name[0] != "_"]
     found = [
         (getattr(one, "__name__", one), complaint)
         for one in public

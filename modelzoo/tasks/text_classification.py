@@ -16,8 +16,8 @@ from modelzoo.layers.norms import make_norm
 from modelzoo.layers.pooling import POOLINGS, last_token
 from modelzoo.recipe import LOCK_NAME, Recipe, override
 from modelzoo.recipe.schema import defaults
+from modelzoo.runtime.abilities.encoding import is_one_text, many_texts
 from modelzoo.runtime.abilities.entailment import HYPOTHESIS, pairs_of
-from modelzoo.runtime.model import is_one_text, many_texts
 from modelzoo.signature import Tensor
 from modelzoo.tasks.base import Task, TaskModel, token_accuracy, token_loss
 from modelzoo.tasks.profile import ENCODER_TOKENS

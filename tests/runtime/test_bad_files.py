@@ -18,7 +18,7 @@ import pytest
 
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import BundleError, DataError, ModelzooError, TokenizerError
-from modelzoo.runtime.abilities.labels import _labelled, check_numbers
+from modelzoo.runtime.abilities.labels import check_numbers, labelled
 from modelzoo.runtime.arrays import open_arrays, read_array
 from modelzoo.runtime.bundle import Bundle, read_bundle, write_manifest
 from modelzoo.runtime.engines.native_log import native_log
@@ -112,15 +112,15 @@ def test_vectors_that_are_no_numbers_are_not_written_and_not_searched(tmp_path):
 @pytest.mark.parametrize("kind", [None, "multi_label_classification", "regression"])
 def test_answers_that_are_no_numbers_are_errors(kind):
     with pytest.raises(ModelzooError, match="the model's answer holds NaN"):
-        _labelled(np.array([0.0, np.nan], np.float32), None, None, kind)
+        labelled(np.array([0.0, np.nan], np.float32), None, None, kind)
     check_numbers(np.zeros(3), "nothing")
 
 
 def test_labels_that_do_not_fit_the_logits_are_refused():
     with pytest.raises(BundleError, match="3 answers, and 2 labels"):
-        _labelled(np.zeros(3, np.float32), ["a", "b"], None)
+        labelled(np.zeros(3, np.float32), ["a", "b"], None)
     with pytest.raises(BundleError, match="problem type"):
-        _labelled(np.zeros(2, np.float32), None, None, "regresion")
+        labelled(np.zeros(2, np.float32), None, None, "regresion")
 
 
 # === Manifests ===

@@ -15,7 +15,7 @@ from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import BundleError, DataError, ModelzooError, RecipeError
 from modelzoo.recipe import read_lock
 from modelzoo.runtime.abilities.entailment import HYPOTHESIS, entailed, entailment, pairs_of
-from modelzoo.runtime.abilities.labels import _labelled, sigmoid
+from modelzoo.runtime.abilities.labels import labelled, sigmoid
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared import label_scores
 from tests.core import number, randomise
@@ -292,10 +292,10 @@ def test_thresholds_of_a_recipe_are_checked(options, match):
 
 def test_thresholds_of_a_manifest_are_checked():
     logits = np.array([0.0, 1.0], "float32")
-    assert [name for name, _ in _labelled(logits, ["a", "b"], None, MULTI, [0.4, 0.8])] == ["a"]
+    assert [name for name, _ in labelled(logits, ["a", "b"], None, MULTI, [0.4, 0.8])] == ["a"]
     for wrong in ([0.5], [0.5, 2], ["a", "b"]):
         with pytest.raises(BundleError, match="2 numbers from 0 to 1"):
-            _labelled(logits, ["a", "b"], None, MULTI, wrong)
+            labelled(logits, ["a", "b"], None, MULTI, wrong)
 
 
 def test_a_threshold_is_no_option_of_a_regression():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from modelzoo.errors import ModelzooError
 from modelzoo.runtime.bundle import Bundle
 from modelzoo.runtime.engines.base import SteppingEngine
@@ -17,6 +19,7 @@ class Ability:
     tokenizer: Tokenizer | None
     engine: SteppingEngine
     abilities: tuple[str, ...]
+    _processing: Mapping
 
     def _need(self, ability: str) -> None:
         if ability in self.abilities:

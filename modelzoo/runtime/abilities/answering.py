@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from modelzoo.errors import BundleError, DataError, ModelzooError
-from modelzoo.runtime.abilities.ability import Ability
+from modelzoo.runtime.abilities.encoding import EncodesTexts
 from modelzoo.runtime.abilities.labels import check_numbers
 from modelzoo.runtime.engines.static_shapes import sizes_of
 from modelzoo.runtime.text.spans import DEFAULTS, Answer, best_answers, read_contexts, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from modelzoo.runtime.abilities.protocols import Several
 
 __all__ = ["OUTPUTS", "AnsweringAbility", "questions_and_contexts"]
@@ -25,12 +23,8 @@ _MOST = 4096  # tokens of an answer
 OUTPUTS = ("start_logits", "end_logits")  # of a signature that answers
 
 
-class AnsweringAbility(Ability):
+class AnsweringAbility(EncodesTexts):
     """What `runtime.Model` does with a question and a context: mixed into it."""
-
-    if TYPE_CHECKING:
-
-        def _run_encoded(self, sizes: Sequence, encoded: Sequence, answer: Callable) -> list: ...
 
     @overload
     def answer(self, question: str, context: str, n_best: int = 1) -> list[Answer]: ...

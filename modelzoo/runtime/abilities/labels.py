@@ -68,7 +68,7 @@ def check_threshold(threshold: float | None, problem_type: str | None = None) ->
         )
 
 
-def _labelled(
+def labelled(
     logits: np.ndarray,
     labels,
     top: int | None,

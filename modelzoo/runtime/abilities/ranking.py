@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelzoo.errors import ModelzooError
-from modelzoo.runtime.abilities.ability import Ability
+from modelzoo.runtime.abilities.encoding import check_top
+from modelzoo.runtime.abilities.generating import ScoreAbility
 from modelzoo.runtime.abilities.labels import check_numbers, sigmoid
-from modelzoo.runtime.abilities.scoring import MaskedScoring
 
 if TYPE_CHECKING:
     from modelzoo.runtime.abilities.protocols import Labels
 
 
-class RankAbility(Ability, MaskedScoring):
+class RankAbility(ScoreAbility):
     """What `runtime.Model` does with a question and texts: mixed into it."""
-
-    if TYPE_CHECKING:  # `runtime.Model` has it
-
-        def _answers(
-            self, base: str, texts, truncate: bool, answer, check=None, allow=()
-        ) -> list: ...
 
     def rank(
         self,
@@ -57,8 +51,7 @@ class RankAbility(Ability, MaskedScoring):
             >>> load("reranker.bundle").rank("What do cats eat?", ["It rained.", "Cats eat fish."])
             [('Cats eat fish.', 0.97...), ('It rained.', 0.01...)]
         """
-        if top is not None and (type(top) is not int or top < 1):
-            raise ModelzooError(f"top must be a whole number, 1 or more; got {top!r}")
+        check_top(top)
         if "rank" not in self.abilities:
             return super().rank(query, candidates, per_token=per_token)[:top]
         if isinstance(candidates, str) or not len(candidates):

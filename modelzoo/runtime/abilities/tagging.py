@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from modelzoo.errors import BundleError, DataError, ModelzooError
-from modelzoo.runtime.abilities.ability import Ability
+from modelzoo.runtime.abilities.encoding import EncodesTexts
 from modelzoo.runtime.abilities.labels import check_numbers, softmax
-from modelzoo.runtime.engines.static_shapes import Size, sizes_of
+from modelzoo.runtime.engines.static_shapes import sizes_of
 from modelzoo.runtime.text.words import (
     Place,
     entities,
@@ -28,15 +28,8 @@ if TYPE_CHECKING:
 _OVERLAP = 0.5  # of the parts of a text that is longer than the model reads
 
 
-class TagAbility(Ability):
+class TagAbility(EncodesTexts):
     """What `runtime.Model` does with a model that gives each token logits: mixed into it."""
-
-    if TYPE_CHECKING:
-
-        def _prepared(self, text: str) -> str: ...
-        def _run_encoded(
-            self, sizes: Sequence[Size], encoded: Sequence[tuple[list, list]], answer: Callable
-        ) -> list: ...
 
     @overload
     def tag(self, text: str | tuple[str, ...], group: bool = True) -> list[Span]: ...
@@ -51,7 +44,7 @@ class TagAbility(Ability):
 
         Args:
             text: a text; the words of one, as a tuple; or a list of texts, or of lists of words.
-            group: join the words of a span, and leave out what is no span (tags B-, I- and O).
+            group: join the words of a span, and leave out the words of none (tags B-, I- and O).
                 With `False`, and for plain tags, there is an entry for each word.
 
         Returns:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from modelzoo.errors import ExportError
-from modelzoo.runtime.model import Model, is_one_text, many_texts
+from modelzoo.runtime.abilities.encoding import is_one_text, many_texts
+from modelzoo.runtime.model import Model
 from modelzoo.signature import Signature
 from modelzoo.tasks.shared.encoder_signatures import encoder_signatures
 from modelzoo.tasks.shared.keras_engine import KerasEngine, device_model, with_rows
