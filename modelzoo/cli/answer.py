@@ -106,7 +106,7 @@ def answers(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _reader(args: argparse.Namespace) -> Any:
-    from modelzoo.cli.run import open_model
+    from modelzoo.cli.open_model import open_model
 
     model, able = open_model(args.model, None, trust=args.trust)
     if "answer" not in able:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
 
 from modelzoo.cli.common import add_trust, examples
 from modelzoo.cli.media_inputs import ability_for, near_file, of_text, path_of
-from modelzoo.data.files import read_lines
+from modelzoo.cli.open_model import open_model
+from modelzoo.cli.run_answers import shown, with_logprobs, write
+from modelzoo.cli.run_inputs import inputs
+from modelzoo.cli.run_options import options_for
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime.abilities.known import ABILITIES
 
-_GENERATION = (
-    *("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed"),
-    *("when_full", "speculate"),
-)
 _CHATS = "note: this model was trained to chat; here it continues the text. To ask it, add --chat"
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
-_FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{1,4}")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -239,16 +232,16 @@ def run(args: argparse.Namespace) -> int:
         item = {"text": text, **medium} if medium else item
         if args.logprobs:
             result = model.generate(item, logprobs=True, **options)
-            _write(_with_logprobs(model.tokenizer, text, result, args.json))
+            write(with_logprobs(model.tokenizer, text, result, args.json))
         elif streams and ABILITIES[ability].gives == "text":
             for piece in getattr(model, ability)(item, stream=True, **options):
-                _write(piece)
-            _write("\n")
+                write(piece)
+            write("\n")
         else:
             answer = getattr(model, ability)(item, **options)
             if ability == "zero_shot":
                 answer = answer[: args.top]
-            _write(_shown(ability, item, answer, args.json, number if several else None))
+            write(shown(ability, item, answer, args.json, number if several else None))
     return 0
 
 
@@ -270,7 +263,7 @@ def _choose(model, able: tuple[str, ...], args: argparse.Namespace) -> int:
         answer = [
             (choices[spaced.index(choice)], share) for choice, share in model.rank(given, spaced)
         ]
-        _write(_shown("score", text, answer[: args.top], args.json, number if several else None))
+        write(shown("score", text, answer[: args.top], args.json, number if several else None))
     return 0
 
 
@@ -309,36 +302,9 @@ def _after(text: str, choice: str) -> str:
     return f" {choice}" if apart and text else choice
 
 
-def _with_logprobs(tokenizer, text: str, result, as_line: bool) -> str:
-    """A generated text token by token, each with its log-probability."""
-    pieces = [tokenizer.decode([token], skip_special=False) for token in result.tokens]
-    pairs = list(zip(pieces, result.log_probs, strict=True))
-    if as_line:
-        tokens = [{"token": piece, "log_prob": number} for piece, number in pairs]
-        line = {"input": text, "output": result.text, "tokens": tokens}
-        return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-    return "".join(f"{number:9.4f}  {piece!r}\n" for piece, number in pairs)
-
-
 def _was_trained_to_chat(model) -> bool:
     """Whether a bundle, or a model of a directory, has a chat template."""
     return "chat" in getattr(model, "abilities", ()) or bool(getattr(model, "chat_template", None))
-
-
-def _shown(ability: str, item, answer, as_lines: bool, number: int | None) -> str:
-    """An answer as it is printed; several labelled inputs are repeated, each above its labels.
-
-    Args:
-        number: of the input among several, or `None` where there is one.
-    """
-    if as_lines:
-        return as_json(ability, item, answer) + "\n"
-    text = as_text(ability, item, answer) + "\n"
-    if number is None or ABILITIES[ability].gives not in ("label", "token", "span", "answer"):
-        return text
-    parts = (item,) if isinstance(item, str) else item
-    title = parts[0] if ability == "answer" else " | ".join(parts)
-    return f"{chr(10) if number else ''}{title}\n{text}"
 
 
 def _check_table(args: argparse.Namespace) -> bool:
@@ -389,7 +355,7 @@ def _run_table(model, ability: str, args: argparse.Namespace) -> int:
     for number, (item, answer) in enumerate(run_table(model, ability, options, args)):
         answers.append(answer)
         if args.out is None:
-            _write(_shown(ability, item, answer, args.json, number))
+            write(shown(ability, item, answer, args.json, number))
     if args.out is not None:
         print(summary(answers, ability, args.out, time.monotonic() - begun))
     return 0
@@ -420,121 +386,7 @@ def chat(model, args: argparse.Namespace) -> int:
     options = {**options_for("chat", args), **parse_set(args.set or ())}
     recipe = getattr(model, "recipe", None)
     name = recipe.name if recipe else getattr(model, "manifest", {}).get("name", args.model)
-    return converse(model.chat_session(), args, options, _write, name)
-
-
-def open_model(
-    path: str, threads: int | None, weight_cache: str | bool | None = True, trust: bool = False
-) -> tuple[Any, tuple[str, ...]]:
-    """The model of a bundle or a model directory, and all that it can do.
-
-    Raises:
-        ModelzooError: it cannot be loaded, or does nothing with text or files.
-    """
-    from modelzoo import plugins
-    from modelzoo.runtime.bundle import is_bundle, no_bundle
-
-    if is_bundle(path):
-        from modelzoo.runtime.model import load
-
-        model = load(path, threads=threads, weight_cache=weight_cache, trust=trust)
-    elif not path_of(path) and plugins.get(path.partition("/")[0]):
-        raise no_bundle(path)
-    else:
-        given = {
-            "threads": threads,
-            "weight-cache": None if weight_cache is True else weight_cache,
-            "trust": trust or None,
-        }
-        for option in (name for name, value in given.items() if value is not None):
-            raise ModelzooError(
-                f"--{option} is for bundles", where=path, next_step=f"leave --{option} out"
-            )
-        from modelzoo.building.directory import load
-
-        model = load(path)
-    if hasattr(model, "abilities"):
-        able = tuple(name for name in ABILITIES if name in model.abilities)
-    else:
-        from modelzoo.tasks.profile import said
-
-        recipe = getattr(model, "recipe", None)
-        stated = said(recipe.task, "abilities") if recipe else None
-        fits = ABILITIES if stated is None else stated
-        able = tuple(name for name in ABILITIES if name in fits and hasattr(model, name))
-    if not able:
-        raise ModelzooError(
-            "this model does nothing with text or files alone",
-            where=path,
-            next_step="run its signatures: modelzoo.runtime.load(BUNDLE).engine.run(name, arrays)",
-        )
-    return model, able
-
-
-def options_for(ability: str, args: argparse.Namespace) -> dict:
-    """The given options that fit; those that do not are rejected, not ignored."""
-    generation = {name: getattr(args, name) for name in _GENERATION}
-    generation = {name: value for name, value in generation.items() if value is not None}
-    if args.stop:
-        generation["stop"] = [unescaped(text) for text in args.stop]
-    answers = {} if args.top is None else {"top": args.top}
-    how = ABILITIES[ability]
-    writes = how.gives == "text"
-    wrong = {} if writes else dict(generation)
-    if not writes and args.stream is not None:
-        wrong["stream"] = args.stream
-    if args.logprobs and (ability != "generate" or args.stream):
-        wrong["logprobs"] = True
-    if how.gives not in ("label", "token", "answer"):
-        wrong.update(answers)
-    own = set(how.options)
-    if args.label and ability == "classify":
-        own.add("template")
-    for name in (name for one in ABILITIES.values() for name in one.options):
-        if name not in own and getattr(args, name) is not None:
-            wrong[name] = getattr(args, name)
-    if args.truncate and not how.truncates:
-        wrong["truncate"] = True
-    if wrong:
-        name = next(iter(wrong)).replace("_", "-")
-        raise ModelzooError(
-            f"--{name} does not fit: this model can {ability.replace('_', ' ')}",
-            where=args.model,
-            next_step=f"leave --{name} out",
-        )
-    if ability == "zero_shot":
-        return {"labels": args.label, "template": args.template}
-    if ability == "answer":
-        context = {} if args.context is None else {"context": context_of(args.context)}
-        return {**context, "n_best": args.top or 1}
-    if ability == "caption" and args.prompt is not None:
-        generation["prompt"] = args.prompt
-    if args.threshold is not None:
-        answers["threshold"] = args.threshold
-    if args.label and ability == "classify":
-        answers |= {"labels": args.label, "hypothesis": args.template}
-    if ability == "rank":
-        answers["candidates"] = args.label
-    options = generation if writes else {} if how.gives == "vector" else answers
-    return {**options, "truncate": True} if args.truncate else options
-
-
-def context_of(value: str) -> str:
-    """The text of `--context`: that of the file, where there is one of this name.
-
-    Raises:
-        DataError: the file cannot be read; what looks like the name of a file is not one.
-    """
-    path = path_of(value)
-    if path is not None:
-        return "".join(read_lines(path))
-    if _FILE_NAME.fullmatch(value):
-        raise DataError(
-            f"no such file: {value}",
-            did_you_mean=near_file(value),
-            next_step="--context takes a file, or the text itself",
-        )
-    return value
+    return converse(model.chat_session(), args, options, write, name)
 
 
 def _no_context(args: argparse.Namespace) -> DataError:
@@ -543,107 +395,3 @@ def _no_context(args: argparse.Namespace) -> DataError:
         where=args.model,
         next_step=f'modelzoo run {args.model} --context FILE "{args.input or "a question"}"',
     )
-
-
-def unescaped(text: str) -> str:
-    r"""A text of the command line with `\n`, `\t`, `\r` and `\\` as the characters they stand for.
-
-    >>> unescaped(r"a\n") == "a" + chr(10), unescaped(r"a\\n") == r"a\n"
-    (True, True)
-    """
-    return re.sub(r"\\([ntr\\])", lambda found: _ESCAPES[found[1]], text)
-
-
-def inputs(args: argparse.Namespace) -> Iterable[str]:
-    """The text of the command line, or the lines of standard input."""
-    if args.input not in (None, "-"):
-        return [args.input]
-    if args.input is None and sys.stdin.isatty():
-        raise DataError(
-            "no input", next_step=f'modelzoo run {args.model} "some text", or - for standard input'
-        )
-    return standard_input()
-
-
-def standard_input() -> Iterator[str]:
-    """The lines of standard input, without their ends.
-
-    Raises:
-        DataError: bytes that are not text.
-    """
-    number = 0
-    try:
-        for line in sys.stdin:
-            number += 1
-            yield line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not {error.encoding}: {error.reason}",
-            where=f"standard input, after line {number}",
-            next_step="convert it: iconv -f ENCODING -t UTF-8",
-        ) from error
-
-
-def as_text(ability: str, item, answer) -> str:
-    """An answer for people."""
-    gives = ABILITIES[ability].gives
-    if gives == "text":
-        return answer
-    if gives == "vector":
-        return " ".join(f"{number:.6g}" for number in answer)
-    if gives == "span":
-        return _spans_as_text(answer)
-    if gives == "answer":
-        return "\n".join(f"{one.score:.4f}  {one.text or '(no answer)'}" for one in answer)
-    if not answer:
-        return "(no label applies)"
-    several = isinstance(answer[0], list)
-    blocks = answer if several else [answer]
-    return "\n\n".join(
-        "\n".join(f"{probability:.4f}  {name}" for name, probability in block) for block in blocks
-    )
-
-
-def _spans_as_text(spans: list[dict]) -> str:
-    """Probability, label, text and place of each span, the labels in a column.
-
-    >>> print(_spans_as_text([{"text": "Paris", "label": "LOC", "start": 3, "end": 8, "score": 1}]))
-    1.0000  LOC  Paris  (3-8)
-    """
-    width = max((len(span["label"]) for span in spans), default=0)
-    lines = (
-        f"{span['score']:.4f}  {span['label']:<{width}}  {span['text']}  "
-        f"({span['start']}-{span['end']})"
-        for span in spans
-    )
-    return "\n".join(lines) or "nothing found"
-
-
-def as_json(ability: str, item, answer) -> str:
-    """An answer for programs, on one line."""
-
-    def pairs(block):
-        if block and isinstance(block[0], list):
-            return [pairs(one) for one in block]
-        return [{key: name, "probability": probability} for name, probability in block]
-
-    key = ABILITIES[ability].gives
-    if key == "vector":
-        value = {"embedding": [float(number) for number in answer]}
-    elif key == "text":
-        value = {"output": answer}
-    elif key == "span":
-        value = {"spans": answer}
-    elif key == "answer":
-        value = {"answers": [one._asdict() for one in answer]}
-    else:
-        value = {f"{key}s": pairs(answer)}
-    return json.dumps({"input": item, **value}, ensure_ascii=False, allow_nan=False)
-
-
-def _write(text: str) -> None:
-    # What a model was trained on must not drive the terminal.
-    if sys.stdout.isatty():
-        text = _CONTROL.sub("\ufffd", text)
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -185,7 +185,7 @@ def open_embedder(
     Raises:
         ModelzooError: it cannot be loaded, or does not embed.
     """
-    from modelzoo.cli.run import open_model
+    from modelzoo.cli.open_model import open_model
 
     model, able = open_model(path, threads, trust=trust)
     if not any(name.startswith("embed") for name in able):
@@ -203,7 +203,7 @@ def open_reranker(path: str, trust: bool = False) -> Any:
     Raises:
         ModelzooError: it cannot be loaded, or does not rank.
     """
-    from modelzoo.cli.run import open_model
+    from modelzoo.cli.open_model import open_model
 
     model, able = open_model(path, None, trust=trust)
     if "rank" not in able:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo.cli import main
-from modelzoo.cli import run as run_command
+from modelzoo.cli import main, open_model
 from modelzoo.cli import search as search_command
 from modelzoo.runtime.text.spans import Answer
 
@@ -38,7 +37,7 @@ class Pointer:
 @pytest.fixture
 def reader(monkeypatch) -> Pointer:
     model = Pointer()
-    monkeypatch.setattr(run_command, "open_model", lambda *_, **__: (model, ("answer",)))
+    monkeypatch.setattr(open_model, "open_model", lambda *_, **__: (model, ("answer",)))
     return model
 
 
@@ -118,7 +117,7 @@ def test_a_model_of_another_task_and_a_folder_without_texts_are_named(
     (tmp_path / "photo.png").write_bytes(b"no text")
     assert main(["answer", "qa", "who?", "--in", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
-    monkeypatch.setattr(run_command, "open_model", lambda *_, **__: (reader, ("classify",)))
+    monkeypatch.setattr(open_model, "open_model", lambda *_, **__: (reader, ("classify",)))
     assert main(["answer", "qa", "who?", "--in", str(tmp_path)]) == 2
     assert "does not answer questions" in capsys.readouterr().err
     assert search_command.task_of(reader) == "question-answering"

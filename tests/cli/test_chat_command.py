@@ -131,7 +131,7 @@ def test_in_a_pipe_quit_is_a_message(say, model):
 
 
 def safe(text: str) -> str:
-    from modelzoo.cli.run import _CONTROL
+    from modelzoo.cli.run_answers import _CONTROL
 
     return _CONTROL.sub("\ufffd", text)
 

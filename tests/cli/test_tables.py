@@ -10,7 +10,8 @@ import pytest
 
 import modelzoo
 from modelzoo import cli
-from modelzoo.cli.run import _ability_of_rows, unescaped
+from modelzoo.cli.run import _ability_of_rows
+from modelzoo.cli.run_inputs import unescaped
 from modelzoo.cli.table_files import is_table, read_rows, write_rows
 from modelzoo.errors import ModelzooError
 from modelzoo.recipe import from_values

@@ -13,7 +13,8 @@ from modelzoo.bench.report import FEATURES, in_a_child
 from modelzoo.cli import main
 from modelzoo.cli.bench import _load, _weights
 from modelzoo.cli.common import print_json
-from modelzoo.cli.run import as_json, standard_input
+from modelzoo.cli.run_answers import as_json
+from modelzoo.cli.run_inputs import standard_input
 from modelzoo.errors import DataError, ModelzooError
 from modelzoo.runtime import load
 from modelzoo.runtime.generation.sampling import Sampling
@@ -99,12 +100,12 @@ def test_no_input_at_a_terminal_is_an_error(paths, capsys, monkeypatch):
 
 
 def test_generated_control_characters_do_not_reach_a_terminal(monkeypatch):
-    from modelzoo.cli.run import _write
+    from modelzoo.cli.run_answers import write
 
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr("sys.stdout", terminal)
-    _write("one\x1b[2J\ttwo\n")
+    write("one\x1b[2J\ttwo\n")
     assert terminal.getvalue() == "one\ufffd[2J\ttwo\n"
 
 
