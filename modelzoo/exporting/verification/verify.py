@@ -19,9 +19,10 @@ from modelzoo.exporting.verification.parity import Difference, complaint, differ
 from modelzoo.exporting.verification.samples import Samples, inputs_for, signature_calls
 from modelzoo.runtime.abilities.media import INPUTS
 from modelzoo.runtime.abilities.sources import media_kinds
-from modelzoo.runtime.generation.loop import Stepper, generate_tokens
+from modelzoo.runtime.generation.loop import generate_tokens
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.steppers import Stepper
 from modelzoo.signature import Signature
 
 # Prompt tokens and tokens to generate; the first begins in English, the second in Chinese.

@@ -25,9 +25,10 @@ from modelzoo.runtime.abilities.protocols import Captions
 from modelzoo.runtime.abilities.sources import caption_sources, media_kinds
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.generation.defaults import sampling_with
-from modelzoo.runtime.generation.loop import Stepper, Written, duplicate_ranks, generate_text
+from modelzoo.runtime.generation.loop import Written, duplicate_ranks, generate_text
 from modelzoo.runtime.generation.prefill import prefill
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.steppers import Stepper
 
 if TYPE_CHECKING:
     from typing import Unpack

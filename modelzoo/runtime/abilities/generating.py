@@ -24,9 +24,7 @@ from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
 from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import (
-    ImageStepper,
     Result,
-    ScoreStepper,
     Written,
     check_logprobs,
     duplicate_ranks,
@@ -37,6 +35,7 @@ from modelzoo.runtime.generation.loop import (
 from modelzoo.runtime.generation.reader import Reader
 from modelzoo.runtime.generation.sampling import Sampling, log_prob
 from modelzoo.runtime.generation.scoring import Scorer, Scores
+from modelzoo.runtime.generation.steppers import ImageStepper, ScoreStepper
 from modelzoo.runtime.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from modelzoo.runtime.abilities.media import is_one_medium, many_media
 from modelzoo.runtime.abilities.protocols import Transcribes
 from modelzoo.runtime.engines.base import plan_steps
 from modelzoo.runtime.generation.defaults import sampling_with
-from modelzoo.runtime.generation.loop import DraftStepper, Stepper, Written, generate_text
+from modelzoo.runtime.generation.loop import Written, generate_text
 from modelzoo.runtime.generation.sampling import Sampling
+from modelzoo.runtime.generation.steppers import DraftStepper, Stepper
 from modelzoo.runtime.media.sounds import open_sound
 
 if TYPE_CHECKING:

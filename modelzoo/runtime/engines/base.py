@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from modelzoo.errors import BundleError, ModelzooError, nearest, shown
-from modelzoo.runtime.generation.loop import ImageStepper
 from modelzoo.runtime.generation.reader import StateStepper
+from modelzoo.runtime.generation.steppers import ImageStepper
 
 # What the names of a decoder's signatures begin with.
 STEPS = ("prefill", "decode", "verify", "score")

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
-from modelzoo.runtime.generation.loop import Stepper
 from modelzoo.runtime.generation.prefill import prefill
+from modelzoo.runtime.generation.steppers import Stepper
 
 __all__ = ["Reader", "State", "StateStepper"]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError, nearest
 from modelzoo.runtime.abilities.labels import check_numbers
-from modelzoo.runtime.generation.loop import ScoreStepper
 from modelzoo.runtime.generation.prefill import NOTHING, plan_chunks, prefill, shared_start
+from modelzoo.runtime.generation.steppers import ScoreStepper
 
 __all__ = ["TOO_LONG", "Scorer", "Scores"]
 

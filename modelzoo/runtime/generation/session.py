@@ -14,9 +14,10 @@ import numpy as np
 from modelzoo.errors import ModelzooError, OverflowTextError, nearest
 from modelzoo.runtime.generation.defaults import sampling_with
 from modelzoo.runtime.generation.drafting import PassTimes
-from modelzoo.runtime.generation.loop import DraftStepper, Generation, Stepper, text_pieces
+from modelzoo.runtime.generation.loop import Generation, text_pieces
 from modelzoo.runtime.generation.prefill import left_out, shared_start
 from modelzoo.runtime.generation.sampling import Sampling, SamplingOptions
+from modelzoo.runtime.generation.steppers import DraftStepper, Stepper
 from modelzoo.runtime.text.chat import ChatEncoder, ChatTemplate
 
 MAX_REPLY = 512  # tokens of a reply, unless the caller says otherwise
