@@ -13,16 +13,8 @@ from typing import Any
 
 from modelzoo.data.files import READERS, reader_of
 from modelzoo.data.media_folders import METADATA, captioned_files, holds_media, labelled_files
-from modelzoo.data.raw import (
-    alike,
-    alternatives,
-    as_label,
-    as_weight,
-    describe,
-    missing_column,
-    path_records,
-    read_examples,
-)
+from modelzoo.data.raw import alike, alternatives, missing_column, path_records, read_examples
+from modelzoo.data.values import as_label, as_weight, describe
 from modelzoo.errors import DataError, nearest
 
 __all__ = ["KINDS", "check_path", "media_of", "read_media_examples"]

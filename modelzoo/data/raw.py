@@ -5,7 +5,6 @@ An example is a dict: "text"; "text", "label"; "text_a", "text_b", "label"; "sou
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,15 @@ from typing import Any
 
 from modelzoo.data.answers import answered_example, read_squad
 from modelzoo.data.files import READERS, Record, reader_of
+from modelzoo.data.values import (
+    ANY,
+    LABELS,
+    TEXT_FIELDS,
+    as_label,
+    as_weight,
+    describe,
+    value_of,
+)
 from modelzoo.errors import DataError, nearest, warn
 
 __all__ = [
@@ -55,13 +63,9 @@ _ALSO = {
     "source": ("input", "article", "question"),
     "target": ("output", "summary", "answer"),
 }
-_TEXT_FIELDS = ("text", "text_a", "text_b", "source", "target", "question", "answer")
-_ITERATED = (*_TEXT_FIELDS, "context", "query", "positive")
-_MEDIA = ("image", "audio", "video")  # whose bytes are no text
-_LISTS = ("words", "tags", "spans")  # which their task reads
+_ITERATED = (*TEXT_FIELDS, "context", "query", "positive")
 _TARGETS = ("label", "score")
 _LABELLED = {*_TARGETS, "positive"}  # what says that an example has one
-_FLOAT = re.compile(r"^(-?\d+)\.0+$", re.ASCII)  # a whole number, as CSV has it
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _DEMOS = ("demo:python-docs",)
 
@@ -102,7 +106,7 @@ def read_examples(
     """
     columns = dict(columns or {})
     wanted = alternatives(fields)
-    records, name = _records(raw, columns, wanted, _LABELS.get(problem_type, as_label) is as_label)
+    records, name = _records(raw, columns, wanted, LABELS.get(problem_type, as_label) is as_label)
     return _examples(records, name, columns, wanted, weighed, problem_type)
 
 
@@ -124,7 +128,7 @@ def columns_in(raw: object, columns: Mapping[str, str] | None) -> dict[str, str]
 
 def iterate_texts(raw: object, columns: Mapping[str, str] | None = None) -> Iterator[str]:
     """Every text in raw data, of whatever field: what a tokenizer is trained on."""
-    for example in read_examples(raw, columns, problem_type=_ANY):
+    for example in read_examples(raw, columns, problem_type=ANY):
         found = [example[name] for name in _ITERATED if isinstance(example.get(name), str)]
         negatives = example.get("negatives")
         found += negatives if isinstance(negatives, list) else []
@@ -283,10 +287,14 @@ def _examples(
         names = _matching(renamed, where, wanted) if wanted else renamed
         checked = bool(wanted)
         if checked and set(names) in map(set, ANSWERED):
-            texts = {key: _value(key, renamed[key], where, True) for key in ("question", "context")}
+            texts = {
+                key: value_of(key, renamed[key], where, True) for key in ("question", "context")
+            }
             yield answered_example({**{key: renamed[key] for key in names}, **texts}, where)
             continue
-        found = {name: _value(name, renamed[name], where, checked, problem_type) for name in names}
+        found = {
+            name: value_of(name, renamed[name], where, checked, problem_type) for name in names
+        }
         if weighed and "weight" in renamed:
             found["weight"] = as_weight(renamed["weight"], where)
         yield found
@@ -399,122 +407,3 @@ def missing_column(
         next_step=f"name the column that holds it: --columns {field}={near or 'COLUMN'} "
         f"(columns={{{field!r}: {near or 'COLUMN'!r}}} in Python)",
     )
-
-
-def _value(
-    name: str, value: object, where: str, checked: bool, problem_type: str | None = None
-) -> Any:
-    if getattr(value, "ndim", None) == 0:
-        value = value.item()  # a numpy scalar
-    if isinstance(value, bytes) and name not in _MEDIA:
-        try:
-            value = value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name!r} is not UTF-8: {error}", where=where) from error
-    if name == "label":
-        return _LABELS.get(problem_type, as_label)(value, where)
-    if name in _LISTS:
-        return value
-    if checked and name == "score":
-        return as_numbers(value, where)
-    if checked and name == "negatives":
-        return as_texts(value, where)
-    if (checked or name in _TEXT_FIELDS) and not isinstance(value, str):
-        raise DataError(f"{name!r} must be text, not {describe(value)}", where=where)
-    return value
-
-
-def as_label(value: object, where: str) -> int | str:
-    """A class: a name, or a whole number (which a data frame may have turned into a float)."""
-    if isinstance(value, str) and value.strip():
-        return _FLOAT.sub(r"\1", value.strip())
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        return int(value)
-    if isinstance(value, int):
-        return int(value)
-    none = value is None or isinstance(value, str) or (isinstance(value, float) and value != value)
-    raise DataError(
-        f"a label must be a name or a whole number, not {describe(value)}",
-        where=where,
-        next_step="leave out the examples that have no label"
-        if none
-        else f"for numbers as targets: {_PROBLEM}=regression; else write them as classes"
-        if isinstance(value, float)
-        else f"for several labels at once: {_PROBLEM}=multi_label_classification",
-    )
-
-
-def as_labels(value: object, where: str) -> list[str]:
-    """Several classes, each once: a list of names, or one text with "|" between them.
-
-    >>> as_labels("rude|long", ""), as_labels(["rude", 3], ""), as_labels("", "")
-    (['rude', 'long'], ['rude', '3'], [])
-    """
-    parts = value.split("|") if isinstance(value, str) and value.strip() else value
-    if isinstance(parts, str | None):  # an empty column
-        parts = []
-    several = parts if isinstance(parts, list | tuple) else [parts]
-    return list(dict.fromkeys(str(as_label(one, where)) for one in several))
-
-
-def as_numbers(value: object, where: str) -> list[float]:
-    """The numbers that a regression learns: one, a list, or one text with "|" between them.
-
-    >>> as_numbers("0.5|3", ""), as_numbers(2, "")
-    ([0.5, 3.0], [2.0])
-    """
-    parts = value.split("|") if isinstance(value, str) else value
-    several = parts if isinstance(parts, list | tuple) and parts else [parts]
-    try:
-        found = [math.nan if isinstance(one, bool) else float(one) for one in several]
-    except (TypeError, ValueError):
-        found = [math.nan]
-    if not all(map(math.isfinite, found)):
-        raise DataError(
-            f"the label of a regression must be a number, or a list of numbers, not "
-            f"{describe(value)}",
-            where=where,
-            next_step="leave out the examples that have no number",
-        )
-    return found
-
-
-def as_texts(value: object, where: str) -> list[str]:
-    """One text, or a list of them."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list | tuple) or not texts:
-        raise DataError(f"it must be a text or a list of texts, not {describe(value)}", where=where)
-    for text in texts:
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"it must be a text, not {describe(text)}", where=where)
-    return list(texts)
-
-
-# What reads a label, by the problem that a classifier is trained for; `as_label` by default.
-_ANY = "any"  # where nobody reads the labels
-_LABELS = {
-    "multi_label_classification": as_labels,
-    "regression": as_numbers,
-    _ANY: lambda value, where: value,
-}
-_PROBLEM = "--set task_options.problem_type"
-
-
-def as_weight(value: object, where: str) -> float:
-    """What an example counts: a number, 0 or more."""
-    try:
-        weight = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise DataError(
-            f"'weight' must be a number, 0 or more, not {describe(value)}",
-            where=where,
-            next_step="rename the column if it does not say what an example counts in training",
-        )
-    return weight
-
-
-def describe(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) < 40 else text[:36] + '...'}"

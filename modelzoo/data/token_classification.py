@@ -11,7 +11,8 @@ import numpy as np
 
 from modelzoo.data.batches import Batch, Batches
 from modelzoo.data.packing import FramedRows, Ragged, encode_texts
-from modelzoo.data.raw import TAGS, describe, read_examples
+from modelzoo.data.raw import TAGS, read_examples
+from modelzoo.data.values import describe
 from modelzoo.errors import DataError, nearest, warn
 from modelzoo.runtime.text.words import (
     Place,
