@@ -138,7 +138,9 @@ def cross_encoder(weights: Path, asked: list[Question], firsts, texts: list[str]
             rows = [(right[0], 1.0), *((row, 0.0) for row in draw.sample(wrong, args.negatives))]
             pairs += [{"query": question.text, "text": texts[row], "score": s} for row, s in rows]
     print(f"{len(pairs):,} pairs", flush=True)
-    steps = args.steps or -(-len(pairs) // args.batch_size) * args.epochs
+    epochs, steps = args.epochs, -(-len(pairs) // args.batch_size)
+    if args.steps:
+        epochs, steps = 1, min(args.steps, steps)
     changes = {
         "task": "reranking",
         "task_options.pooling": "mean",  # as the vectors are
@@ -146,15 +148,15 @@ def cross_encoder(weights: Path, asked: list[Question], firsts, texts: list[str]
         "train.length": args.length,
         "train.learning_rate": args.learning_rate,
         "train.schedule": "linear",
-        "train.warmup_steps": steps // 10,
+        "train.warmup_steps": epochs * steps // 10,
         "export.max_length": args.length,
     }
     recipe = modelzoo.read_recipe("minilm-l6", changes)
     tokenizer = weights / "tokenizer.json"
     model = modelzoo.build(recipe, weights=weights, tokenizer=tokenizer, compile=False)
-    compile_model(model, total_steps=steps)
+    compile_model(model, total_steps=epochs * steps)
     data = modelzoo.dataset(model, pairs)
-    model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=2)
+    model.fit(data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
     return model
 
 
@@ -202,7 +204,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--candidates", type=int, default=20, help="articles that are reranked")
     parser.add_argument("--negatives", type=int, default=3, help="wrong articles of a question")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
