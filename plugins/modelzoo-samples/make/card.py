@@ -12,7 +12,7 @@ from types import ModuleType
 from benchmarks.common import markdown
 
 BUNDLES = Path(__file__).resolve().parent.parent / "modelzoo_samples" / "bundles"
-FIGURES, CARD = "figures.json", "README.md"
+FIGURES, CARD, TOKENIZER = "figures.json", "README.md", "tokenizer.json"
 
 
 def make(name: str, sample: ModuleType, folder: Path) -> Path:
@@ -57,6 +57,9 @@ def finish(name: str, sample: ModuleType, folder: Path, minutes: float) -> Path:
     exported = (work / CARD).read_text("utf-8")
     exported = exported[re.search("^A `tflite` bundle", exported, re.MULTILINE).start() :]
     (work / CARD).write_text(f"{card(name, sample, facts)}\n{exported}", "utf-8")
+    words = json.loads((work / TOKENIZER).read_text("utf-8"))
+    line = json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+    (work / TOKENIZER).write_text(line + "\n", "utf-8")  # half the bytes
     manifest = json.loads((work / MANIFEST).read_text("utf-8"))
     said = {"name": name, "summary": sample.SUMMARY, "example": sample.EXAMPLE}
     write_manifest(work, {**manifest, **said})
