@@ -346,7 +346,7 @@ def _texts(one: Mapping) -> dict[str, str]:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--count", type=int, default=200, help="images and lines to test on")
     parser.add_argument("--keep", type=Path, help="a folder for what is fetched and trained")
     parser.add_argument("--quantize", default="int8")
