@@ -63,6 +63,14 @@ def test_the_bible_goes_on_in_words(models):
     assert len(words) > 15 and {"the", "of"} & {*words}
 
 
+@pytest.mark.parametrize(("beginning", "seed"), [("明月", 1), ("春风", 2), ("白日依山", 5)])
+def test_poems_have_four_lines_of_one_length(models, beginning, seed):
+    said = beginning + models["poems"].generate(beginning, max_new_tokens=60, seed=seed)
+    lines = [line for line in re.split("[，。？！；\n]", said) if line]
+    assert len(lines) == 4 and {len(line) for line in lines} in ({5}, {7})
+    assert said == beginning + models["poems"].generate(beginning, max_new_tokens=60, seed=seed)
+
+
 def test_captions_name_what_they_are_given(models):
     white = np.full((64, 64, 3), 255, np.uint8)
     assert re.fullmatch(r"[\w\W]{2,60}", models["captions"].caption(white, max_new_tokens=16))
