@@ -128,9 +128,11 @@ def trained(name: str, training: list[dict], weights: Path | None, tokenizer: Pa
     recipe = modelzoo.read_recipe("minilm-l6", changes)
     model = modelzoo.build(recipe, weights=weights, tokenizer=tokenizer, compile=False)
     data = modelzoo.dataset(model, training)
-    steps = args.steps or -(-data.num_rows // args.batch_size) * (args.epochs or epochs)
-    compile_model(model, total_steps=steps)
-    model.fit(data, steps_per_epoch=steps, epochs=1, shuffle=False, verbose=2)
+    epochs, steps = args.epochs or epochs, len(data)
+    if args.steps:
+        epochs, steps = 1, min(args.steps, steps)
+    compile_model(model, total_steps=epochs * steps)
+    model.fit(data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=2)
     return model
 
 
