@@ -222,7 +222,7 @@ class _Watched:
         counts = np.bincount(
             np.concatenate(self.chosen).reshape(-1), minlength=self.layer.experts.count
         )
-        return {f"expert {n + 1} %": percent(c / counts.sum()) for n, c in enumerate(counts)}
+        return {f"expert {n + 1} %": percent(float(c) / counts.sum()) for n, c in enumerate(counts)}
 
 
 # === Scores ===
