@@ -81,8 +81,9 @@ def inputs_for(
     rng = np.random.default_rng(first)
     arrays = {}
     for name, tensor in info.inputs.items():
-        if name in known and known[name].shape == tensor.shape:
-            value = known[name]
+        before = grown(known.get(name), tensor.shape) if name in info.outputs else known.get(name)
+        if before is not None and before.shape == tensor.shape:
+            value = before
         elif name == "token_ids":
             value = ids + [-1 if steps else samples.pad] * (length - count)
         elif name.endswith("_token_ids"):  # another text: a decoder's, or a second tower's
@@ -108,6 +109,18 @@ def inputs_for(
         value = np.asarray(value)
         arrays[name] = np.broadcast_to(value, tensor.shape).astype(tensor.dtype)
     return arrays, count
+
+
+def grown(state: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A state in the beginning of a larger window; `None` where it has no room there.
+
+    >>> grown(np.ones((1, 2)), (1, 3)).tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+    if state is None or state.ndim != len(shape):
+        return None
+    more = [wanted - size for wanted, size in zip(shape, state.shape, strict=True)]
+    return None if min(more) < 0 else np.pad(state, [(0, count) for count in more])
 
 
 def info_of(signature: Signature) -> SignatureInfo:

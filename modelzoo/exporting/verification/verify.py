@@ -16,7 +16,12 @@ from modelzoo.exporting.quantization.precision import EXACT, Mode
 from modelzoo.exporting.verification import quality as held_out
 from modelzoo.exporting.verification.first_layer import compare_layers, first_difference
 from modelzoo.exporting.verification.parity import Difference, complaint, difference
-from modelzoo.exporting.verification.samples import Samples, inputs_for, signature_calls
+from modelzoo.exporting.verification.samples import (
+    Samples,
+    grown,
+    inputs_for,
+    signature_calls,
+)
 from modelzoo.runtime.abilities.media import INPUTS
 from modelzoo.runtime.abilities.sources import media_kinds
 from modelzoo.runtime.generation.loop import generate_tokens
@@ -181,11 +186,8 @@ def compare_signatures(
 def _own_state(arrays: Mapping, kept: Mapping) -> dict[str, np.ndarray]:
     """The bundle's own state in the place of Keras': smoothing scales values, and with them the
     matrices that read them."""
-    return {
-        key: kept[key]
-        for key, value in arrays.items()
-        if key in kept and kept[key].shape == value.shape and value.any()
-    }
+    own = {key: grown(kept.get(key), value.shape) for key, value in arrays.items() if value.any()}
+    return {key: value for key, value in own.items() if value is not None}
 
 
 def run_in_keras(signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
