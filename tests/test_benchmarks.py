@@ -204,10 +204,10 @@ def test_a_held_out_page_has_no_line_of_the_others():
 
 
 def test_a_question_has_one_name_and_its_place():
-    names = ["B-LOC", "I-LOC", "O", "B-ORG", "I-ORG", "I-ORG"]
+    kinds = ["B-ns", "I-ns", "B-v", "B-nt", "I-nt", "I-nt"]
     rows = [
-        {"words": [*"北京有人大会"], "names": names},
-        {"words": [*"沪京"], "names": ["B-LOC"] * 2},
+        {"words": [*"北京有人大会"], "tags": kinds},
+        {"words": [*"沪京"], "tags": ["B-ns"] * 2},
     ]
     found = chinese.asked(rows)
     assert [row["answers"] for row in found] == [
