@@ -10,7 +10,7 @@ import pytest
 import modelzoo
 from modelzoo.data.train_tokenizer import train_tokenizer
 from modelzoo.errors import ModelzooError, RecipeError, WeightsError
-from modelzoo.runtime.abilities.labels import _labelled
+from modelzoo.runtime.abilities.labels import labelled
 from modelzoo.tasks.media_classification import AudioClassificationTask, ImageClassificationTask
 from modelzoo.tasks.profile import ENCODER_TOKENS
 from modelzoo.tasks.shared.checkpoints import classifier_options, labels_of_config
@@ -30,13 +30,13 @@ LOGITS = np.array([3.0, 2.0, -4.0], np.float32)
     ],
 )
 def test_the_problem_says_what_becomes_of_the_logits(problem, expected):
-    answer = _labelled(LOGITS, ["a", "b", "c"], None, problem)
+    answer = labelled(LOGITS, ["a", "b", "c"], None, problem)
     assert [label for label, _ in answer] == ["a", "b", "c"]
     np.testing.assert_allclose([p for _, p in answer], expected, rtol=1e-5)
 
 
 def test_a_sigmoid_of_a_large_logit_is_finite():
-    answer = _labelled(np.array([1e4, -1e4], np.float32), None, None, "multi_label_classification")
+    answer = labelled(np.array([1e4, -1e4], np.float32), None, None, "multi_label_classification")
     assert answer == [("0", 1.0), ("1", 0.0)]
 
 

@@ -51,6 +51,7 @@ class ChatAbility(Ability, Chats):
             ModelzooError: a wrong option, or a bundle that does not chat.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("gpt.bundle").chat("Who wrote Hamlet?")
             ' William Shakespeare.'
         """

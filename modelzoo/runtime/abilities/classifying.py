@@ -83,6 +83,7 @@ class ClassifyAbility(EncodesTexts, MediaAbilities, Classifies):
             ModelzooError: a bundle that does not classify; a threshold outside 0 to 1.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("classifier.bundle").classify("a fine film", top=1)
             [('positive', 0.98...)]
             >>> load("nli.bundle").classify("It rained.", top=1, labels=["sport", "weather"])

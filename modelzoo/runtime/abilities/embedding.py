@@ -30,6 +30,7 @@ class EmbedAbility(EncodesTexts, Embeds):
             ModelzooError: a bundle that does not embed.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("minilm.bundle").embed(["a dog", "a puppy"]).shape
             (2, 256)
         """

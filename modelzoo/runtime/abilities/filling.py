@@ -40,6 +40,7 @@ class FillMaskAbility(EncodesTexts, FillsMasks):
             ModelzooError: no mask in the text, or a bundle that does not fill masks.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> load("bert.bundle").fill_mask("Paris is the [MASK] of France.", top=1)
             [('capital', 0.94...)]
         """

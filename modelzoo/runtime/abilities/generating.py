@@ -114,6 +114,7 @@ class GenerateAbility(EncodesTexts, Generates):
             ModelzooError: a wrong option, or a bundle that does not generate.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> model = load("gpt.bundle")
             >>> model.generate("In the", max_new_tokens=3, temperature=0.8, seed=1)
             ' beginning God created'
@@ -156,6 +157,7 @@ class GenerateAbility(EncodesTexts, Generates):
             ModelzooError: a bundle that does not continue texts.
 
         Example:
+            >>> from modelzoo.runtime import load
             >>> model = load("gpt.bundle")
             >>> logits = model.reader().read(model.tokenizer.encode("In the beginning"))
             >>> model.tokenizer.decode([int(logits.argmax())])
