@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from modelzoo.exporting.verification.probe_media import sound
-from modelzoo.runtime.engines.base import SignatureInfo
+from modelzoo.runtime.engines.base import SignatureInfo, enlarged
 from modelzoo.signature import Signature
 
 TEXTS = (
@@ -112,15 +112,10 @@ def inputs_for(
 
 
 def grown(state: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A state in the beginning of a larger window; `None` where it has no room there.
-
-    >>> grown(np.ones((1, 2)), (1, 3)).tolist()
-    [[1.0, 1.0, 0.0]]
-    """
-    if state is None or state.ndim != len(shape):
+    """A state in a window of this or a larger size; `None` where it does not fit."""
+    if state is None or state.ndim != len(shape) or np.greater(state.shape, shape).any():
         return None
-    more = [wanted - size for wanted, size in zip(shape, state.shape, strict=True)]
-    return None if min(more) < 0 else np.pad(state, [(0, count) for count in more])
+    return enlarged(state, shape)
 
 
 def info_of(signature: Signature) -> SignatureInfo:

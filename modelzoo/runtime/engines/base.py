@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -113,12 +113,21 @@ class Window:
         Each is taken out of `kept` when it is asked for: a state is not in memory three times.
         """
         for name, info in self.state.items():
-            array = np.zeros(info.shape, info.dtype)
             if name in kept:
-                old = kept.pop(name)
-                array[tuple(slice(size) for size in old.shape)] = old
-                del old
-            yield name, array
+                yield name, enlarged(kept.pop(name), info.shape, info.dtype)
+            else:
+                yield name, np.zeros(info.shape, info.dtype)
+
+
+def enlarged(state: np.ndarray, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
+    """A state of a smaller window at the beginning of a larger one, and zeros after it.
+
+    >>> enlarged(np.ones((1, 2)), (1, 3)).tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+    array = np.zeros(shape, dtype or state.dtype)
+    array[tuple(slice(size) for size in state.shape)] = state
+    return array
 
 
 @dataclass(frozen=True)
