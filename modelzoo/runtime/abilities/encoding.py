@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from modelzoo.errors import ModelzooError, OverflowTextError
 from modelzoo.runtime.abilities.ability import Ability
-from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
+from modelzoo.runtime.engines.static_shapes import Size, plan_calls, sizes_of
 
 
 class EncodesTexts(Ability):
@@ -28,18 +28,26 @@ class EncodesTexts(Ability):
                 check(text, token_ids)
         return self._run_encoded(sizes, encoded, answer)
 
-    def _run_encoded(self, sizes, encoded: Sequence[tuple[list, list]], answer) -> list:
+    def _run_encoded(
+        self, sizes: Sequence[Size], encoded: Sequence[tuple[list, list]], answer: Callable
+    ) -> list:
         """`answer(outputs, token_ids)` of each (token ids, segments), as in `_answers`."""
         answers: list = [None] * len(encoded)
+        for one, outputs in self._outputs(sizes, encoded):
+            answers[one] = answer(outputs, encoded[one][0])
+        return answers
+
+    def _outputs(
+        self, sizes: Sequence[Size], encoded: Sequence[tuple[list, list | None]]
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """The number of each (token ids, segments), call by call, with its row of the outputs."""
         for size, group in plan_calls(sizes, [len(token_ids) for token_ids, _ in encoded]):
             rows = [self._padded(size.name, *encoded[one]) for one in group]
             rows += rows[-1:] * (size.rows - len(rows))
             inputs = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
             outputs = self.engine.run(size.name, inputs)
             for row, one in enumerate(group):
-                own = {key: value[row] for key, value in outputs.items()}
-                answers[one] = answer(own, encoded[one][0])
-        return answers
+                yield one, {key: value[row] for key, value in outputs.items()}
 
     def _encoded(self, text, length: int, truncate: bool, allow=()) -> tuple[list, list]:
         """The token ids of a text, or of a pair of texts, and their segments."""

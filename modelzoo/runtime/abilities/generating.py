@@ -21,7 +21,7 @@ from modelzoo.runtime.abilities.sources import (
     media_kinds,
 )
 from modelzoo.runtime.engines.base import plan_steps
-from modelzoo.runtime.engines.static_shapes import plan_calls, sizes_of
+from modelzoo.runtime.engines.static_shapes import sizes_of
 from modelzoo.runtime.generation.defaults import first_tokens, sampling_with
 from modelzoo.runtime.generation.loop import (
     Result,
@@ -258,13 +258,8 @@ class ScoreAbility(GenerateAbility, MaskedScoring):
     def _masked(self, copies, segments, places, targets) -> tuple[np.ndarray, np.ndarray]:
         sizes = sizes_of(self.engine.signatures, "serve")
         found = np.zeros((2, len(copies)), np.float32)
-        for size, group in plan_calls(sizes, [copies.shape[1]] * len(copies)):
-            rows = [self._padded(size.name, copies[one].tolist(), segments) for one in group]
-            rows += rows[-1:] * (size.rows - len(rows))
-            inputs = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-            logits = self.engine.run(size.name, inputs)["logits"]
-            for row, one in enumerate(group):
-                found[:, one] = log_prob(logits[row, places[one]], targets[one])
+        for one, outputs in self._outputs(sizes, [(row, segments) for row in copies.tolist()]):
+            found[:, one] = log_prob(outputs["logits"][places[one]], targets[one])
         return found[0], found[1]
 
 
